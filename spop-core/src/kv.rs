@@ -87,6 +87,10 @@ impl<'a> Args<'a> {
         self.left as usize
     }
 
+    pub(crate) const fn remaining(&self) -> &'a [u8] {
+        self.reader.remaining()
+    }
+
     /// Passes over all that is left; the cursor behind it.
     #[inline]
     pub(crate) fn skip_all(mut self) -> Result<Reader<'a>, DecodeError> {

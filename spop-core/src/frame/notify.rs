@@ -61,6 +61,11 @@ impl<'a> Messages<'a> {
         Messages { pending: Args::at(reader, 0) }
     }
 
+    /// All bytes, of an iterator that has not begun.
+    pub(crate) const fn unread(&self) -> &'a [u8] {
+        self.pending.remaining()
+    }
+
     /// Walks to the end; the number of messages.
     ///
     /// # Errors

@@ -54,6 +54,11 @@ impl<'a> Notify<'a> {
     pub fn messages(&self) -> Messages<'a> {
         self.messages.clone()
     }
+
+    /// The payload as it came, for a handler that keeps it; [`Messages::new`] reads it.
+    pub const fn payload(&self) -> &'a [u8] {
+        self.messages.unread()
+    }
 }
 
 /// Names an open NOTIFY of one [`Agent`](super::Agent).
