@@ -386,6 +386,14 @@ impl<const OPEN: usize> Agent<OPEN> {
         Ok(Some(len))
     }
 
+    /// The status of the DISCONNECT that waits in [`poll_transmit`](Self::poll_transmit).
+    pub const fn pending_disconnect(&self) -> Option<Status> {
+        match self.transmit {
+            Transmit::Disconnect(status) => Some(status),
+            _ => None,
+        }
+    }
+
     /// Ends the connection by a DISCONNECT.
     ///
     /// With [`Status::NORMAL`] nothing more is read, and the DISCONNECT follows when the last open NOTIFY has its
