@@ -1,25 +1,22 @@
 //! One connection: a task that reads, lets the handler answer, and writes.
 
-use std::future::{pending, Future};
+use std::future::Future;
 use std::io;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{
-    AckError, Agent, AgentEvent, AgentStats, Notify, ProtocolError, Status, Ticket, Want, MAX_HEADER_LEN,
-    MAX_TRANSMIT_LEN,
-};
+use spop_core::{AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::buffer::{Input, Output};
-use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Received, Request};
+use super::handler::{Connection, Received};
+use super::responder::{Agent, Outcome, Responder};
 use super::stats::{ServerStats, Side};
-use super::{ticks, AnyHandler, Shared, MAX_IN_FLIGHT};
+use super::{ticks, Shared};
 
 /// A place among the connections, given back at the end.
 pub(super) struct OpenConnection {
@@ -71,25 +68,12 @@ fn is_normal_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-/// The outcome of an asynchronous handler.
-type Outcome = (Ticket, Result<Answer, Failure>);
-
-/// Why a NOTIFY gets an empty ACK.
-enum Failure {
-    Error(HandlerError),
-    Panic,
-    Late,
-}
-
 struct Session<S> {
     stream: S,
-    shared: Arc<Shared>,
-    connection: Arc<Connection>,
-    agent: Agent<MAX_IN_FLIGHT>,
+    agent: Agent,
+    responder: Responder,
     input: Input,
-    output: Output,
     reassembly: Vec<u8>,
-    tasks: JoinSet<Outcome>,
     started: Instant,
     /// What of the agent's counters the shared ones have already.
     reported: AgentStats,
@@ -105,23 +89,24 @@ enum Wake {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
-        let agent = Agent::new(shared.config.agent());
-        let negotiated = spop_core::Negotiated {
+        let nothing_yet = Negotiated {
             max_frame_size: shared.config.max_frame_size,
-            capabilities: spop_core::Capabilities::NONE,
+            capabilities: Capabilities::NONE,
             healthcheck: false,
         };
         Session {
             stream,
-            connection: Arc::new(Connection { id, negotiated, engine_id: None }),
-            agent,
+            agent: Agent::new(shared.config.agent()),
+            responder: Responder {
+                connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
+                shared,
+                output: Output::new(),
+                tasks: JoinSet::new(),
+            },
             input: Input::new(),
-            output: Output::new(),
             reassembly: Vec::new(),
-            tasks: JoinSet::new(),
             started: Instant::now(),
             reported: AgentStats::default(),
-            shared,
         }
     }
 
@@ -131,12 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut armed: Option<Instant> = None;
         let mut drained = false;
         loop {
-            self.flush().await?;
             let want = self.agent.want(self.input.unread());
             if want == Want::Close {
                 return Ok(());
             }
-            let may_read = want.bytes() > 0 && self.tasks.len() < self.shared.config.max_in_flight;
+            let may_read = want.bytes() > 0 && !self.has_all_in_flight();
             // A timer that is early does no harm, so it is moved only when a deadline comes before it.
             let deadline = self.agent.poll_timeout().map(|at| self.started + Duration::from_millis(at));
             if let Some(at) = deadline.filter(|&at| armed.is_none_or(|armed| at < armed)) {
@@ -145,149 +129,112 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let wake = tokio::select! {
                 biased;
-                Some(done) = self.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
+                Some(done) = self.responder.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
                 n = self.input.read(&mut self.stream, want.bytes()), if may_read => Wake::Read(n?),
                 () = timer.as_mut(), if armed.is_some() => Wake::Timer,
                 _ = draining.wait_for(|&d| d), if !drained => Wake::Drain,
             };
             let received = Received::now();
+            self.tick(received.clock);
             match wake {
                 Wake::Read(0) => return Ok(()),
-                Wake::Read(n) => {
-                    ServerStats::add(&self.shared.stats.bytes_in, n as u64);
-                    if self.tick(received.clock) {
-                        self.process(received);
+                Wake::Read(n) => ServerStats::add(&self.stats().bytes_in, n as u64),
+                Wake::Answer(outcome) => {
+                    self.responder.on_outcome(&mut self.agent, outcome);
+                    while let Some(Ok(outcome)) = self.responder.tasks.try_join_next() {
+                        self.responder.on_outcome(&mut self.agent, outcome);
                     }
                 }
-                Wake::Answer(outcome) => {
-                    self.tick(received.clock);
-                    self.on_outcome(outcome);
-                    // The answer may have made room for a NOTIFY that waits in the input.
-                    self.process(received);
-                }
-                Wake::Timer => {
-                    armed = None;
-                    self.tick(received.clock);
-                }
+                Wake::Timer => armed = None,
                 Wake::Drain => {
                     drained = true;
                     self.read_what_is_there();
-                    self.process(received);
-                    self.agent.close(Status::NORMAL);
                 }
             }
+            while self.process(received) {
+                self.flush().await?;
+            }
+            if drained {
+                self.agent.close(Status::NORMAL);
+            }
+            self.flush().await?;
             self.report();
         }
     }
 
+    fn stats(&self) -> &ServerStats {
+        &self.responder.shared.stats
+    }
+
+    fn has_all_in_flight(&self) -> bool {
+        self.responder.tasks.len() >= self.responder.shared.config.max_in_flight
+    }
+
     /// Takes what HAProxy sent before it can know that we stop.
     fn read_what_is_there(&mut self) {
-        while self.agent.want(self.input.unread()).bytes() > 0 {
-            let read = self.input.read(&mut self.stream, 1).now_or_never();
-            let Some(Ok(n @ 1..)) = read else { return };
-            ServerStats::add(&self.shared.stats.bytes_in, n as u64);
-            self.process(Received::now());
-        }
-    }
-
-    /// Tells the time; false if a timeout ended the connection.
-    fn tick(&mut self, now: Instant) -> bool {
-        match self.agent.handle_timeout(ticks(now - self.started)) {
-            Ok(()) => true,
-            Err(error) => {
-                self.on_protocol_error(&error);
-                false
+        if self.agent.want(self.input.unread()).bytes() > 0 {
+            if let Some(Ok(n)) = self.input.read(&mut self.stream, FINAL_READ).now_or_never() {
+                ServerStats::add(&self.stats().bytes_in, n as u64);
             }
         }
     }
 
-    /// Handles all whole frames of the input, as far as the bounds allow.
-    fn process(&mut self, received: Received) {
+    /// Tells the time.
+    fn tick(&mut self, now: Instant) {
+        if let Err(error) = self.agent.handle_timeout(ticks(now - self.started)) {
+            self.on_protocol_error(&error);
+        }
+    }
+
+    /// Handles the whole frames of the input as far as the bounds allow; true if the output has to be sent before the
+    /// rest.
+    fn process(&mut self, received: Received) -> bool {
         loop {
             self.transmit();
-            if self.tasks.len() >= self.shared.config.max_in_flight {
-                return;
+            if self.responder.output.pending().len() > OUTPUT_HIGH {
+                return true;
+            }
+            if self.has_all_in_flight() {
+                return false;
             }
             if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
-                self.reassembly.resize(self.shared.config.max_reassembly, 0);
+                self.reassembly.resize(self.responder.shared.config.max_reassembly, 0);
             }
-            // Split borrows: the event holds on to the input and the reassembly memory.
-            let Session { agent, input, output, reassembly, shared, tasks, connection, .. } = self;
-            let used = match agent.handle_input(input.unread(), reassembly) {
-                Ok((0, _)) => return,
-                Ok((used, None)) => used,
-                Ok((used, Some(AgentEvent::Notify(notify)))) => {
-                    match notify.messages().validate() {
-                        Err(error) => {
-                            let error = ProtocolError::Malformed(error);
-                            agent.close(error.status());
-                            self.on_protocol_error(&error);
-                            continue;
-                        }
-                        Ok(_) => match &shared.handler {
-                            AnyHandler::Sync(handler) => {
-                                answer(handler.as_ref(), shared, agent, connection, received, &notify, output);
-                            }
-                            AnyHandler::Async(handler) => {
-                                start(handler.as_ref(), shared, connection, received, &notify, tasks);
-                            }
-                        },
+            match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
+                Ok((0, _)) => return false,
+                Ok((used, event)) => {
+                    let result = match event {
+                        Some(event) => self.responder.on_event(&mut self.agent, event, received),
+                        None => Ok(()),
+                    };
+                    self.input.consume(used);
+                    if let Err(broken) = result {
+                        self.agent.close(broken.status());
+                        self.on_protocol_error(&broken.into());
                     }
-                    used
                 }
-                Ok((used, Some(event))) => {
-                    on_event(event, shared, connection);
-                    used
-                }
-                Err(error) => {
-                    self.on_protocol_error(&error);
-                    continue;
-                }
-            };
-            self.input.consume(used);
+                Err(error) => self.on_protocol_error(&error),
+            }
         }
     }
 
     /// The frames of the agent itself.
     fn transmit(&mut self) {
-        while let Ok(Some(len)) = self.agent.poll_transmit(self.output.room(MAX_TRANSMIT_LEN)) {
-            if self.output.is_disconnect(len) {
-                self.shared.stats.disconnect(Side::Agent, self.output.disconnect_status(len));
-            }
-            self.output.commit(len);
-        }
-    }
-
-    fn on_outcome(&mut self, (ticket, outcome): Outcome) {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(failure) => {
-                on_failure(&self.shared, self.connection.id, &failure);
-                Answer::new()
-            }
-        };
-        let max = self.connection.negotiated.max_frame_size as usize;
-        let room = self.output.room(max.saturating_add(MAX_HEADER_LEN));
-        // A NOTIFY that is not open any more was superseded: counted by the agent.
-        let Ok(mut ack) = self.agent.ack(room, ticket) else { return };
-        for action in answer.actions().flatten() {
-            let added = match action {
-                spop_core::Action::SetVar { scope, name, value } => ack.set_var(scope, name, &value),
-                spop_core::Action::UnsetVar { scope, name } => ack.unset_var(scope, name),
-            };
-            if let Err(error) = added {
-                on_failure(&self.shared, self.connection.id, &Failure::Error(error.into()));
-                break;
+        loop {
+            let disconnect = self.agent.pending_disconnect();
+            let output = &mut self.responder.output;
+            let Ok(Some(len)) = self.agent.poll_transmit(output.room(MAX_TRANSMIT_LEN)) else { return };
+            output.commit(len);
+            if let Some(status) = disconnect {
+                self.stats().disconnect(Side::Agent, status);
             }
         }
-        let len = ack.finish();
-        self.output.commit(len);
     }
 
     fn on_protocol_error(&self, error: &ProtocolError) {
-        ServerStats::add(&self.shared.stats.protocol_errors, 1);
-        if let Some(left_out) = self.shared.logs.protocol.pass() {
-            tracing::warn!(connection = self.connection.id, %error, status = error.status().0, left_out,
+        ServerStats::add(&self.stats().protocol_errors, 1);
+        if let Some(left_out) = self.responder.shared.logs.protocol.pass() {
+            tracing::warn!(connection = self.responder.connection.id, %error, status = error.status().0, left_out,
                 "protocol error, connection closed{}", hint(error));
         }
     }
@@ -296,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn report(&mut self) {
         let now = *self.agent.stats();
         let then = std::mem::replace(&mut self.reported, now);
-        let stats = &self.shared.stats;
+        let stats = self.stats();
         ServerStats::add(&stats.notifies, now.notifies - then.notifies);
         ServerStats::add(&stats.acks, now.acks - then.acks);
         ServerStats::add(&stats.superseded, now.superseded - then.superseded);
@@ -309,16 +256,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn flush(&mut self) -> io::Result<()> {
         self.transmit();
-        let bytes = self.output.pending();
+        let bytes = self.responder.output.pending();
         if bytes.is_empty() {
             return Ok(());
         }
-        ServerStats::add(&self.shared.stats.bytes_out, bytes.len() as u64);
-        let written = within(self.shared.config.write_timeout, self.stream.write_all(bytes)).await;
+        ServerStats::add(&self.stats().bytes_out, bytes.len() as u64);
+        let written = within(self.responder.shared.config.write_timeout, self.stream.write_all(bytes)).await;
         if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
-            ServerStats::add(&self.shared.stats.write_timeouts, 1);
+            ServerStats::add(&self.stats().write_timeouts, 1);
         }
-        self.output.clear();
+        self.responder.output.clear();
         written
     }
 
@@ -326,8 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn finish(&mut self, result: &io::Result<()>) {
         self.report();
         let unanswered = self.agent.handle_eof();
-        ServerStats::add(&self.shared.stats.unanswered, unanswered as u64);
-        tracing::debug!(connection = self.connection.id, unanswered, ok = result.is_ok(), "connection ended");
+        ServerStats::add(&self.stats().unanswered, unanswered as u64);
+        tracing::debug!(connection = self.responder.connection.id, unanswered, ok = result.is_ok(), "connection ended");
     }
 
     /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes.
@@ -345,6 +292,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
 /// How long HAProxy may take to close after our last frame.
 const LINGER: Duration = Duration::from_secs(1);
+/// The output is sent before further frames are handled once it has so many bytes.
+const OUTPUT_HIGH: usize = 64 * 1024;
+/// What is read at once when the server stops.
+const FINAL_READ: usize = 64 * 1024;
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -352,16 +303,13 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 
 /// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.
 fn starts_fragmented(input: &[u8]) -> bool {
-    let notify = spop_core::FrameType::NOTIFY.0;
-    matches!(input, [_, _, _, _, kind, _, _, _, flags, ..] if *kind == notify && flags & 1 == 0)
+    matches!(input, [_, _, _, _, kind, _, _, _, flags, ..] if *kind == FrameType::NOTIFY.0 && flags & 1 == 0)
 }
 
 /// A hint for people who see an error whose cause is in HAProxy's configuration.
 fn hint(error: &ProtocolError) -> &'static str {
     match error {
-        ProtocolError::Malformed(e) if e.is_truncated() => {
-            " (HAProxy sends a wrong count for a message with more than 255 args)"
-        }
+        ProtocolError::Malformed(_) => " (a message with more than 255 args? HAProxy sends a wrong count then)",
         _ => "",
     }
 }

@@ -1,8 +1,10 @@
 //! The SPOA runtime: listeners, one task for each connection, graceful drain.
 
+mod buffer;
 mod connection;
 mod handler;
 mod listener;
+mod responder;
 mod stats;
 
 use std::future::Future;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spop_core::Capabilities;
+use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -64,7 +67,7 @@ pub struct ServerConfig {
     pub handler_timeout: Duration,
 
     /// How long to wait at the end for open NOTIFYs and for HAProxy to close
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::duration::parse)]
     pub grace: Duration,
 }
 
@@ -87,15 +90,14 @@ impl Default for ServerConfig {
             connection_idle_timeout: None,
             write_timeout: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(5),
-            grace: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
         }
     }
 }
 
 impl ServerConfig {
     fn agent(&self) -> spop_core::AgentConfig {
-        let fragmentation =
-            if self.max_reassembly > 0 { Capabilities::FRAGMENTATION } else { Capabilities::NONE };
+        let fragmentation = if self.max_reassembly > 0 { Capabilities::FRAGMENTATION } else { Capabilities::NONE };
         spop_core::AgentConfig {
             max_frame_size: self.max_frame_size,
             capabilities: Capabilities::PIPELINING | fragmentation,
@@ -122,7 +124,7 @@ pub(crate) struct Shared {
 
 enum AnyHandler {
     Sync(Box<dyn Handler>),
-    Async(Box<dyn AsyncHandler>),
+    Async(Arc<dyn AsyncHandler>),
 }
 
 /// The gates of the log lines that peers can cause.
@@ -177,7 +179,7 @@ impl Server {
 
     /// A server with a handler that may wait.
     pub fn new_async(config: ServerConfig, handler: impl AsyncHandler) -> Self {
-        Self::with(config, AnyHandler::Async(Box::new(handler)))
+        Self::with(config, AnyHandler::Async(Arc::new(handler)))
     }
 
     fn with(config: ServerConfig, handler: AnyHandler) -> Self {
@@ -223,6 +225,21 @@ impl Server {
     }
 }
 
+/// Ready at SIGTERM or SIGINT.
+///
+/// # Errors
+/// The signal handlers cannot be installed.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
 async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
@@ -246,12 +263,7 @@ async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch
     while connections.join_next().await.is_some() {}
 }
 
-fn admit(
-    stream: Stream,
-    shared: &Arc<Shared>,
-    draining: &watch::Receiver<bool>,
-    connections: &mut JoinSet<()>,
-) {
+fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
     let stats = &shared.stats;
     let Some(open) = connection::OpenConnection::register(shared) else {
         ServerStats::add(&stats.connections_refused, 1);
