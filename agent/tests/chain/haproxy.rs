@@ -1,0 +1,96 @@
+//! Real HAProxys: those of the environment variable SPOP_HAPROXY (paths, separated by commas), else the one in PATH.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{eventually, Process};
+
+/// An HAProxy program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub path: String,
+    /// Such as (2, 6).
+    pub version: (u32, u32),
+}
+
+/// The HAProxys to test with.
+pub fn programs() -> Vec<Program> {
+    let list = std::env::var("SPOP_HAPROXY").unwrap_or_else(|_| "haproxy".to_owned());
+    list.split(',').filter(|path| !path.is_empty()).map(Program::new).collect()
+}
+
+/// The oldest and the newest of them.
+pub fn extremes() -> Vec<Program> {
+    let mut all = programs();
+    all.sort_by_key(|program| program.version);
+    all.dedup_by_key(|program| program.version);
+    match all.len() {
+        0..=2 => all,
+        n => vec![all.swap_remove(0), all.swap_remove(n - 2)],
+    }
+}
+
+impl Program {
+    fn new(path: &str) -> Self {
+        let output = Command::new(path).arg("-v").output();
+        let output = output.unwrap_or_else(|error| {
+            panic!("{path}: {error}; install haproxy, or name programs in SPOP_HAPROXY")
+        });
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let number = text.split_whitespace().nth(2).unwrap_or_default();
+        let mut parts = number.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+        let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        assert!(version.0 >= 2, "{path} -v: {text}");
+        Program { path: path.to_owned(), version }
+    }
+}
+
+/// A running HAProxy.
+pub struct Haproxy {
+    pub process: Process,
+    config: PathBuf,
+    env: Vec<(String, String)>,
+    program: Program,
+}
+
+impl Haproxy {
+    /// Starts it and waits until `listens` (host:port) accepts connections.
+    pub async fn start(program: &Program, config: &Path, env: &[(&str, &str)], listens: &str) -> Self {
+        let env: Vec<_> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let name = format!("haproxy {}.{} {listens}", program.version.0, program.version.1);
+        let mut command = command(program, config, &env);
+        // Master-worker, so that SIGUSR2 reloads; the worker leaves with the master.
+        let process = Process::start(&name, command.arg("-W"));
+        let haproxy = Haproxy { process, config: config.to_owned(), env, program: program.clone() };
+        eventually(&format!("{name} listens"), || std::net::TcpStream::connect(listens).ok()).await;
+        haproxy
+    }
+
+    /// What `haproxy -c` says of the configuration: nothing but its last line, if there is no warning.
+    pub fn check(&self) -> String {
+        let output = command(&self.program, &self.config, &self.env).arg("-c").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        // SIGTERM makes the master end its workers; killing it alone would leave them behind.
+        self.process.signal("-TERM");
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while std::path::Path::new(&format!("/proc/{}/stat", self.process.pid())).exists() {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap_or_default();
+            if state.contains(") Z ") || std::time::Instant::now() > end {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+fn command(program: &Program, config: &Path, env: &[(String, String)]) -> Command {
+    let mut command = Command::new(&program.path);
+    command.arg("-f").arg(config).envs(env.iter().map(|(k, v)| (k, v)));
+    command
+}

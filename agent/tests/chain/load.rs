@@ -1,0 +1,67 @@
+//! Many requests at once, and endless ids.
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::haproxy::{extremes, programs};
+use crate::process::eventually;
+use crate::setup::{trace_id, Chain, Setup};
+use crate::spans::{assert_nine, assert_times, by_trace, find};
+
+/// Sends `n` requests, `at_once` at a time; the trace ids of the answers.
+pub async fn flood(chain: &Chain, n: usize, at_once: usize) -> Vec<String> {
+    let requests = (0..n).map(|i| async move {
+        let answer = chain.get(&format!("/load/{i}"), &[]).await;
+        assert_eq!(answer.status(), 200);
+        trace_id(&answer)
+    });
+    stream::iter(requests).buffer_unordered(at_once).collect().await
+}
+
+#[tokio::test]
+async fn five_hundred_requests_lose_and_double_nothing() {
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let ids = flood(&chain, 500, 32).await;
+        let traces = by_trace(chain.collector.wait_for(18 * 501).await);
+        assert_eq!(traces.len(), 501, "{program:?}: the requests and the warm-up");
+        for id in ids {
+            let spans = &traces[&id];
+            assert_nine(spans, "haproxy-1", "");
+            assert_nine(spans, "haproxy-2", &find(spans, "haproxy-1", "Server session").span_id);
+            assert_times(spans);
+        }
+    }
+}
+
+#[tokio::test]
+async fn reload_under_load() {
+    for program in extremes() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let (ids, ()) = tokio::join!(flood(&chain, 300, 16), async {
+            for proxy in &chain.proxies {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                proxy.process.signal("-USR2");
+            }
+        });
+        let traces = by_trace(chain.collector.wait_for(18 * 301).await);
+        for id in ids {
+            assert_nine(&traces[&id], "haproxy-1", "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_that_never_finish_stay_within_the_memory_bound() {
+    let program = &programs()[0];
+    let args = ["--max-memory", "64KiB"];
+    let chain = Chain::start(program, Setup { spoa_args: &args, ..Setup::default() }).await;
+    // Denied by HAProxy~2, so that its spans stay open.
+    let requests = (0..500).map(|_| async { chain.get("/denied-2", &[]).await.status() });
+    let statuses: Vec<_> = stream::iter(requests).buffer_unordered(8).collect().await;
+    assert!(statuses.iter().all(|status| *status == 403));
+    eventually("evicted spans at the collector", || {
+        let evicted = |s: &&crate::spans::Span| s.tag("haproxy.span.end").as_deref() == Some("evicted");
+        (chain.collector.spans().iter().filter(evicted).count() > 4 * 300).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,17 @@
+//! `spoa-otel` behind chains of real HAProxys. See `haproxy.rs` for the versions.
+
+#![allow(unreachable_pub)]
+
+mod collector;
+mod failures;
+mod haproxy;
+mod http_only;
+mod load;
+mod nine_spans;
+mod origin;
+mod process;
+mod propagation;
+mod restart;
+mod seed_style;
+mod setup;
+mod spans;

@@ -1,0 +1,63 @@
+//! One trace for each request: nine spans of each proxy, joined.
+
+use crate::haproxy::programs;
+use crate::setup::{trace_id, Chain, Setup};
+use crate::spans::{assert_nine, assert_times, by_trace, find};
+
+#[tokio::test]
+async fn one_trace_of_nine_and_nine_spans() {
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let answer = chain.get("/hello", &[]).await;
+        assert_eq!(answer.status(), 200);
+        let id = trace_id(&answer);
+        let traces = by_trace(chain.collector.wait_for(18 * 2).await);
+        let spans = &traces[&id];
+        assert_nine(spans, "haproxy-1", "");
+        assert_nine(spans, "haproxy-2", &find(spans, "haproxy-1", "Server session").span_id);
+        assert_times(spans);
+
+        // The server is told the span of the last proxy that stands for its call.
+        let server_session = find(spans, "haproxy-2", "Server session");
+        let hit = chain.origin.hit("/hello");
+        assert_eq!(hit.header("traceparent"), Some(format!("00-{id}-{}-01", server_session.span_id)));
+
+        let session = find(spans, "haproxy-1", "HAProxy session");
+        assert_eq!(session.tag("url.path").as_deref(), Some("/hello"));
+        assert_eq!(session.tag("http.response.status_code").as_deref(), Some("200"));
+        assert_eq!(session.tag("haproxy.span.end"), None);
+        assert_eq!((session.proto.kind, server_session.proto.kind), (2, 3), "SERVER and CLIENT");
+        let host = session.tag("server.address");
+        assert_eq!(host.as_deref(), Some("127.0.0.1"));
+    }
+}
+
+#[tokio::test]
+async fn requests_of_one_connection_are_traces_of_their_own() {
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let mut ids = Vec::new();
+        for n in 0..5 {
+            // The client keeps its connection.
+            ids.push(trace_id(&chain.get(&format!("/keep-alive/{n}"), &[]).await));
+        }
+        let traces = by_trace(chain.collector.wait_for(18 * 6).await);
+        for id in ids {
+            assert_nine(&traces[&id], "haproxy-1", "");
+        }
+        assert_eq!(traces.len(), 6, "five requests and the warm-up");
+    }
+}
+
+#[tokio::test]
+async fn no_warning_about_the_configurations() {
+    for program in programs() {
+        for spoe_cfg in ["spoe.cfg", "spoe-http.cfg"] {
+            let chain = Chain::start(&program, Setup { spoe_cfg, ..Setup::default() }).await;
+            for proxy in &chain.proxies {
+                let said = proxy.check();
+                assert!(!said.to_lowercase().contains("warning"), "{program:?} {spoe_cfg}: {said}");
+            }
+        }
+    }
+}

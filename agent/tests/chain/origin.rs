@@ -1,0 +1,97 @@
+//! The server behind the proxies: it tells what headers it got, and misbehaves on request.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server saw of a request.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    pub path: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Hit {
+    /// The value of a header; several lines are joined as HTTP says.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let values: Vec<_> = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        (!values.is_empty()).then(|| values.join(","))
+    }
+}
+
+/// A server on a port of its own. `/status/503` answers so, `/close` closes without an answer, `/slow` takes a second,
+/// everything else is a cacheable 200.
+pub struct Origin {
+    pub addr: String,
+    hits: Arc<Mutex<Vec<Hit>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Origin {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let hits = Arc::new(Mutex::new(Vec::new()));
+        let seen = hits.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = seen.clone();
+                // A client that goes away is no error here.
+                tokio::spawn(async move {
+                    let _ = serve(stream, &seen).await;
+                });
+            }
+        });
+        Origin { addr, hits, task }
+    }
+
+    pub fn hits(&self) -> Vec<Hit> {
+        self.hits.lock().unwrap().clone()
+    }
+
+    /// The only request to this path.
+    pub fn hit(&self, path: &str) -> Hit {
+        let mut hits = self.hits();
+        hits.retain(|hit| hit.path == path);
+        assert_eq!(hits.len(), 1, "requests to {path}: {hits:?}");
+        hits.remove(0)
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(stream: TcpStream, hits: &Mutex<Vec<Hit>>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut request = String::new();
+        if stream.read_line(&mut request).await? == 0 {
+            return Ok(());
+        }
+        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        hits.lock().unwrap().push(Hit { path: path.clone(), headers });
+        let status = match path.strip_prefix("/status/") {
+            Some(status) => status.to_owned(),
+            None => "200".to_owned(),
+        };
+        match path.as_str() {
+            "/close" => return Ok(()),
+            "/slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+            _ => {}
+        }
+        let answer = format!("HTTP/1.1 {status} Hm\r\ncontent-length: 2\r\ncache-control: max-age=60\r\n\r\nok");
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}

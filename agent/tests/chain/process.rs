@@ -1,0 +1,103 @@
+//! Child processes of a test: their output is kept, and they end with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// No step of a test takes so long unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tries again and again until `poll` gives something.
+pub async fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = poll() {
+            return found;
+        }
+        assert!(Instant::now() < end, "timed out: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A process that is killed when it is dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+    output: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {command:?}: {error}"));
+        let output = Arc::new(Mutex::new(Vec::new()));
+        keep(child.stdout.take(), &output);
+        keep(child.stderr.take(), &output);
+        Process { name: name.to_owned(), child, output }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The lines written so far.
+    pub fn output(&self) -> Vec<String> {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Waits for a line for which `find` gives something.
+    pub async fn line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let name = self.name.clone();
+        eventually(&format!("{name}: {what}"), || {
+            let found = self.output.lock().unwrap().iter().find_map(|line| find(line));
+            if found.is_none() {
+                let ended = self.child.try_wait().unwrap();
+                assert!(ended.is_none(), "{name} ended ({ended:?}):\n{}", self.output().join("\n"));
+            }
+            found
+        })
+        .await
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success(), "kill {signal} {}", self.name);
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        eventually(&format!("{name} ends"), || self.child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let output = self.output();
+            let tail = &output[output.len().saturating_sub(40)..];
+            eprintln!("---- {} ----\n{}", self.name, tail.join("\n"));
+        }
+    }
+}
+
+fn keep(stream: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<String>>>) {
+    let (stream, output) = (stream.unwrap(), output.clone());
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            output.lock().unwrap().push(line);
+        }
+    });
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,91 @@
+//! Trace context in and out.
+
+use crate::haproxy::programs;
+use crate::setup::{trace_id, Chain, Setup};
+use crate::spans::{by_trace, find};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+#[tokio::test]
+async fn the_callers_trace_is_joined_with_its_state_and_baggage() {
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let traceparent = format!("00-{TRACE}-{PARENT}-01");
+        let headers = [
+            ("traceparent", traceparent.as_str()),
+            ("tracestate", "vendor1=one,vendor2=two:2;x"),
+            ("baggage", "tenant=acme,user=j%C3%BCrgen"),
+        ];
+        let answer = chain.get("/joined", &headers).await;
+        assert_eq!(trace_id(&answer), TRACE);
+        let traces = by_trace(chain.collector.wait_for(18 * 2).await);
+        let spans = &traces[TRACE];
+        assert_eq!(spans.len(), 18);
+        let session = find(spans, "haproxy-1", "HAProxy session");
+        assert_eq!(session.parent, PARENT);
+        assert_eq!(session.proto.trace_state, "vendor1=one,vendor2=two:2;x");
+        let hit = chain.origin.hit("/joined");
+        assert_eq!(hit.header("tracestate").as_deref(), Some("vendor1=one,vendor2=two:2;x"));
+        let baggage = hit.header("baggage").unwrap();
+        for member in ["tenant=acme", "user=j%C3%BCrgen", "haproxy_id="] {
+            assert!(baggage.contains(member), "{baggage}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_caller_begins_a_new_trace() {
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let bad = [
+            "garbage",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        ];
+        let mut ids = Vec::new();
+        for (n, traceparent) in bad.iter().enumerate() {
+            let path = format!("/malformed/{n}");
+            ids.push(trace_id(&chain.get(&path, &[("traceparent", traceparent), ("tracestate", "a=1")]).await));
+            // The client's tracestate belonged to a trace that is not ours.
+            assert_eq!(chain.origin.hit(&path).header("tracestate"), None, "{traceparent}");
+        }
+        let traces = by_trace(chain.collector.wait_for(18 * (1 + bad.len())).await);
+        for id in ids {
+            assert_eq!(find(&traces[&id], "haproxy-1", "HAProxy session").parent, "", "a root");
+            assert_ne!(id.to_lowercase(), TRACE);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unsampled_caller_is_respected() {
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        let traceparent = format!("00-{TRACE}-{PARENT}-00");
+        chain.get("/unsampled", &[("traceparent", &traceparent)]).await;
+        let told = chain.origin.hit("/unsampled").header("traceparent").unwrap();
+        assert!(told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00"), "{told}");
+        // A later request's spans come after those that would have come.
+        let id = trace_id(&chain.get("/sampled", &[]).await);
+        let traces = by_trace(chain.collector.wait_for(18 * 2).await);
+        assert_eq!(traces[&id].len(), 18);
+        assert!(!traces.contains_key(TRACE), "spans of an unsampled trace");
+    }
+}
+
+#[tokio::test]
+async fn the_sampler_of_the_environment_decides_about_roots() {
+    let program = &programs()[0];
+    let env = [("OTEL_TRACES_SAMPLER", "parentbased_always_off")];
+    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let chain = Chain::start(program, Setup { spoa_env: &env, ..Setup::default() }).await;
+    chain.get("/root", &[]).await;
+    assert!(chain.origin.hit("/root").header("traceparent").unwrap().ends_with("-00"));
+    chain.get("/child", &[("traceparent", &sampled)]).await;
+    assert!(chain.origin.hit("/child").header("traceparent").unwrap().ends_with("-01"));
+    let spans = chain.collector.wait_for(18).await;
+    assert!(spans.iter().all(|span| span.trace_id == TRACE));
+}

@@ -1,0 +1,143 @@
+//! The chain under test: client, two HAProxys, a server; one `spoa-otel` for both, one collector.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::collector::Collector;
+use crate::haproxy::{Haproxy, Program};
+use crate::origin::Origin;
+use crate::process::{free_port, Process};
+
+/// The agent's program, running.
+pub struct Spoa {
+    pub process: Process,
+    pub addr: String,
+}
+
+impl Spoa {
+    /// Starts it on `listen` with further options.
+    pub async fn start(listen: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
+        command.args(["--listen", listen]).args(args).envs(env.iter().copied());
+        let mut process = Process::start("spoa-otel", &mut command);
+        let addr = process.line("listening", |line| listening(line, "spop")).await;
+        Spoa { process, addr }
+    }
+
+    /// The address of another listener, as the log tells it.
+    pub async fn listener(&mut self, kind: &str) -> String {
+        self.process.line(kind, |line| listening(line, kind)).await
+    }
+}
+
+fn listening(line: &str, kind: &str) -> Option<String> {
+    if !line.contains("listening") || !line.contains(&format!("kind={kind}")) {
+        return None;
+    }
+    let (_, rest) = line.split_once("addr=")?;
+    rest.split_whitespace().next().map(|addr| addr.trim_matches('"').to_owned())
+}
+
+/// What differs between tests.
+#[derive(Clone)]
+pub struct Setup<'a> {
+    pub spoe_cfg: &'a str,
+    pub cache: bool,
+    pub spoa_args: &'a [&'a str],
+    pub spoa_env: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Setup { spoe_cfg: "spoe.cfg", cache: false, spoa_args: &[], spoa_env: &[] }
+    }
+}
+
+pub struct Chain {
+    // Dropped in this order: the proxies first.
+    pub proxies: [Haproxy; 2],
+    pub spoa: Spoa,
+    pub origin: Origin,
+    pub collector: Collector,
+    /// Base URL of the traced way.
+    pub url: String,
+    /// Base URL of the way without SPOE.
+    pub plain_url: String,
+    pub http: reqwest::Client,
+}
+
+impl Chain {
+    pub async fn start(program: &Program, setup: Setup<'_>) -> Self {
+        let collector = Collector::start().await;
+        let origin = Origin::start().await;
+        let mut args = vec!["--otlp", collector.url.as_str()];
+        args.extend(setup.spoa_args);
+        let spoa = Spoa::start("127.0.0.1:0", &args, setup.spoa_env).await;
+        let [one, one_plain, two, two_plain, stats] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
+        let mut env = vec![
+            ("SPOE_CFG", setup.spoe_cfg),
+            ("SPOE_TIMEOUT", "10s"),
+            ("SPOA_ADDRESS", spoa.addr.as_str()),
+            ("STATS_ADDRESS", &stats),
+            ("PROXY1_ADDRESS", &one),
+            ("PROXY1_PLAIN_ADDRESS", &one_plain),
+            ("PROXY2_ADDRESS", &two),
+            ("PROXY2_PLAIN_ADDRESS", &two_plain),
+            ("SERVER_ADDRESS", &origin.addr),
+        ];
+        if setup.cache {
+            env.push(("WITH_CACHE", "1"));
+        }
+        let proxies = [
+            Haproxy::start(program, &conf("haproxy-1.cfg"), &env, &one).await,
+            Haproxy::start(program, &conf("haproxy-2.cfg"), &env, &two).await,
+        ];
+        let chain = Chain {
+            proxies,
+            spoa,
+            origin,
+            collector,
+            url: format!("http://{one}"),
+            plain_url: format!("http://{one_plain}"),
+            http: http_client(),
+        };
+        chain.wait_until_traced().await;
+        chain
+    }
+
+    /// The first health check of `option spop-check` may come after the first request.
+    async fn wait_until_traced(&self) {
+        for _ in 0..1000 {
+            let answer = self.http.get(format!("{}/warm-up", self.url)).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            if answer.headers().contains_key("x-trace-id") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("no request is traced");
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+}
+
+/// Nothing of the environment, no proxy: the tests talk to 127.0.0.1 only.
+pub fn http_client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// A file of devenv/conf.
+pub fn conf(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../devenv/conf").join(name)
+}
+
+/// The trace id that HAProxy~1 tells its client.
+pub fn trace_id(answer: &reqwest::Response) -> String {
+    answer.headers()["x-trace-id"].to_str().unwrap().to_owned()
+}
