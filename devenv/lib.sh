@@ -8,6 +8,8 @@ REPO=$(dirname "$DEVENV")
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a user's PATH has no HAProxy on Debian
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/spop.XXXXXX")
 STARTED=() # pids, oldest first
+# What is started here talks over loopback, whatever proxy the user's environment names.
+export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
 # shellcheck disable=SC2034 # for the scripts that call haproxy_of_suite
 readonly OUT_OF_REACH=75 # haproxy-deb: the packages cannot be had from here
 
@@ -71,19 +73,42 @@ must_become_ready() {
 }
 ready_or_dead() { not_running "$1" || "${@:2}"; }
 
-# listens HOST:PORT: somebody accepts TCP connections there.
-listens() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; }
+# reach ADDRESS: the same with a host to connect to, where ADDRESS is one to listen on (":80", "*:80").
+reach() {
+    case $1 in
+    :* | \** | 0.0.0.0:*) echo "127.0.0.1:${1##*:}" ;;
+    *) echo "$1" ;;
+    esac
+}
 
-# need_free HOST:PORT WHAT HOW: ends with a clear word if HOST:PORT cannot be bound; HOW says what the user can do.
+# listens ADDRESS: somebody accepts TCP connections there.
+listens() {
+    local address
+    address=$(reach "$1")
+    (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null
+}
+
+# free_address: a loopback address at which nobody listens.
+free_address() {
+    local port
+    while port=$((20000 + RANDOM % 12000)); do
+        listens "127.0.0.1:$port" || break
+    done
+    echo "127.0.0.1:$port"
+}
+
+# need_free ADDRESS WHAT HOW: ends with a clear word if ADDRESS cannot be bound; HOW says what the user can do about it.
 need_free() {
     local port=${1##*:} first_free
     case $port in
     '' | *[!0-9]*) fail "$1: '$port' is not a port number ($2)" ;;
     esac
-    { [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || fail "$1: a port is a number from 1 to 65535 ($2)"
+    if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then
+        fail "$1: a port is a number from 1 to 65535 ($2)"
+    fi
     first_free=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     if [ "$port" -lt "$first_free" ] && [ "$(id -u)" -ne 0 ]; then
-        fail "port $port ($2) needs root: ports below $first_free are reserved; $3"
+        fail "port $port ($2) is reserved for root, as are all below $first_free; $3"
     fi
     if listens "$1"; then
         fail "port $port ($2) is in use by another program (ss -ltnp shows which); stop it, or $3"
