@@ -8,6 +8,7 @@ REPO=$(dirname "$DEVENV")
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a user's PATH has no HAProxy on Debian
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/spop.XXXXXX")
 STARTED=() # pids, oldest first
+declare -A NAMES # of these pids
 # What is started here talks over loopback, whatever proxy the user's environment names.
 export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
 # shellcheck disable=SC2034 # for the scripts that call haproxy_of_suite
@@ -60,18 +61,24 @@ start() {
     setsid "$@" >"$TMP/$name.out" 2>"$TMP/$name.err" </dev/null &
     PID=$!
     STARTED+=("$PID")
+    NAMES[$PID]=$name
 }
 
-# must_become_ready NAME PID COMMAND...: waits for COMMAND, at most 20 seconds; if NAME dies or stays away, shows what it wrote.
+# must_become_ready COMMAND...: waits for COMMAND, at most 20 seconds, after a `start`; if that process dies or is not ready by then,
+# shows what it wrote and ends.
 must_become_ready() {
-    local name=$1 pid=$2
-    shift 2
-    if ! wait_for 20 ready_or_dead "$pid" "$@" || not_running "$pid"; then
-        sed 's/^/    /' "$TMP/$name.err" "$TMP/$name.out" >&2
-        fail "$name did not start (its messages are above)"
-    fi
+    wait_for 20 ready_or_dead "$@" || fail_with_log "$PID" "did not start"
+    not_running "$PID" && fail_with_log "$PID" "did not start"
+    return 0
 }
-ready_or_dead() { not_running "$1" || "${@:2}"; }
+ready_or_dead() { not_running "$PID" || "$@"; }
+
+# fail_with_log PID WHAT: ends, showing the last lines that the process wrote.
+fail_with_log() {
+    local name=${NAMES[$1]}
+    tail -n 20 "$TMP/$name.err" "$TMP/$name.out" | sed 's/^/    /' >&2
+    fail "$name $2 (its last lines are above)"
+}
 
 # reach ADDRESS: the same with a host to connect to, where ADDRESS is one to listen on (":80", "*:80").
 reach() {
