@@ -11,11 +11,13 @@
 //! - [`receiver`]: takes OTLP from other processes into the console's trees
 //!   and forwards it to the collector.
 
+pub mod console;
 mod http_server;
 pub mod otlp;
 mod queue;
 pub mod receiver;
 mod stats;
+mod worker;
 
 pub use queue::QueueConfig;
 pub use stats::{DropCause, ExportSnapshot, ExportStats};

@@ -1,10 +1,11 @@
 //! Passing on OTLP requests of other processes, unchanged.
 
 use super::transport::{compress, error_chain, Transport};
-use super::{record, within, OtlpConfig, Worker};
+use super::{record, within, OtlpConfig};
 use crate::export::queue::{BoundedQueue, Weight};
 use crate::export::receiver::{ReceivedRequest, RequestSink};
 use crate::export::stats::LogLimit;
+use crate::export::worker::Worker;
 use crate::export::{ExportSnapshot, ExportStats};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};

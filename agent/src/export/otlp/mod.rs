@@ -17,15 +17,15 @@ pub use forward::Forwarder;
 
 use super::queue::{BoundedQueue, Weight};
 use super::stats::{DropCause, ExportSnapshot, ExportStats, LogLimit};
+use super::worker::Worker;
 use super::{Exporter, FinishedSpan, ShutdownFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use services::ServiceExporters;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use transport::Transport;
 
@@ -178,31 +178,4 @@ fn group_by_service(batch: Vec<Arc<FinishedSpan>>) -> VecDeque<(Arc<str>, Vec<Sp
         groups[group].1.push(data);
     }
     groups
-}
-
-/// An exporter's background task.
-pub(super) struct Worker(Mutex<Option<JoinHandle<()>>>);
-
-impl Worker {
-    pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Mutex::new(Some(tokio::spawn(task))))
-    }
-
-    /// Waits for the task until the deadline, then aborts it. `false` if the
-    /// task was joined before.
-    pub(super) async fn join(&self, deadline: Instant) -> bool {
-        let handle = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut handle) = handle else {
-            return false;
-        };
-        if tokio::time::timeout_at(deadline, &mut handle)
-            .await
-            .is_err()
-        {
-            handle.abort();
-            // Ends at once, with a cancellation; only then are counters final.
-            let _ = handle.await;
-        }
-        true
-    }
 }

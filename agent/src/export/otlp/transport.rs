@@ -194,10 +194,10 @@ pub(super) struct CountingClient {
 impl HttpClient for CountingClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         self.stats.add_attempt();
-        self.client.send_bytes(request).await.map_err(|error| {
-            // The exporter reports only "network error".
+        let result = self.client.send_bytes(request).await;
+        // The exporter itself reports only "network error".
+        result.inspect_err(|error| {
             tracing::debug!(error = error_chain(error.as_ref()), "OTLP request failed");
-            error
         })
     }
 }
