@@ -1,6 +1,8 @@
 //! Spans and helpers for the tests of the export path.
 #![allow(dead_code)] // every test file uses a part
 
+pub(crate) mod collector;
+
 use opentelemetry::trace::{
     Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };

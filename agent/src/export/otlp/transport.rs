@@ -73,10 +73,8 @@ fn client_tls(config: &OtlpConfig) -> Result<rustls::ClientConfig, OtlpConfigErr
     match identity_files(&config.tls)? {
         Some((certificate, key)) => {
             let chain = parse_certificates(certificate)?;
-            let key_der = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| tls_file_error(key, error.to_string()))?;
             builder
-                .with_client_auth_cert(chain, key_der)
+                .with_client_auth_cert(chain, parse_key(key)?)
                 .map_err(|error| tls_file_error(certificate, error.to_string()))
         }
         None => Ok(builder.with_no_client_auth()),
@@ -126,6 +124,10 @@ fn parse_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OtlpC
     Ok(certificates)
 }
 
+fn parse_key(path: &Path) -> Result<PrivateKeyDer<'static>, OtlpConfigError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| tls_file_error(path, error.to_string()))
+}
+
 fn identity_files(tls: &TlsFiles) -> Result<Option<(&Path, &Path)>, OtlpConfigError> {
     match (&tls.client_certificate, &tls.client_key) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
@@ -149,6 +151,9 @@ fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
             None => tls.with_native_roots(),
         };
         if let Some((certificate, key)) = identity_files(&config.tls)? {
+            // Tonic's own errors do not name the file.
+            parse_certificates(certificate)?;
+            parse_key(key)?;
             tls = tls.identity(Identity::from_pem(read_file(certificate)?, read_file(key)?));
         }
         endpoint = endpoint
