@@ -1,11 +1,13 @@
 //! A runtime for HAProxy SPOE agents (SPOA) on tokio, and what `spoa-otel` is made of.
 //!
-//! [`server`] is for any agent: give it a [`Handler`](server::Handler) and it speaks SPOP.
+//! - [`server`] is for any agent: give it a [`Handler`](server::Handler) and it speaks SPOP.
+//! - [`export`]: from finished spans to a collector (OTLP) and to the terminal.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod addr;
 pub mod duration;
+pub mod export;
 pub mod ratelimit;
 pub mod server;

@@ -33,9 +33,8 @@ pub fn extremes() -> Vec<Program> {
 impl Program {
     fn new(path: &str) -> Self {
         let output = Command::new(path).arg("-v").output();
-        let output = output.unwrap_or_else(|error| {
-            panic!("{path}: {error}; install haproxy, or name programs in SPOP_HAPROXY")
-        });
+        let output =
+            output.unwrap_or_else(|error| panic!("{path}: {error}; install haproxy, or name programs in SPOP_HAPROXY"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let number = text.split_whitespace().nth(2).unwrap_or_default();
         let mut parts = number.split(['.', '-']).map(|part| part.parse().unwrap_or(0));

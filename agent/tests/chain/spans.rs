@@ -122,7 +122,12 @@ pub fn assert_times(spans: &[Span]) {
     for span in spans {
         assert!(span.proto.start_time_unix_nano <= span.proto.end_time_unix_nano, "{} ends early", span.name);
         if let Some(parent) = starts.get(&span.parent) {
-            assert!(*parent <= span.proto.start_time_unix_nano, "{}/{} starts before its parent", span.service, span.name);
+            assert!(
+                *parent <= span.proto.start_time_unix_nano,
+                "{}/{} starts before its parent",
+                span.service,
+                span.name
+            );
         }
     }
 }

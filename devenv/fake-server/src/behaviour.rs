@@ -20,18 +20,12 @@ pub(crate) struct Behaviour {
 impl Behaviour {
     /// Reads a query; parameters that mean nothing here are left alone, a value that makes no sense is an error to show to the user.
     pub(crate) fn from_query(query: &str, max_delay: Duration) -> Result<Self, String> {
-        let mut wanted = Self {
-            delay: Duration::ZERO,
-            status: StatusCode::OK,
-            cache: None,
-            close: false,
-        };
+        let mut wanted = Self { delay: Duration::ZERO, status: StatusCode::OK, cache: None, close: false };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "delay" => {
-                    wanted.delay = humantime::parse_duration(&value).map_err(|error| {
-                        format!("delay={value}: {error} (write it as 200ms or 1s)")
-                    })?;
+                    wanted.delay = humantime::parse_duration(&value)
+                        .map_err(|error| format!("delay={value}: {error} (write it as 200ms or 1s)"))?;
                     if wanted.delay > max_delay {
                         let max = humantime::format_duration(max_delay);
                         return Err(format!("delay={value}: longer than {max}, see --max-delay"));
@@ -45,9 +39,7 @@ impl Behaviour {
                         .ok_or_else(|| format!("status={value}: not a number from 200 to 599"))?;
                 }
                 "cache" => {
-                    let seconds = value
-                        .parse()
-                        .map_err(|_| format!("cache={value}: not a number of seconds"))?;
+                    let seconds = value.parse().map_err(|_| format!("cache={value}: not a number of seconds"))?;
                     wanted.cache = Some(seconds);
                 }
                 "close" => wanted.close = true,
@@ -83,16 +75,8 @@ mod tests {
 
     #[test]
     fn refuses_what_makes_no_sense() {
-        for query in [
-            "delay=",
-            "delay=200",
-            "delay=3s",
-            "status=",
-            "status=99",
-            "status=199",
-            "status=600",
-            "cache=-1",
-        ] {
+        for query in ["delay=", "delay=200", "delay=3s", "status=", "status=99", "status=199", "status=600", "cache=-1"]
+        {
             let error = parse(query).expect_err(query);
             assert!(error.starts_with(query), "{query}: {error}");
         }

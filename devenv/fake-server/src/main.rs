@@ -48,10 +48,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -70,36 +67,22 @@ fn run(options: Options) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(listen_and_serve(&options, server)));
-    let flushed = provider
-        .shutdown()
-        .context("the last spans could not be exported");
+    let flushed = provider.shutdown().context("the last spans could not be exported");
     served.and(flushed)
 }
 
 async fn listen_and_serve(options: &Options, server: server::Server) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", options.listen))?;
-    writeln!(
-        std::io::stdout(),
-        "listening addr={} kind=http",
-        listener.local_addr()?
-    )?;
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
+    writeln!(std::io::stdout(), "listening addr={} kind=http", listener.local_addr()?)?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => (),
             _ = interrupt.recv() => (),
         }
     };
-    server::serve(
-        listener,
-        server,
-        options.max_connections,
-        options.grace,
-        stop,
-    )
-    .await;
+    server::serve(listener, server, options.max_connections, options.grace, stop).await;
     Ok(())
 }

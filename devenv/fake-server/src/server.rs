@@ -34,9 +34,8 @@ use crate::behaviour::Behaviour;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The methods that conventions allow in a span name; any other would make the number of names unbounded.
-const KNOWN_METHODS: [&str; 10] = [
-    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
-];
+const KNOWN_METHODS: [&str; 10] =
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 
 /// What all requests share.
 pub(crate) struct Server {
@@ -103,10 +102,7 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time and were cut");
     }
 }
@@ -133,14 +129,9 @@ impl Server {
             return Ok(text(StatusCode::OK, "ok\n".to_owned()));
         }
         // Not on top of any current context: there is none in a server's new request.
-        let parent = self
-            .propagator
-            .extract_with_context(&Context::new(), &HeaderExtractor(request.headers()));
+        let parent = self.propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()));
         let mut span = self.open_span(&request, peer, &parent);
-        let response = match Behaviour::from_query(
-            request.uri().query().unwrap_or_default(),
-            self.max_delay,
-        ) {
+        let response = match Behaviour::from_query(request.uri().query().unwrap_or_default(), self.max_delay) {
             Ok(wanted) => {
                 tokio::time::sleep(wanted.delay).await;
                 if wanted.close {
@@ -153,38 +144,23 @@ impl Server {
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         };
         let status = response.status();
-        span.set_attribute(KeyValue::new(
-            semconv::HTTP_RESPONSE_STATUS_CODE,
-            i64::from(status.as_u16()),
-        ));
+        span.set_attribute(KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
         if status.is_server_error() {
-            span.set_attribute(KeyValue::new(
-                semconv::ERROR_TYPE,
-                status.as_str().to_owned(),
-            ));
+            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, status.as_str().to_owned()));
             span.set_status(Status::error(""));
         }
         Ok(response)
     }
 
     /// A SERVER span by the stable HTTP conventions; it ends when it is dropped.
-    fn open_span(
-        &self,
-        request: &Request<Incoming>,
-        peer: SocketAddr,
-        parent: &Context,
-    ) -> impl Span {
+    fn open_span(&self, request: &Request<Incoming>, peer: SocketAddr, parent: &Context) -> impl Span {
         let uri = request.uri();
         let sent_method = request.method().as_str();
         let known = KNOWN_METHODS.contains(&sent_method);
         let mut attributes = vec![
             KeyValue::new(
                 semconv::HTTP_REQUEST_METHOD,
-                if known {
-                    sent_method.to_owned()
-                } else {
-                    "_OTHER".to_owned()
-                },
+                if known { sent_method.to_owned() } else { "_OTHER".to_owned() },
             ),
             KeyValue::new(semconv::URL_SCHEME, "http"),
             KeyValue::new(semconv::URL_PATH, uri.path().to_owned()),
@@ -192,10 +168,7 @@ impl Server {
             KeyValue::new(semconv::NETWORK_PEER_PORT, i64::from(peer.port())),
         ];
         if !known {
-            attributes.push(KeyValue::new(
-                semconv::HTTP_REQUEST_METHOD_ORIGINAL,
-                sent_method.to_owned(),
-            ));
+            attributes.push(KeyValue::new(semconv::HTTP_REQUEST_METHOD_ORIGINAL, sent_method.to_owned()));
         }
         if let Some(query) = uri.query() {
             attributes.push(KeyValue::new(semconv::URL_QUERY, query.to_owned()));
@@ -204,26 +177,16 @@ impl Server {
             attributes.push(KeyValue::new(semconv::NETWORK_PROTOCOL_VERSION, version));
         }
         if let Some(agent) = header(request.headers(), USER_AGENT.as_str()) {
-            attributes.push(KeyValue::new(
-                semconv::USER_AGENT_ORIGINAL,
-                agent.to_owned(),
-            ));
+            attributes.push(KeyValue::new(semconv::USER_AGENT_ORIGINAL, agent.to_owned()));
         }
         let authority = header(request.headers(), HOST.as_str()).and_then(|host| host.parse().ok());
         if let Some(authority) = authority.as_ref().or_else(|| uri.authority()) {
-            attributes.push(KeyValue::new(
-                semconv::SERVER_ADDRESS,
-                authority.host().to_owned(),
-            ));
+            attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, authority.host().to_owned()));
             let port = authority.port_u16().unwrap_or(80);
             attributes.push(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
         }
         self.tracer
-            .span_builder(if known {
-                sent_method.to_owned()
-            } else {
-                "HTTP".to_owned()
-            })
+            .span_builder(if known { sent_method.to_owned() } else { "HTTP".to_owned() })
             .with_kind(SpanKind::Server)
             .with_attributes(attributes)
             .start_with_context(&self.tracer, parent)
@@ -237,11 +200,8 @@ fn report(
     own: &SpanContext,
     wanted: &Behaviour,
 ) -> Response<Full<Bytes>> {
-    let baggage: serde_json::Map<_, _> = parent
-        .baggage()
-        .iter()
-        .map(|(name, (value, _))| (name.to_string(), json!(value.as_str())))
-        .collect();
+    let baggage: serde_json::Map<_, _> =
+        parent.baggage().iter().map(|(name, (value, _))| (name.to_string(), json!(value.as_str()))).collect();
     let remote = parent.span().span_context().clone();
     let received = |name| header(request.headers(), name);
     let shown = json!({
@@ -259,9 +219,7 @@ fn report(
         "parent_span_id": remote.is_valid().then(|| remote.span_id().to_string()),
     });
     let mut response = text(wanted.status, format!("{shown:#}\n"));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = wanted.cache {
         if let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {
             response.headers_mut().insert(CACHE_CONTROL, value);
@@ -273,10 +231,7 @@ fn report(
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -24,14 +24,8 @@ pub(crate) fn provider(endpoint: Option<&str>) -> anyhow::Result<SdkTracerProvid
             .with_endpoint(traces_url(endpoint))
             .build()
             .with_context(|| format!("cannot export to {endpoint}"))?;
-        let batches = BatchConfigBuilder::default()
-            .with_scheduled_delay(EXPORT_INTERVAL)
-            .build();
-        builder = builder.with_span_processor(
-            BatchSpanProcessor::builder(exporter)
-                .with_batch_config(batches)
-                .build(),
-        );
+        let batches = BatchConfigBuilder::default().with_scheduled_delay(EXPORT_INTERVAL).build();
+        builder = builder.with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build());
     }
     Ok(builder.build())
 }
@@ -53,12 +47,7 @@ mod tests {
 
     #[test]
     fn appends_the_path_once() {
-        for endpoint in [
-            "http://h:4318",
-            "http://h:4318/",
-            "http://h:4318/v1/traces",
-            "http://h:4318/v1/traces/",
-        ] {
+        for endpoint in ["http://h:4318", "http://h:4318/", "http://h:4318/v1/traces", "http://h:4318/v1/traces/"] {
             assert_eq!(traces_url(endpoint), "http://h:4318/v1/traces");
         }
     }

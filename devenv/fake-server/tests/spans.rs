@@ -26,12 +26,9 @@ struct FakeServer {
 impl FakeServer {
     fn start(otlp: Option<SocketAddr>, more: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fake-server"));
-        for name in [
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "OTEL_SERVICE_NAME",
-            "OTEL_TRACES_SAMPLER",
-            "OTEL_RESOURCE_ATTRIBUTES",
-        ] {
+        for name in
+            ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES"]
+        {
             command.env_remove(name);
         }
         if let Some(receiver) = otlp {
@@ -44,9 +41,7 @@ impl FakeServer {
             .spawn()
             .expect("the server starts");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("a line of text");
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line of text");
         let address = line
             .trim()
             .strip_prefix("listening addr=")
@@ -61,13 +56,12 @@ impl FakeServer {
     fn request(&self, target: &str, headers: &[(&str, &str)]) -> String {
         let mut stream = TcpStream::connect(self.address).expect("connects");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-        let mut request = format!("GET {target} HTTP/1.1\r\nHost: demo.test:8080\r\nUser-Agent: test\r\nConnection: close\r\n");
+        let mut request =
+            format!("GET {target} HTTP/1.1\r\nHost: demo.test:8080\r\nUser-Agent: test\r\nConnection: close\r\n");
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        stream
-            .write_all((request + "\r\n").as_bytes())
-            .expect("sends");
+        stream.write_all((request + "\r\n").as_bytes()).expect("sends");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
@@ -75,10 +69,7 @@ impl FakeServer {
 
     /// SIGTERM, and the exit status.
     fn terminate(mut self) -> std::process::ExitStatus {
-        let killed = Command::new("kill")
-            .arg(self.process.id().to_string())
-            .status()
-            .expect("kill runs");
+        let killed = Command::new("kill").arg(self.process.id().to_string()).status().expect("kill runs");
         assert!(killed.success());
         self.process.wait().expect("the server ends")
     }
@@ -103,16 +94,11 @@ fn receiver() -> (SocketAddr, Receiver<ExportTraceServiceRequest>) {
                 let mut reader = BufReader::new(stream);
                 while let Some((head, body)) = read_request(&mut reader) {
                     assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
-                    assert!(
-                        head.to_ascii_lowercase()
-                            .contains("content-type: application/x-protobuf"),
-                        "{head}"
-                    );
-                    let request =
-                        ExportTraceServiceRequest::decode(body.as_slice()).expect("protobuf");
-                    let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
-                    if sender.send(request).is_err() || reader.get_mut().write_all(answer).is_err()
-                    {
+                    assert!(head.to_ascii_lowercase().contains("content-type: application/x-protobuf"), "{head}");
+                    let request = ExportTraceServiceRequest::decode(body.as_slice()).expect("protobuf");
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+                    if sender.send(request).is_err() || reader.get_mut().write_all(answer).is_err() {
                         return;
                     }
                 }
@@ -131,11 +117,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> 
     }
     let length = head
         .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length:")
-                .map(|n| n.trim().parse::<usize>())
-        })?
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>()))?
         .ok()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
@@ -146,21 +128,9 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> 
 fn spans(received: &Receiver<ExportTraceServiceRequest>, count: usize) -> (Vec<Span>, String) {
     let (mut spans, mut service) = (Vec::new(), String::new());
     while spans.len() < count {
-        for resource_spans in received
-            .recv_timeout(TIMEOUT)
-            .expect("an export in time")
-            .resource_spans
-        {
-            service = text(
-                &resource_spans.resource.expect("a resource").attributes,
-                "service.name",
-            );
-            spans.extend(
-                resource_spans
-                    .scope_spans
-                    .into_iter()
-                    .flat_map(|scope| scope.spans),
-            );
+        for resource_spans in received.recv_timeout(TIMEOUT).expect("an export in time").resource_spans {
+            service = text(&resource_spans.resource.expect("a resource").attributes, "service.name");
+            spans.extend(resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans));
         }
     }
     assert_eq!(spans.len(), count);
@@ -190,22 +160,14 @@ fn a_request_gives_a_server_span_below_the_callers() {
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     let answer = server.request(
         "/shop/cart?item=1",
-        &[
-            ("traceparent", &traceparent),
-            ("tracestate", "a=1,b=2"),
-            ("baggage", "user=jane%20doe,tier=gold"),
-        ],
+        &[("traceparent", &traceparent), ("tracestate", "a=1,b=2"), ("baggage", "user=jane%20doe,tier=gold")],
     );
     assert_eq!(status_of(&answer), "HTTP/1.1 200 OK");
-    let body: serde_json::Value =
-        serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON");
+    let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON");
     assert_eq!(body["received"]["traceparent"], traceparent);
     assert_eq!(body["received"]["tracestate"], "a=1,b=2");
     assert_eq!(body["received"]["baggage"], "user=jane%20doe,tier=gold");
-    assert_eq!(
-        body["baggage"],
-        serde_json::json!({"user": "jane doe", "tier": "gold"})
-    );
+    assert_eq!(body["baggage"], serde_json::json!({"user": "jane doe", "tier": "gold"}));
     assert_eq!(body["trace_id"], TRACE);
     assert_eq!(body["parent_span_id"], PARENT);
 
@@ -225,18 +187,9 @@ fn a_request_gives_a_server_span_below_the_callers() {
     assert_eq!(attribute("server.address"), "demo.test");
     assert_eq!(attribute("user_agent.original"), "test");
     assert_eq!(attribute("network.protocol.version"), "1.1");
-    assert_eq!(
-        value(&span.attributes, "server.port"),
-        Some(Value::IntValue(8080))
-    );
-    assert_eq!(
-        value(&span.attributes, "http.response.status_code"),
-        Some(Value::IntValue(200))
-    );
-    assert!(span
-        .status
-        .as_ref()
-        .is_none_or(|status| status.code() == StatusCode::Unset));
+    assert_eq!(value(&span.attributes, "server.port"), Some(Value::IntValue(8080)));
+    assert_eq!(value(&span.attributes, "http.response.status_code"), Some(Value::IntValue(200)));
+    assert!(span.status.as_ref().is_none_or(|status| status.code() == StatusCode::Unset));
     assert!(server.terminate().success());
 }
 
@@ -255,65 +208,32 @@ fn without_a_caller_the_span_is_a_root() {
 fn answers_as_asked_and_tells_failures_in_the_span() {
     let (otlp, received) = receiver();
     let server = FakeServer::start(Some(otlp), &["--max-delay", "1s"]);
-    assert_eq!(
-        status_of(&server.request("/a?status=503", &[])),
-        "HTTP/1.1 503 Service Unavailable"
-    );
+    assert_eq!(status_of(&server.request("/a?status=503", &[])), "HTTP/1.1 503 Service Unavailable");
     assert_eq!(server.request("/b?close", &[]), "");
-    assert_eq!(
-        status_of(&server.request("/c?delay=2s", &[])),
-        "HTTP/1.1 400 Bad Request"
-    );
-    assert!(server
-        .request("/d?cache=60", &[])
-        .contains("cache-control: public, max-age=60\r\n"));
-    assert_eq!(
-        status_of(&server.request("/e?delay=50ms", &[])),
-        "HTTP/1.1 200 OK"
-    );
+    assert_eq!(status_of(&server.request("/c?delay=2s", &[])), "HTTP/1.1 400 Bad Request");
+    assert!(server.request("/d?cache=60", &[]).contains("cache-control: public, max-age=60\r\n"));
+    assert_eq!(status_of(&server.request("/e?delay=50ms", &[])), "HTTP/1.1 200 OK");
     // No span for this one.
-    assert_eq!(
-        status_of(&server.request("/healthz", &[])),
-        "HTTP/1.1 200 OK"
-    );
+    assert_eq!(status_of(&server.request("/healthz", &[])), "HTTP/1.1 200 OK");
     // What was not exported yet leaves at the end.
     assert!(server.terminate().success());
 
     let (spans, _) = spans(&received, 5);
     let span = |path: &str| {
-        let found = spans
-            .iter()
-            .find(|span| text(&span.attributes, "url.path") == path);
+        let found = spans.iter().find(|span| text(&span.attributes, "url.path") == path);
         found.unwrap_or_else(|| panic!("no span for {path}"))
     };
-    let code = |path| {
-        span(path)
-            .status
-            .as_ref()
-            .map_or(StatusCode::Unset, |status| status.code())
-    };
+    let code = |path| span(path).status.as_ref().map_or(StatusCode::Unset, |status| status.code());
     assert_eq!(code("/a"), StatusCode::Error);
     assert_eq!(text(&span("/a").attributes, "error.type"), "503");
     assert_eq!(code("/b"), StatusCode::Error);
-    assert_eq!(
-        text(&span("/b").attributes, "error.type"),
-        "closed_without_answer"
-    );
-    assert_eq!(
-        value(&span("/b").attributes, "http.response.status_code"),
-        None
-    );
+    assert_eq!(text(&span("/b").attributes, "error.type"), "closed_without_answer");
+    assert_eq!(value(&span("/b").attributes, "http.response.status_code"), None);
     // A client's mistake is no error of the server.
     assert_eq!(code("/c"), StatusCode::Unset);
-    assert_eq!(
-        value(&span("/c").attributes, "http.response.status_code"),
-        Some(Value::IntValue(400))
-    );
+    assert_eq!(value(&span("/c").attributes, "http.response.status_code"), Some(Value::IntValue(400)));
     let waited = span("/e").end_time_unix_nano - span("/e").start_time_unix_nano;
-    assert!(
-        waited >= 50_000_000,
-        "the span is as long as the delay: {waited} ns"
-    );
+    assert!(waited >= 50_000_000, "the span is as long as the delay: {waited} ns");
 }
 
 #[test]
@@ -326,10 +246,7 @@ fn works_without_a_receiver_and_names_a_busy_port() {
         .expect("runs");
     assert!(!second.status.success());
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(
-        message.contains(&format!("cannot listen on {}", server.address)),
-        "{message}"
-    );
+    assert!(message.contains(&format!("cannot listen on {}", server.address)), "{message}");
     assert!(server.terminate().success());
 }
 

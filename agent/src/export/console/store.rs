@@ -1,0 +1,145 @@
+//! The traces that are held back until they are finished.
+
+use super::render::Remarks;
+use super::view::ViewSpan;
+use opentelemetry::trace::TraceId;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A trace to print.
+pub(super) struct Finished {
+    pub(super) spans: Vec<ViewSpan>,
+    pub(super) remarks: Remarks,
+}
+
+/// Traces by id, bounded in traces and in spans.
+pub(super) struct Store {
+    quiet: Duration,
+    max_traces: usize,
+    max_spans: usize,
+    traces: HashMap<TraceId, Trace>,
+    spans: usize,
+    /// Oldest first.
+    by_age: BTreeMap<u64, TraceId>,
+    /// When to look at a trace again. An entry whose trace is gone, or is
+    /// another one with the same id, is passed over.
+    due: BinaryHeap<Reverse<(Instant, u64, [u8; 16])>>,
+    next_number: u64,
+    /// The last ones printed, to mark what comes of them later.
+    printed: HashSet<TraceId>,
+    printed_order: VecDeque<TraceId>,
+}
+
+struct Trace {
+    number: u64,
+    spans: Vec<ViewSpan>,
+    last: Instant,
+    /// It had an open span when it was last looked at.
+    was_open: bool,
+}
+
+impl Store {
+    pub(super) fn new(quiet: Duration, max_traces: usize, max_spans: usize) -> Self {
+        Self {
+            quiet,
+            max_traces: max_traces.max(1),
+            max_spans: max_spans.max(1),
+            traces: HashMap::new(),
+            spans: 0,
+            by_age: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            next_number: 0,
+            printed: HashSet::new(),
+            printed_order: VecDeque::new(),
+        }
+    }
+
+    /// Adds a span. Gives the oldest trace if that is one too much.
+    pub(super) fn add(&mut self, span: ViewSpan, now: Instant) -> Option<Finished> {
+        let id = span.trace_id;
+        let evicted = if self.spans >= self.max_spans {
+            self.evict("too many spans are held back")
+        } else if self.traces.len() >= self.max_traces && !self.traces.contains_key(&id) {
+            self.evict("too many traces are held back")
+        } else {
+            None
+        };
+        let trace = self.traces.entry(id).or_insert_with(|| {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.by_age.insert(number, id);
+            let due = Reverse((now + self.quiet, number, id.to_bytes()));
+            self.due.push(due);
+            Trace { number, spans: Vec::new(), last: now, was_open: false }
+        });
+        trace.last = now;
+        trace.spans.push(span);
+        self.spans += 1;
+        evicted
+    }
+
+    fn evict(&mut self, why: &'static str) -> Option<Finished> {
+        let (_, &oldest) = self.by_age.first_key_value()?;
+        self.remove(oldest, Some(why))
+    }
+
+    fn remove(&mut self, id: TraceId, early: Option<&'static str>) -> Option<Finished> {
+        let trace = self.traces.remove(&id)?;
+        self.by_age.remove(&trace.number);
+        self.spans -= trace.spans.len();
+        let continued = !self.printed.insert(id);
+        if !continued {
+            self.printed_order.push_back(id);
+            if self.printed_order.len() > self.max_traces {
+                if let Some(oldest) = self.printed_order.pop_front() {
+                    self.printed.remove(&oldest);
+                }
+            }
+        }
+        Some(Finished { spans: trace.spans, remarks: Remarks { continued, early } })
+    }
+
+    /// When [`Self::take_due`] has something to do.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// Takes the traces that were quiet long enough and have no open span.
+    pub(super) fn take_due(&mut self, now: Instant, is_open: impl Fn(TraceId) -> bool) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        while let Some(&Reverse((due, number, bytes))) = self.due.peek() {
+            if due > now {
+                break;
+            }
+            self.due.pop();
+            let id = TraceId::from_bytes(bytes);
+            let Some(trace) = self.traces.get_mut(&id).filter(|t| t.number == number) else {
+                continue;
+            };
+            let quiet_at = trace.last + self.quiet;
+            let again = if quiet_at > now {
+                Some(quiet_at)
+            } else {
+                // A span that was open a moment ago may still be on its way
+                // here, so its end, too, is followed by a quiet time.
+                let is_open = is_open(id);
+                let waits = is_open || trace.was_open;
+                trace.was_open = is_open;
+                waits.then(|| now + self.quiet.max(Duration::from_millis(10)))
+            };
+            match again {
+                Some(due) => self.due.push(Reverse((due, number, bytes))),
+                None => finished.extend(self.remove(id, None)),
+            }
+        }
+        finished
+    }
+
+    /// Takes all traces, oldest first, because the console ends.
+    pub(super) fn drain(&mut self, is_open: impl Fn(TraceId) -> bool) -> Vec<Finished> {
+        let ids: Vec<_> = self.by_age.values().copied().collect();
+        ids.into_iter().filter_map(|id| self.remove(id, is_open(id).then_some("shutdown"))).collect()
+    }
+}

@@ -1,0 +1,149 @@
+//! Export of finished spans.
+//!
+//! [`Pipeline::submit`] hands a span to every configured [`Exporter`]. Each has
+//! a queue of its own, bounded in spans and in bytes, and a task of its own
+//! that does the I/O, so a slow destination delays neither the connections nor
+//! the other exporters; what does not fit is dropped, counted by
+//! [cause](DropCause) and logged at a limited rate.
+//!
+//! - [`otlp`]: to a collector, over OTLP/HTTP or OTLP/gRPC.
+//! - [`console`]: as a tree of each finished trace on the terminal.
+//! - [`receiver`]: takes OTLP from other processes into the console's trees
+//!   and forwards it to the collector.
+
+pub mod console;
+mod http_server;
+pub mod otlp;
+mod queue;
+pub mod receiver;
+mod stats;
+mod worker;
+
+pub use queue::QueueConfig;
+pub use stats::{DropCause, ExportSnapshot, ExportStats};
+
+use opentelemetry::{Array, KeyValue, TraceId, Value};
+use opentelemetry_sdk::trace::SpanData;
+use std::future::Future;
+use std::mem::size_of;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A span that has ended and will not change any more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedSpan {
+    /// `service.name` of the resource that the span belongs to.
+    pub service: Arc<str>,
+    /// The span.
+    pub data: SpanData,
+}
+
+impl FinishedSpan {
+    /// Memory that the span occupies, as estimated for the bounds of the
+    /// queues: its own size plus that of its texts, attributes, events and
+    /// links.
+    pub fn estimated_size(&self) -> usize {
+        let data = &self.data;
+        let events: usize =
+            data.events.iter().map(|event| 64 + event.name.len() + attributes_size(&event.attributes)).sum();
+        let links: usize = data.links.iter().map(|link| 96 + attributes_size(&link.attributes)).sum();
+        size_of::<Self>() + data.name.len() + attributes_size(&data.attributes) + events + links
+    }
+}
+
+fn attributes_size(attributes: &[KeyValue]) -> usize {
+    attributes.iter().map(|kv| size_of::<KeyValue>() + kv.key.as_str().len() + value_size(&kv.value)).sum()
+}
+
+fn value_size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.as_str().len(),
+        Value::Array(Array::String(texts)) => texts.iter().map(|text| 24 + text.as_str().len()).sum(),
+        Value::Array(Array::I64(values)) => values.len() * 8,
+        Value::Array(Array::F64(values)) => values.len() * 8,
+        Value::Array(Array::Bool(values)) => values.len(),
+        _ => 0,
+    }
+}
+
+/// Tells how many spans of a trace are still open in this process.
+///
+/// Implemented by the table of open spans and asked by the console before it
+/// prints a trace, which is once per trace as a rule. The other way round (a
+/// notice for each span opened) would cost something per span, and at that
+/// time a span's trace id is not known yet: it binds late.
+pub trait OpenSpans: Send + Sync {
+    /// The number of open spans of this trace. Called from the console's task;
+    /// must not block.
+    fn open_spans(&self, trace_id: TraceId) -> usize;
+}
+
+/// Future of [`Exporter::shutdown`].
+pub type ShutdownFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// A destination of finished spans.
+pub trait Exporter: Send + Sync {
+    /// Name for logs and metric labels.
+    fn name(&self) -> &'static str;
+
+    /// Takes a span, or counts it as dropped. Called from connection tasks:
+    /// must neither block nor wait for I/O.
+    fn submit(&self, span: &Arc<FinishedSpan>);
+
+    /// The exporter's counters.
+    fn stats(&self) -> ExportSnapshot;
+
+    /// Takes no more spans, delivers what is queued until the deadline and
+    /// counts the rest as [`DropCause::Shutdown`].
+    fn shutdown(&self, deadline: Instant) -> ShutdownFuture<'_>;
+}
+
+/// All configured exporters.
+#[derive(Default)]
+pub struct Pipeline {
+    exporters: Vec<Arc<dyn Exporter>>,
+}
+
+impl Pipeline {
+    /// A pipeline to these exporters; without any, spans go nowhere.
+    pub fn new(exporters: Vec<Arc<dyn Exporter>>) -> Self {
+        Self { exporters }
+    }
+
+    /// Hands a finished span to every exporter. Never blocks.
+    pub fn submit(&self, span: Arc<FinishedSpan>) {
+        for exporter in &self.exporters {
+            exporter.submit(&span);
+        }
+    }
+
+    /// Every exporter's name and counters.
+    pub fn stats(&self) -> Vec<(&'static str, ExportSnapshot)> {
+        self.exporters.iter().map(|exporter| (exporter.name(), exporter.stats())).collect()
+    }
+
+    /// Stops all exporters at once, waiting at most `grace` for what they have
+    /// queued. Gives every exporter's final counters; what did not leave in
+    /// time is in [`ExportSnapshot::dropped_shutdown`].
+    pub async fn shutdown(&self, grace: Duration) -> Vec<(&'static str, ExportSnapshot)> {
+        let deadline = deadline_after(grace);
+        let stops = self.exporters.iter().map(|e| e.shutdown(deadline));
+        futures_util::future::join_all(stops).await;
+        let stats = self.stats();
+        for (name, stats) in &stats {
+            if stats.dropped_shutdown > 0 {
+                tracing::warn!(exporter = name, spans = stats.dropped_shutdown, "spans lost at shutdown");
+            }
+        }
+        stats
+    }
+}
+
+/// `grace` from now; without end if that is beyond what the clock can tell.
+fn deadline_after(grace: Duration) -> Instant {
+    let now = Instant::now();
+    const DECADE: Duration = Duration::from_secs(10 * 365 * 86_400);
+    now.checked_add(grace).unwrap_or(now + DECADE)
+}

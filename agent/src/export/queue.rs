@@ -1,0 +1,247 @@
+//! The queue between the connection tasks and an exporter's task: bounded in
+//! spans and in bytes, never waited for by the producer.
+
+use super::stats::DropCause;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Bounds of one exporter's queue and of the batches taken from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Most spans that may wait (default 65,536).
+    pub max_spans: usize,
+    /// Most bytes that may wait, as estimated for spans and exact for
+    /// forwarded requests (default 64 MiB).
+    pub max_bytes: usize,
+    /// Most spans in one batch (default 512).
+    pub batch_spans: usize,
+    /// Bytes from which on a batch takes no further span (default 2 MiB).
+    pub batch_bytes: usize,
+    /// How long a span may wait for its batch to fill up (default 1 s).
+    pub batch_delay: Duration,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            max_spans: 65_536,
+            max_bytes: 64 << 20,
+            batch_spans: 512,
+            batch_bytes: 2 << 20,
+            batch_delay: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What an item counts against the bounds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weight {
+    pub(crate) spans: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A multi-producer queue with one consumer.
+#[derive(Debug)]
+pub(crate) struct BoundedQueue<T> {
+    config: QueueConfig,
+    state: Mutex<State<T>>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<(T, Weight)>,
+    total: Weight,
+    /// When the oldest waiting item came, or the last batch was taken.
+    since: Instant,
+    closed: bool,
+}
+
+impl<T> BoundedQueue<T> {
+    pub(crate) fn new(config: QueueConfig) -> Self {
+        Self {
+            config,
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                total: Weight::default(),
+                since: Instant::now(),
+                closed: false,
+            }),
+            wake: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an item, or says why it cannot be taken.
+    pub(crate) fn push(&self, item: T, weight: Weight) -> Result<(), DropCause> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(DropCause::Shutdown);
+        }
+        let before = state.total;
+        let spans = before.spans.saturating_add(weight.spans);
+        let bytes = before.bytes.saturating_add(weight.bytes);
+        if spans > self.config.max_spans {
+            return Err(DropCause::QueueFull);
+        }
+        if bytes > self.config.max_bytes {
+            return Err(DropCause::QueueBytes);
+        }
+        if state.items.is_empty() {
+            state.since = Instant::now();
+        }
+        // The consumer is woken only when there is something new to decide.
+        let wake = state.items.is_empty() || (!self.fills_batch(before) && self.fills_batch(Weight { spans, bytes }));
+        state.items.push_back((item, weight));
+        state.total = Weight { spans, bytes };
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    fn fills_batch(&self, total: Weight) -> bool {
+        total.spans >= self.config.batch_spans || total.bytes >= self.config.batch_bytes
+    }
+
+    /// Takes the next batch as soon as it is full, its delay is over or the
+    /// queue is closed. `None` when the queue is closed and empty. Nothing is
+    /// lost when the future is dropped.
+    pub(crate) async fn next_batch(&self) -> Option<Vec<T>> {
+        loop {
+            let woken = self.wake.notified();
+            let ready_at = {
+                let mut state = self.lock();
+                if state.items.is_empty() {
+                    if state.closed {
+                        return None;
+                    }
+                    None
+                } else {
+                    let ready_at = state.since + self.config.batch_delay;
+                    if state.closed || self.fills_batch(state.total) || ready_at <= Instant::now() {
+                        return Some(self.take_batch(&mut state));
+                    }
+                    Some(ready_at)
+                }
+            };
+            match ready_at {
+                // Both outcomes lead to a new look at the queue.
+                Some(at) => drop(tokio::time::timeout_at(at, woken).await),
+                None => woken.await,
+            }
+        }
+    }
+
+    fn take_batch(&self, state: &mut State<T>) -> Vec<T> {
+        let mut batch = Vec::new();
+        let mut taken = Weight::default();
+        while let Some((item, weight)) = state.items.pop_front() {
+            taken.spans = taken.spans.saturating_add(weight.spans);
+            taken.bytes = taken.bytes.saturating_add(weight.bytes);
+            batch.push(item);
+            if self.fills_batch(taken) {
+                break;
+            }
+        }
+        state.total.spans -= taken.spans;
+        state.total.bytes -= taken.bytes;
+        state.since = Instant::now();
+        batch
+    }
+
+    /// Refuses new items; what waits can still be taken.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(max_spans: usize, max_bytes: usize, batch_spans: usize) -> BoundedQueue<u32> {
+        BoundedQueue::new(QueueConfig {
+            max_spans,
+            max_bytes,
+            batch_spans,
+            batch_bytes: 1000,
+            batch_delay: Duration::from_secs(1),
+        })
+    }
+
+    fn weight(spans: usize, bytes: usize) -> Weight {
+        Weight { spans, bytes }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bounds_in_spans_and_in_bytes_are_freed_by_a_batch() {
+        let queue = queue(2, 100, 2);
+        assert_eq!(queue.push(1, weight(1, 60)), Ok(()));
+        assert_eq!(queue.push(2, weight(1, 41)), Err(DropCause::QueueBytes));
+        assert_eq!(queue.push(3, weight(1, 40)), Ok(()));
+        assert_eq!(queue.push(4, weight(1, 0)), Err(DropCause::QueueFull));
+        assert_eq!(queue.next_batch().await, Some(vec![1, 3]));
+        assert_eq!(queue.push(5, weight(2, 100)), Ok(()));
+        queue.close();
+        assert_eq!(queue.push(6, weight(1, 1)), Err(DropCause::Shutdown));
+        assert_eq!(queue.next_batch().await, Some(vec![5]));
+        assert_eq!(queue.next_batch().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_until_it_is_full_or_its_delay_is_over() {
+        let queue = queue(10, 10_000, 3);
+        queue.push(1, weight(1, 1)).unwrap();
+        let start = Instant::now();
+        assert_eq!(queue.next_batch().await, Some(vec![1]));
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+
+        for item in 2..=5 {
+            queue.push(item, weight(1, 1)).unwrap();
+        }
+        let start = Instant::now();
+        assert_eq!(queue.next_batch().await, Some(vec![2, 3, 4]));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+
+        // 5 is left; the byte limit completes the next batch.
+        queue.push(6, weight(1, 999)).unwrap();
+        assert_eq!(queue.next_batch().await, Some(vec![5, 6]));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_wait_loses_neither_items_nor_their_delay() {
+        let queue = queue(10, 10_000, 3);
+        queue.push(1, weight(1, 1)).unwrap();
+        let start = Instant::now();
+        for _ in 0..4 {
+            let wait = tokio::time::timeout(Duration::from_millis(200), queue.next_batch());
+            assert!(wait.await.is_err());
+        }
+        assert_eq!(queue.next_batch().await, Some(vec![1]));
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_consumer_is_woken_by_push_and_by_close() {
+        let queue = std::sync::Arc::new(queue(10, 10_000, 1));
+        let consumer = tokio::spawn({
+            let queue = queue.clone();
+            async move { (queue.next_batch().await, queue.next_batch().await) }
+        });
+        tokio::task::yield_now().await;
+        queue.push(7, weight(1, 1)).unwrap();
+        tokio::task::yield_now().await;
+        queue.close();
+        assert_eq!(consumer.await.unwrap(), (Some(vec![7]), None));
+    }
+}

@@ -1,0 +1,267 @@
+//! Collectors that record what really arrives: OTLP/HTTP and OTLP/gRPC, plain
+//! or with TLS.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::Router;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use prost::Message;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsAcceptor;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+
+/// How a collector answers a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer {
+    Accept,
+    /// Accept all but this many spans.
+    Partial(i64),
+    /// An HTTP status; for gRPC `Unavailable` if it is 503, else
+    /// `InvalidArgument`.
+    Status(u16),
+    /// Never.
+    Hang,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrived {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    /// The body on the wire (HTTP only).
+    pub(crate) raw: Bytes,
+    /// The body without compression (HTTP only).
+    pub(crate) body: Vec<u8>,
+    pub(crate) message: ExportTraceServiceRequest,
+}
+
+#[derive(Default)]
+struct Record {
+    arrived: Vec<Arrived>,
+    /// Answers to the next requests; then all are accepted.
+    answers: VecDeque<Answer>,
+}
+
+/// A running collector.
+pub(crate) struct Collector {
+    pub(crate) addr: SocketAddr,
+    record: Arc<Mutex<Record>>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A certificate for 127.0.0.1, and its key.
+pub(crate) fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+impl Collector {
+    pub(crate) async fn http() -> Self {
+        Self::http_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn http_at(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let record = Arc::<Mutex<Record>>::default();
+        let router = router(record.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { addr, record, server }
+    }
+
+    /// HTTP with TLS, by this certificate and key; for clients that have this
+    /// certificate, if one is given.
+    pub(crate) async fn https(pem: &(String, String), client: Option<&str>) -> Self {
+        let listener = TlsListener::bind(pem, client).await;
+        let addr = listener.tcp.local_addr().unwrap();
+        let record = Arc::<Mutex<Record>>::default();
+        let router = router(record.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { addr, record, server }
+    }
+
+    pub(crate) async fn grpc() -> Self {
+        Self::grpc_with(Server::builder()).await
+    }
+
+    /// gRPC with TLS, as [`Self::https`].
+    pub(crate) async fn grpcs((cert, key): &(String, String), client: Option<&str>) -> Self {
+        let mut config = ServerTlsConfig::new().identity(Identity::from_pem(cert, key));
+        if let Some(client) = client {
+            config = config.client_ca_root(Certificate::from_pem(client));
+        }
+        Self::grpc_with(Server::builder().tls_config(config).unwrap()).await
+    }
+
+    async fn grpc_with(mut server: Server) -> Self {
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = incoming.local_addr().unwrap();
+        let record = Arc::<Mutex<Record>>::default();
+        let service = TraceServiceServer::new(Service(record.clone()))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        let server = server.add_service(service).serve_with_incoming(incoming);
+        let server = tokio::spawn(async move { server.await.unwrap() });
+        Self { addr, record, server }
+    }
+
+    /// Answers the next requests like this.
+    pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.record.lock().unwrap().answers.extend(answers);
+    }
+
+    pub(crate) fn arrived(&self) -> Vec<Arrived> {
+        self.record.lock().unwrap().arrived.clone()
+    }
+}
+
+fn note(record: &Mutex<Record>, arrived: Arrived) -> Answer {
+    let mut record = record.lock().unwrap();
+    record.arrived.push(arrived);
+    record.answers.pop_front().unwrap_or(Answer::Accept)
+}
+
+fn response(answer: Answer) -> ExportTraceServiceResponse {
+    let partial_success = match answer {
+        Answer::Partial(rejected_spans) => {
+            Some(ExportTracePartialSuccess { rejected_spans, error_message: "too old".to_owned() })
+        }
+        _ => None,
+    };
+    ExportTraceServiceResponse { partial_success }
+}
+
+fn router(record: Arc<Mutex<Record>>) -> Router {
+    Router::new().fallback(collect).with_state(record)
+}
+
+async fn collect(
+    State(record): State<Arc<Mutex<Record>>>,
+    uri: axum::http::Uri,
+    headers: HeaderMap,
+    raw: Bytes,
+) -> impl IntoResponse {
+    let encoding = headers.get("content-encoding");
+    let body = match encoding.map(|value| value.to_str().unwrap()) {
+        Some("gzip") => {
+            let mut plain = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(&raw[..]);
+            decoder.read_to_end(&mut plain).unwrap();
+            plain
+        }
+        Some("zstd") => zstd::decode_all(&raw[..]).unwrap(),
+        None => raw.to_vec(),
+        Some(other) => panic!("content encoding {other}"),
+    };
+    let answer = note(
+        &record,
+        Arrived {
+            path: uri.path().to_owned(),
+            headers,
+            message: ExportTraceServiceRequest::decode(&body[..]).unwrap(),
+            raw,
+            body,
+        },
+    );
+    let status = match answer {
+        Answer::Accept | Answer::Partial(_) => StatusCode::OK,
+        Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
+        Answer::Hang => std::future::pending().await,
+    };
+    (status, response(answer).encode_to_vec())
+}
+
+struct Service(Arc<Mutex<Record>>);
+
+#[tonic::async_trait]
+impl TraceService for Service {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = note(
+            &self.0,
+            Arrived {
+                path: String::new(),
+                headers: metadata.into_headers(),
+                raw: Bytes::new(),
+                body: Vec::new(),
+                message,
+            },
+        );
+        match answer {
+            Answer::Accept | Answer::Partial(_) => Ok(tonic::Response::new(response(answer))),
+            Answer::Status(503) => Err(tonic::Status::unavailable("busy")),
+            Answer::Status(_) => Err(tonic::Status::invalid_argument("no")),
+            Answer::Hang => std::future::pending().await,
+        }
+    }
+}
+
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsListener {
+    async fn bind((certificate, key): &(String, String), client: Option<&str>) -> Self {
+        use rustls::pki_types::{pem::PemObject, CertificateDer, PrivateKeyDer};
+        use rustls::server::WebPkiClientVerifier;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let parse = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let verifier = match client {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(client) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(parse(client)).unwrap();
+                WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap()
+            }
+        };
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![parse(certificate)], PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+            .unwrap();
+        Self { tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(), acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, addr) = self.tcp.accept().await.unwrap();
+            // A client that does not trust the certificate ends the handshake.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, addr);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}

@@ -1,0 +1,86 @@
+//! Spans and helpers for the tests of the export path.
+#![allow(dead_code)] // every test file uses a part
+
+pub(crate) mod collector;
+
+use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use spop_agent::export::FinishedSpan;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub(crate) const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+/// 2026-11-21T03:50:35.123Z, in microseconds.
+pub(crate) const EPOCH: u64 = 1_795_233_035_123_000;
+
+/// A time, in microseconds after [`EPOCH`].
+pub(crate) fn at(micros: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(EPOCH + micros)
+}
+
+pub(crate) fn context(trace: u128, id: u64) -> SpanContext {
+    SpanContext::new(TraceId::from(trace), SpanId::from(id), TraceFlags::SAMPLED, false, TraceState::default())
+}
+
+pub(crate) fn span(service: &str, id: u64, parent: u64, name: &str, start: u64, end: u64) -> FinishedSpan {
+    FinishedSpan {
+        service: service.into(),
+        data: SpanData {
+            span_context: context(TRACE, id),
+            parent_span_id: SpanId::from(parent),
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: name.to_owned().into(),
+            start_time: at(start),
+            end_time: at(end),
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::builder("spop-agent").with_version("0.1.0").build(),
+        },
+    }
+}
+
+/// Links a span to another one of its trace by a follows-from reference.
+pub(crate) fn follows(mut span: FinishedSpan, target: u64) -> FinishedSpan {
+    let attribute = KeyValue::new("opentracing.ref_type", "follows_from");
+    let link = Link::new(context(TRACE, target), vec![attribute], 0);
+    span.data.links.links.push(link);
+    span
+}
+
+/// An output that can be read while it is written.
+#[derive(Clone, Default)]
+pub(crate) struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Output {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until a condition holds; fails after 20 seconds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..4000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("not reached: {what}");
+}
