@@ -1,6 +1,7 @@
 //! A runtime for HAProxy SPOE agents (SPOA) on tokio, and what `spoa-otel` is made of.
 //!
 //! - [`server`] is for any agent: give it a [`Handler`](server::Handler) and it speaks SPOP.
+//! - [`tracing`]: from the messages of `spoe.cfg` to spans.
 //! - [`export`]: from finished spans to a collector (OTLP) and to the terminal.
 
 #![forbid(unsafe_code)]
@@ -11,3 +12,5 @@ pub mod duration;
 pub mod export;
 pub mod ratelimit;
 pub mod server;
+pub mod time;
+pub mod tracing;

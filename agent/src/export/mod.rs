@@ -141,6 +141,18 @@ impl Pipeline {
     }
 }
 
+impl crate::tracing::SpanSink for Pipeline {
+    fn submit(&self, span: Arc<FinishedSpan>) {
+        Pipeline::submit(self, span);
+    }
+}
+
+impl OpenSpans for crate::tracing::Tracer {
+    fn open_spans(&self, trace_id: TraceId) -> usize {
+        crate::tracing::Tracer::open_spans(self, trace_id)
+    }
+}
+
 /// `grace` from now; without end if that is beyond what the clock can tell.
 fn deadline_after(grace: Duration) -> Instant {
     let now = Instant::now();

@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::buffer::{Input, Output};
-use super::handler::{Connection, Received};
+use super::handler::Connection;
 use super::responder::{Agent, Outcome, Responder};
 use super::stats::{ServerStats, Side};
 use super::{ticks, Shared};
+use crate::time::Timestamp;
 
 /// A place among the connections, given back at the end.
 pub(super) struct OpenConnection {
@@ -134,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 () = timer.as_mut(), if armed.is_some() => Wake::Timer,
                 _ = draining.wait_for(|&d| d), if !drained => Wake::Drain,
             };
-            let received = Received::now();
+            let received = Timestamp::now();
             self.tick(received.clock);
             match wake {
                 Wake::Read(0) => return Ok(()),
@@ -188,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Handles the whole frames of the input as far as the bounds allow; true if the output has to be sent before the
     /// rest.
-    fn process(&mut self, received: Received) -> bool {
+    fn process(&mut self, received: Timestamp) -> bool {
         loop {
             self.transmit();
             if self.responder.output.pending().len() > OUTPUT_HIGH {

@@ -4,28 +4,12 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
+use crate::time::Timestamp;
 use spop_core::{AckEncoder, Messages, Negotiated, Scope, Value, Writer};
 
 /// Why a handler could not answer; the text goes to the log.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
-
-/// The instant at which the bytes of a NOTIFY were read, on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Received {
-    /// Time of day.
-    pub wall: SystemTime,
-    /// The monotonic clock.
-    pub clock: Instant,
-}
-
-impl Received {
-    /// This instant.
-    pub fn now() -> Self {
-        Received { wall: SystemTime::now(), clock: Instant::now() }
-    }
-}
 
 /// The connection of a NOTIFY.
 #[derive(Clone, Debug)]
@@ -50,7 +34,7 @@ pub trait Handler: Send + Sync + 'static {
     fn notify(
         &self,
         connection: &Connection,
-        received: Received,
+        received: Timestamp,
         messages: Messages<'_>,
         ack: &mut AckEncoder<'_>,
     ) -> Result<(), HandlerError>;
@@ -63,7 +47,7 @@ where
     fn notify(
         &self,
         _: &Connection,
-        _: Received,
+        _: Timestamp,
         messages: Messages<'_>,
         ack: &mut AckEncoder<'_>,
     ) -> Result<(), HandlerError> {
@@ -77,12 +61,12 @@ pub struct Request {
     /// The connection.
     pub connection: Arc<Connection>,
     /// When it was read.
-    pub received: Received,
+    pub received: Timestamp,
     payload: Vec<u8>,
 }
 
 impl Request {
-    pub(super) fn new(connection: Arc<Connection>, received: Received, payload: &[u8]) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, received: Timestamp, payload: &[u8]) -> Self {
         Request { connection, received, payload: payload.to_vec() }
     }
 

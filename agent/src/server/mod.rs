@@ -17,7 +17,7 @@ use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use handler::{Answer, AnswerFuture, AsyncHandler, Connection, Handler, HandlerError, Received, Request};
+pub use handler::{Answer, AnswerFuture, AsyncHandler, Connection, Handler, HandlerError, Request};
 pub use stats::{ServerStats, Side, StatsSnapshot};
 
 use crate::addr::Addr;

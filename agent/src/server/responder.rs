@@ -9,9 +9,10 @@ use spop_core::{Action, AgentEvent, DecodeError, Notify, Status, Ticket, PREFIX_
 use tokio::task::JoinSet;
 
 use super::buffer::Output;
-use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Received, Request};
+use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Request};
 use super::stats::{ServerStats, Side};
 use super::{AnyHandler, Shared, MAX_IN_FLIGHT};
+use crate::time::Timestamp;
 
 /// The state machine of a connection.
 pub(super) type Agent = spop_core::Agent<MAX_IN_FLIGHT>;
@@ -41,7 +42,7 @@ impl Responder {
         &mut self,
         agent: &mut Agent,
         event: AgentEvent<'_>,
-        received: Received,
+        received: Timestamp,
     ) -> Result<(), DecodeError> {
         let (shared, id) = (&self.shared, self.connection.id);
         match event {
@@ -85,7 +86,7 @@ impl Responder {
         Ok(())
     }
 
-    fn answer(&mut self, agent: &mut Agent, handler: &dyn Handler, notify: &Notify<'_>, received: Received) {
+    fn answer(&mut self, agent: &mut Agent, handler: &dyn Handler, notify: &Notify<'_>, received: Timestamp) {
         let connection = &*self.connection;
         let Ok(mut ack) = agent.ack(self.output.room(room_for_ack(connection)), notify.ticket) else { return };
         let start = Instant::now();
@@ -106,7 +107,7 @@ impl Responder {
         }
     }
 
-    fn start(&mut self, handler: Arc<dyn AsyncHandler>, notify: &Notify<'_>, received: Received) {
+    fn start(&mut self, handler: Arc<dyn AsyncHandler>, notify: &Notify<'_>, received: Timestamp) {
         let request = Request::new(self.connection.clone(), received, notify.payload());
         let limit = self.shared.config.handler_timeout;
         self.tasks.spawn(run(handler, request, notify.ticket, limit));

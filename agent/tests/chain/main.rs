@@ -1,6 +1,5 @@
 //! `spoa-otel` behind chains of real HAProxys. See `haproxy.rs` for the versions.
 
-#![allow(unreachable_pub)]
 
 mod collector;
 mod failures;

@@ -1,6 +1,6 @@
 //! HAProxy's part of a connection, for tests.
 
-#![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
+#![allow(dead_code)] // Each test file uses a part of it.
 
 use std::time::Duration;
 

@@ -1,0 +1,341 @@
+//! Carries out the items of a message on the trace of its id.
+
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::trace::{SpanId, SpanKind};
+use smallvec::SmallVec;
+use spop_core::Value;
+
+use super::language::{Dialect, Head, Item, Keyword, Values};
+use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
+use super::trace::{extract, Env, Trace};
+use super::value;
+
+/// The latest time that fits into nanoseconds of 64 bits, in microseconds: the year 2554.
+const MAX_MICROS: u64 = u64::MAX / 1000;
+
+/// Carries out a message that was received at this instant.
+pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &Env) {
+    let mut message = Run { trace, env, now, dialect: head.dialect, block: None, marks: SmallVec::new() };
+    let mut items = head.items.clone();
+    for item in items.by_ref() {
+        message.item(item);
+    }
+    if items.is_broken() {
+        env.counters.undecodable.one();
+    }
+    message.end();
+}
+
+/// What `finish=` marks.
+enum Mark<'a> {
+    All,
+    Name(std::borrow::Cow<'a, str>),
+    Span(SpanId),
+}
+
+/// A span and what follows it in the message.
+struct Block {
+    /// Index of the current span.
+    span: usize,
+    /// It was opened here, not taken up.
+    opened: bool,
+    /// It has a parent by reference: what follows becomes a link.
+    referred: bool,
+    /// The start is not explicit.
+    moves: bool,
+    log: Option<Attributes>,
+}
+
+struct Run<'t, 'a> {
+    trace: &'t mut Trace,
+    env: &'t Env,
+    now: SystemTime,
+    dialect: Dialect,
+    block: Option<Block>,
+    /// They take effect after the message's starts.
+    marks: SmallVec<[Mark<'a>; 4]>,
+}
+
+impl<'a> Run<'_, 'a> {
+    fn item(&mut self, item: Item<'a>) {
+        let counters = &self.env.counters;
+        let Some(keyword) = item.keyword() else {
+            counters.args_unknown.one();
+            return;
+        };
+        match keyword {
+            Keyword::Id | Keyword::Service => counters.args_misplaced.one(),
+            Keyword::Span => self.span(item),
+            Keyword::Finish => self.finish(item),
+            Keyword::Baggage => self.baggage(item),
+            Keyword::Extract => self.extract(item),
+            Keyword::Inject => self.inject(item),
+            _ if self.block.is_none() => counters.args_misplaced.one(),
+            Keyword::ChildOf => self.reference(item, Reference::ChildOf),
+            Keyword::FollowsFrom => self.reference(item, Reference::FollowsFrom),
+            Keyword::Tag => self.tag(item),
+            Keyword::Log => self.log(item),
+            Keyword::Kind => self.kind(item),
+            Keyword::Status => self.status(item),
+            Keyword::Event => self.event(item),
+            Keyword::Start => self.start(item),
+            Keyword::End => self.end_time(item),
+        }
+    }
+
+    fn end(mut self) {
+        self.end_block();
+        for mark in std::mem::take(&mut self.marks) {
+            let at = match mark {
+                Mark::All => {
+                    self.trace.finish_all(self.now, self.env);
+                    continue;
+                }
+                Mark::Name(name) => self.trace.find(&name),
+                Mark::Span(id) => self.trace.spans.iter().position(|span| span.span_id == id),
+            };
+            match at {
+                Some(at) => self.trace.finish(at, self.now, self.env),
+                None => self.env.counters.finishes_unknown.one(),
+            }
+        }
+    }
+
+    /// The name in an item's first value; NULL and the empty string name nothing.
+    fn name(&self, value: &Value<'a>) -> Option<std::borrow::Cow<'a, str>> {
+        let name = value::text(value).filter(|name| !name.is_empty());
+        if name.is_none() {
+            self.env.counters.args_invalid.one();
+        }
+        name
+    }
+
+    fn surplus(&self, values: &Values<'_>) {
+        self.env.counters.args_surplus.add(values.len());
+    }
+
+    fn current(&mut self) -> Option<&mut OpenSpan> {
+        let at = self.block.as_ref()?.span;
+        self.trace.spans.get_mut(at)
+    }
+
+    /// The current span, if what is recorded will be of use.
+    fn recording(&mut self) -> Option<&mut OpenSpan> {
+        if self.trace.is_recording() {
+            self.current()
+        } else {
+            None
+        }
+    }
+
+    fn span(&mut self, item: Item<'a>) {
+        self.end_block();
+        self.surplus(&item.more);
+        let Some(name) = self.name(&item.value) else { return };
+        let (span, opened) = match self.trace.find(&name) {
+            Some(at) => (Some(at), false),
+            None => (self.trace.open(&name, self.now, self.dialect == Dialect::OpenTracing, self.env), true),
+        };
+        self.block = span.map(|span| Block { span, opened, referred: false, moves: true, log: None });
+    }
+
+    /// All logs of a block are one event.
+    fn end_block(&mut self) {
+        let (now, env) = (self.now, self.env);
+        if let Some(log) = self.block.as_mut().and_then(|block| block.log.take()) {
+            if let Some(span) = self.recording() {
+                span.add_event("log", now, log, &env.config.span_limits, &env.counters);
+            }
+        }
+        self.block = None;
+    }
+
+    fn reference(&mut self, item: Item<'a>, reference: Reference) {
+        let Some(Block { span: at, opened, referred, moves, .. }) = self.block else { return };
+        self.surplus(&item.more);
+        let counters = &self.env.counters;
+        if !opened {
+            counters.args_misplaced.one();
+            return;
+        }
+        let target = value::text(&item.value).and_then(|name| self.trace.find(&name)).filter(|target| *target != at);
+        let target = target.and_then(|target| self.trace.spans.get(target));
+        if target.is_none() {
+            counters.references_unknown.one();
+        }
+        let link = target.map(|target| target.span_id).filter(|_| referred || reference == Reference::FollowsFrom);
+        let parent = match target {
+            Some(span) if reference == Reference::ChildOf => Some((span.span_id, Some(span.start))),
+            Some(span) => span.parent.map(|parent| (parent, span.not_before)),
+            None => self.trace.root(),
+        };
+        let Some(span) = self.trace.spans.get_mut(at) else { return };
+        if !referred {
+            // A first span that refers to nothing known is the root itself.
+            if let Some((parent, not_before)) = parent.filter(|(parent, _)| *parent != span.span_id) {
+                span.parent = Some(parent);
+                span.not_before = not_before;
+                if moves && not_before.is_some_and(|not_before| span.start < not_before) {
+                    span.start = not_before.unwrap_or(span.start);
+                    counters.times_adjusted.one();
+                }
+            }
+        }
+        if let Some(link) = link {
+            span.add_link(link, reference, &self.env.config.span_limits, counters);
+        }
+        if let Some(block) = &mut self.block {
+            block.referred = true;
+        }
+    }
+
+    fn tag(&mut self, item: Item<'a>) {
+        let Some(name) = self.name(&item.value) else { return };
+        let Some(attribute) = value::attribute(item.more) else { return };
+        let env = self.env;
+        if let Some(span) = self.recording() {
+            let limit = env.config.span_limits.max_attributes_per_span;
+            span.attributes.set(&name, attribute, limit, &env.counters);
+        }
+    }
+
+    fn log(&mut self, item: Item<'a>) {
+        let Some(name) = self.name(&item.value) else { return };
+        let Some(block) = &mut self.block else { return };
+        let log = block.log.get_or_insert_with(Attributes::default);
+        if let Some(attribute) = value::attribute(item.more) {
+            let limit = self.env.config.span_limits.max_attributes_per_event;
+            log.set(&name, attribute, limit, &self.env.counters);
+        }
+    }
+
+    fn event(&mut self, item: Item<'a>) {
+        let Some(name) = self.name(&item.value) else { return };
+        let (now, env) = (self.now, self.env);
+        let mut attributes = Attributes::default();
+        let mut values = item.more;
+        while let Some(key) = values.next() {
+            let value = values.next();
+            let Some(key) = self.name(&key) else { continue };
+            if let Some(attribute) = value::attribute(value.into_iter()) {
+                attributes.set(&key, attribute, env.config.span_limits.max_attributes_per_event, &env.counters);
+            }
+        }
+        if let Some(span) = self.recording() {
+            span.add_event(name.into_owned(), now, attributes, &env.config.span_limits, &env.counters);
+        }
+    }
+
+    fn baggage(&mut self, item: Item<'a>) {
+        let Some(name) = self.name(&item.value) else { return };
+        let Some(value) = value::concatenation(item.more) else { return };
+        if !self.trace.baggage.set(&name, &value) {
+            self.env.counters.baggage_dropped.one();
+        }
+    }
+
+    fn finish(&mut self, item: Item<'a>) {
+        for value in std::iter::once(item.value).chain(item.more) {
+            let Some(name) = value::text(&value) else {
+                self.env.counters.args_invalid.one();
+                continue;
+            };
+            let mark = match &*name {
+                "*" => Mark::All,
+                "" => match self.current() {
+                    Some(span) => Mark::Span(span.span_id),
+                    None => {
+                        self.env.counters.args_misplaced.one();
+                        continue;
+                    }
+                },
+                _ => Mark::Name(name),
+            };
+            self.marks.push(mark);
+        }
+    }
+
+    fn extract(&mut self, item: Item<'a>) {
+        let mut values = item.more;
+        let headers = [Some(item.value), values.next(), values.next()];
+        self.surplus(&values);
+        extract(self.trace, headers.map(|value| value.and_then(|value| value.as_bytes())), self.env);
+    }
+
+    fn inject(&mut self, item: Item<'a>) {
+        self.surplus(&item.more);
+        let Some(name) = self.name(&item.value) else { return };
+        self.trace.inject(&name, self.env);
+    }
+
+    fn kind(&mut self, item: Item<'a>) {
+        self.surplus(&item.more);
+        let kind = match item.value {
+            Value::String(b"server") => SpanKind::Server,
+            Value::String(b"client") => SpanKind::Client,
+            Value::String(b"internal") => SpanKind::Internal,
+            Value::String(b"producer") => SpanKind::Producer,
+            Value::String(b"consumer") => SpanKind::Consumer,
+            _ => {
+                self.env.counters.args_invalid.one();
+                return;
+            }
+        };
+        if let Some(span) = self.current() {
+            span.kind = kind;
+        }
+    }
+
+    fn status(&mut self, item: Item<'a>) {
+        let mut values = item.more;
+        let description = values.next().and_then(|value| value::text(&value)).unwrap_or_default().into_owned();
+        self.surplus(&values);
+        let code = match item.value {
+            Value::String(digits) => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()),
+            ref other => other.as_integer().and_then(|code| u16::try_from(code).ok()),
+        };
+        let status = match (item.value, code) {
+            (Value::String(b"ok"), _) => StatusSpec::Ok,
+            (Value::String(b"error"), _) => StatusSpec::Error(description),
+            (_, Some(code @ 100..=999)) => StatusSpec::Http(code, description),
+            _ => {
+                self.env.counters.args_invalid.one();
+                return;
+            }
+        };
+        if let Some(span) = self.recording() {
+            span.status = status;
+        }
+    }
+
+    /// The time in an argument, in microseconds since the epoch.
+    fn time(&self, item: &Item<'a>) -> Option<SystemTime> {
+        self.surplus(&item.more);
+        let micros = item.value.as_integer().and_then(|micros| u64::try_from(micros).ok());
+        let time = micros
+            .filter(|micros| (1..=MAX_MICROS).contains(micros))
+            .and_then(|micros| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros)));
+        if time.is_none() {
+            self.env.counters.args_invalid.one();
+        }
+        time
+    }
+
+    fn start(&mut self, item: Item<'a>) {
+        let Some(time) = self.time(&item) else { return };
+        if let Some(block) = &mut self.block {
+            block.moves = false;
+        }
+        if let Some(span) = self.current() {
+            span.start = time;
+        }
+    }
+
+    fn end_time(&mut self, item: Item<'a>) {
+        let Some(time) = self.time(&item) else { return };
+        if let Some(span) = self.current() {
+            span.end = Some(time);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Options of the tracer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_sdk::trace::SpanLimits;
+
+use super::propagation::Propagators;
+use super::sampler::Sampler;
+
+/// Options of a [`Tracer`](super::Tracer).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TracerConfig {
+    /// `service.name` of messages without `service=`.
+    pub default_service: Arc<str>,
+    /// An id without a message for so long has its spans ended. Slow requests must not be cut: more than the longest
+    /// HAProxy timeout.
+    pub idle_timeout: Duration,
+    /// An id that is open for so long has its spans ended, messages or not.
+    pub max_lifetime: Duration,
+    /// Memory of all ids, as estimated. Beyond it ended ids are forgotten, then the spans of the least recently used ids
+    /// ended.
+    pub max_memory: usize,
+    /// Open spans and reserved span ids of one id.
+    pub max_spans_per_id: usize,
+    /// How long an ended id is remembered, so that a late message joins its trace.
+    pub remember_ended: Duration,
+    /// How many ended ids are remembered.
+    pub max_remembered: usize,
+    /// Attributes, events and links of a span.
+    pub span_limits: SpanLimits,
+    /// Which traces are exported.
+    pub sampler: Sampler,
+    /// What is extracted and injected.
+    pub propagators: Propagators,
+}
+
+impl Default for TracerConfig {
+    fn default() -> Self {
+        TracerConfig {
+            default_service: Arc::from("haproxy"),
+            idle_timeout: Duration::from_secs(120),
+            max_lifetime: Duration::from_secs(3600),
+            max_memory: 64 * 1024 * 1024,
+            max_spans_per_id: 256,
+            remember_ended: Duration::from_secs(30),
+            max_remembered: 16_384,
+            span_limits: SpanLimits::default(),
+            sampler: Sampler::default(),
+            propagators: Propagators::default(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The message language: from the arguments of a message to items, one for each named argument.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use spop_core::{Args, Kv, Message, Value};
+
+use super::counters::Counters;
+use super::value;
+
+/// Bytes of an id, and of a service name.
+pub(super) const MAX_KEY_LEN: usize = 256;
+
+/// Which configuration a message was written for, by the prefix of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `opentracing:`; injects implicitly.
+    OpenTracing,
+    /// `otel:`.
+    Otel,
+}
+
+impl Dialect {
+    /// `None` for a message of somebody else.
+    pub(super) fn of(message_name: &[u8]) -> Option<Self> {
+        if message_name.starts_with(b"opentracing:") {
+            Some(Dialect::OpenTracing)
+        } else if message_name.starts_with(b"otel:") {
+            Some(Dialect::Otel)
+        } else {
+            None
+        }
+    }
+}
+
+/// Why a message is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rejection {
+    NoId,
+    NullId,
+    EmptyId,
+    LongId,
+}
+
+impl Rejection {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Rejection::NoId => "no id= argument",
+            Rejection::NullId => "the id is NULL; with id=unique-id, is there a unique-id-format?",
+            Rejection::EmptyId => "the id is empty",
+            Rejection::LongId => "the id is longer than 256 bytes",
+        }
+    }
+}
+
+/// A message up to its id and service; the items that follow are not read yet.
+#[derive(Clone, Debug)]
+pub(super) struct Head<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) id: Cow<'a, [u8]>,
+    /// `None`: the default service.
+    pub(super) service: Option<Cow<'a, str>>,
+    /// Of id and service.
+    pub(super) hash: u64,
+    pub(super) items: Items<'a>,
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn parse(
+        dialect: Dialect,
+        message: &Message<'a>,
+        hasher: &impl BuildHasher,
+        counters: &Counters,
+    ) -> Result<Self, Rejection> {
+        let mut items = Items::new(message.args());
+        let id = loop {
+            let Some(item) = items.next() else { return Err(Rejection::NoId) };
+            match item.keyword() {
+                Some(Keyword::Id) => break item,
+                Some(_) => counters.args_misplaced.one(),
+                None if item.key.is_empty() => counters.args_misplaced.add(1 + item.more.len()),
+                None => counters.args_unknown.one(),
+            }
+        };
+        counters.args_surplus.add(id.more.len());
+        let id = match id.value {
+            Value::Null => return Err(Rejection::NullId),
+            Value::String(bytes) => Cow::Borrowed(bytes),
+            // Twice as long in hex.
+            Value::Binary(bytes) if bytes.len() > MAX_KEY_LEN => return Err(Rejection::LongId),
+            ref other => Cow::Owned(value::text(other).unwrap_or_default().into_owned().into_bytes()),
+        };
+        if id.is_empty() {
+            return Err(Rejection::EmptyId);
+        }
+        if id.len() > MAX_KEY_LEN {
+            return Err(Rejection::LongId);
+        }
+        let mut service = None;
+        let mut behind = items.clone();
+        if let Some(item) = behind.next().filter(|item| item.keyword() == Some(Keyword::Service)) {
+            items = behind;
+            counters.args_surplus.add(item.more.len());
+            service = value::text(&item.value).filter(|name| !name.is_empty() && name.len() <= MAX_KEY_LEN);
+            if service.is_none() {
+                counters.args_invalid.one();
+            }
+        }
+        let mut state = hasher.build_hasher();
+        (&service, &id).hash(&mut state);
+        Ok(Head { dialect, id, service, hash: state.finish(), items })
+    }
+
+    /// Do both messages belong to the same table entry?
+    pub(super) fn same_key(&self, other: &Head<'_>) -> bool {
+        self.hash == other.hash && self.id == other.id && self.service == other.service
+    }
+}
+
+/// What a named argument does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyword {
+    Id,
+    Service,
+    Span,
+    ChildOf,
+    FollowsFrom,
+    Tag,
+    Baggage,
+    Log,
+    Finish,
+    Extract,
+    Inject,
+    Kind,
+    Status,
+    Event,
+    Start,
+    End,
+}
+
+/// A named argument with the unnamed ones behind it. Only the first item of a message can have an empty key.
+#[derive(Clone, Debug)]
+pub(super) struct Item<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: Value<'a>,
+    pub(super) more: Values<'a>,
+}
+
+impl Item<'_> {
+    /// `None` if the name is unknown, or there is none.
+    pub(super) fn keyword(&self) -> Option<Keyword> {
+        Some(match self.key {
+            b"id" => Keyword::Id,
+            b"service" => Keyword::Service,
+            b"span" => Keyword::Span,
+            b"child-of" => Keyword::ChildOf,
+            b"follows-from" => Keyword::FollowsFrom,
+            b"tag" => Keyword::Tag,
+            b"baggage" => Keyword::Baggage,
+            b"log" => Keyword::Log,
+            b"finish" => Keyword::Finish,
+            b"extract" => Keyword::Extract,
+            b"inject" => Keyword::Inject,
+            b"kind" => Keyword::Kind,
+            b"status" => Keyword::Status,
+            b"event" => Keyword::Event,
+            b"start" => Keyword::Start,
+            b"end" => Keyword::End,
+            _ => return None,
+        })
+    }
+}
+
+/// Groups arguments into items.
+#[derive(Clone, Debug)]
+pub(super) struct Items<'a> {
+    args: Args<'a>,
+}
+
+impl<'a> Items<'a> {
+    fn new(args: Args<'a>) -> Self {
+        Items { args }
+    }
+
+    /// Is there something left that cannot be decoded?
+    pub(super) fn is_broken(&self) -> bool {
+        self.args.clone().any(|arg| arg.is_err())
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Item<'a>;
+
+    fn next(&mut self) -> Option<Item<'a>> {
+        let mut args = self.args.clone();
+        let Kv { key, value } = args.next()?.ok()?;
+        let mut more = Values { args: args.clone(), left: 0 };
+        self.args = args.clone();
+        while let Some(Ok(Kv { key: b"", .. })) = args.next() {
+            more.left += 1;
+            self.args = args.clone();
+        }
+        Some(Item { key, value, more })
+    }
+}
+
+/// The unnamed values behind a named argument.
+#[derive(Clone, Debug)]
+pub(super) struct Values<'a> {
+    args: Args<'a>,
+    left: usize,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        self.args.next()?.ok().map(|kv| kv.value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Values<'_> {}

@@ -1,0 +1,191 @@
+//! W3C Baggage.
+//!
+//! The SDK's baggage loses the order of the entries and the encoding in which they came; a proxy has to pass on what it
+//! does not understand.
+
+use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
+
+use super::w3c::trim;
+
+/// Entries of a baggage header.
+const MAX_MEMBERS: usize = 180;
+/// Bytes of a baggage header.
+const MAX_LEN: usize = 8192;
+
+/// What is percent-encoded in a value: all but `baggage-octet`, and the percent sign itself.
+const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
+
+/// What is percent-encoded in a key: all but `tchar` of RFC 7230, and the percent sign itself.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// The entries of a trace, those of the caller and those of `baggage=`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Baggage {
+    members: Vec<Member>,
+    /// Length of the header.
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    key_len: usize,
+    /// `key=value;properties`, encoded.
+    text: Box<str>,
+    /// By `baggage=`, not by the caller.
+    local: bool,
+}
+
+impl Member {
+    fn key(&self) -> &str {
+        self.text.get(..self.key_len).unwrap_or_default()
+    }
+}
+
+impl Baggage {
+    /// Sets an entry, instead of one of the same name; false if that would go beyond the bounds.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> bool {
+        let key = utf8_percent_encode(name, KEY).to_string();
+        let text = format!("{key}={}", utf8_percent_encode(value, VALUE));
+        self.put(Member { key_len: key.len(), text: text.into(), local: true })
+    }
+
+    /// Adds the entries of a header, in so far as `baggage=` did not set them; the number of those that are malformed or
+    /// beyond the bounds.
+    pub(crate) fn extend(&mut self, header: &[u8]) -> usize {
+        let mut dropped = 0;
+        for member in header.split(|&b| b == b',').map(trim).filter(|member| !member.is_empty()) {
+            let kept = parse(member).is_some_and(|member| {
+                self.members.iter().any(|own| own.local && own.key() == member.key()) || self.put(member)
+            });
+            dropped += usize::from(!kept);
+        }
+        dropped
+    }
+
+    fn put(&mut self, member: Member) -> bool {
+        let same = self.members.iter().position(|old| old.key() == member.key());
+        let old_len = same.and_then(|at| self.members.get(at)).map_or(0, |old| old.text.len() + 1);
+        // Every entry counts with its comma, so that the header is one byte shorter.
+        let len = self.len - old_len + member.text.len() + 1;
+        if len > MAX_LEN + 1 || (same.is_none() && self.members.len() == MAX_MEMBERS) {
+            return false;
+        }
+        self.len = len;
+        match same.and_then(|at| self.members.get_mut(at)) {
+            Some(old) => *old = member,
+            None => self.members.push(member),
+        }
+        true
+    }
+
+    /// The header; `None` without entries.
+    pub(crate) fn header(&self) -> Option<String> {
+        let (first, rest) = self.members.split_first()?;
+        let mut header = String::with_capacity(self.len);
+        header.push_str(&first.text);
+        for member in rest {
+            header.push(',');
+            header.push_str(&member.text);
+        }
+        Some(header)
+    }
+
+    /// Memory that it occupies, as an estimate.
+    pub(crate) fn size(&self) -> usize {
+        self.members.len() * std::mem::size_of::<Member>() + self.len
+    }
+}
+
+/// An entry of a header, without the white space around its parts.
+fn parse(member: &[u8]) -> Option<Member> {
+    let (pair, properties) = match member.iter().position(|&b| b == b';') {
+        Some(at) => member.split_at_checked(at)?,
+        None => (member, &[][..]),
+    };
+    let equals = pair.iter().position(|&b| b == b'=')?;
+    let (key, value) = pair.split_at_checked(equals)?;
+    let (key, value) = (trim(key), trim(value.get(1..)?));
+    let valid = !key.is_empty()
+        && key.iter().all(|&b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        && value.iter().all(|&b| b.is_ascii_graphic() && !b"\",;\\".contains(&b))
+        && properties.iter().all(|&b| b.is_ascii_graphic() || matches!(b, b' ' | b'\t'));
+    if !valid {
+        return None;
+    }
+    let mut text = String::from_utf8(key.to_vec()).ok()?;
+    text.push('=');
+    text.push_str(std::str::from_utf8(value).ok()?);
+    text.push_str(std::str::from_utf8(properties).ok()?);
+    Some(Member { key_len: key.len(), text: text.into(), local: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(header: &str) -> (Option<String>, usize) {
+        let mut baggage = Baggage::default();
+        let dropped = baggage.extend(header.as_bytes());
+        (baggage.header(), dropped)
+    }
+
+    #[test]
+    fn a_header_is_passed_on_as_it_came() {
+        for header in ["a=1", "a=1,b=%20%C3%A9", "a=1;p;q=2,b=", "a=b=c"] {
+            assert_eq!(parsed(header), (Some(header.to_owned()), 0));
+        }
+        assert_eq!(parsed(" a = 1 ,\tb=2; p = 1 "), (Some("a=1,b=2; p = 1".to_owned()), 0));
+        assert_eq!(parsed(" , "), (None, 0));
+    }
+
+    #[test]
+    fn malformed_entries_are_left_out_and_counted() {
+        assert_eq!(parsed("a=1,b,=2,c d=3,e=\"f\",g=2"), (Some("a=1,g=2".to_owned()), 4));
+        assert_eq!(Baggage::default().extend(b"a=\xff"), 1);
+    }
+
+    #[test]
+    fn own_entries_are_encoded_and_win() {
+        let mut baggage = Baggage::default();
+        assert!(baggage.set("user", "a,b;c 100%\u{e9}"));
+        assert!(baggage.set("n \u{e9}=", ""));
+        assert_eq!(baggage.extend(b"user=x,other=1"), 0);
+        let header = "user=a%2Cb%3Bc%20100%25%C3%A9,n%20%C3%A9%3D=,other=1";
+        assert_eq!(baggage.header().as_deref(), Some(header));
+        assert!(baggage.set("other", "2"));
+        assert_eq!(baggage.header(), Some(header.replace("other=1", "other=2")));
+        assert_eq!(baggage.extend(b"other=3,new=4"), 0);
+        assert!(baggage.header().unwrap().ends_with("other=2,new=4"));
+    }
+
+    #[test]
+    fn at_most_8192_bytes() {
+        let mut baggage = Baggage::default();
+        assert!(baggage.set("a", &"x".repeat(8189)), "8191 bytes");
+        assert!(!baggage.set("b", ""));
+        assert!(baggage.set("a", &"x".repeat(8190)), "8192 bytes");
+        assert!(!baggage.set("a", &"x".repeat(8191)));
+        assert_eq!(baggage.header().unwrap().len(), 8192);
+    }
+
+    #[test]
+    fn at_most_180_entries() {
+        let header = (0..200).map(|i| format!("k{i}=1")).collect::<Vec<_>>().join(",");
+        let (kept, dropped) = parsed(&header);
+        assert_eq!((kept.unwrap().split(',').count(), dropped), (180, 20));
+    }
+}
