@@ -1,0 +1,315 @@
+//! One connection: a task that reads, lets the handler answer, and writes.
+
+use std::future::Future;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use spop_core::{AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::buffer::{Input, Output};
+use super::handler::{Connection, Received};
+use super::responder::{Agent, Outcome, Responder};
+use super::stats::{ServerStats, Side};
+use super::{ticks, Shared};
+
+/// A place among the connections, given back at the end.
+pub(super) struct OpenConnection {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl OpenConnection {
+    /// `None` if too many are open.
+    pub(super) fn register(shared: &Arc<Shared>) -> Option<Self> {
+        let (stats, limit) = (&shared.stats, shared.config.max_connections as u64);
+        stats.connections_open.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1)).ok()?;
+        let id = stats.connections.fetch_add(1, Relaxed);
+        Some(OpenConnection { shared: shared.clone(), id })
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.shared.stats.connections_open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    open: OpenConnection,
+    draining: watch::Receiver<bool>,
+) {
+    let shared = open.shared.clone();
+    let mut session = Session::new(stream, shared.clone(), open.id);
+    let result = session.run(draining).await;
+    session.finish(&result);
+    match result {
+        Ok(()) => session.linger().await,
+        Err(error) if is_normal_end(&error) => {}
+        Err(error) => {
+            ServerStats::add(&shared.stats.io_errors, 1);
+            if let Some(left_out) = shared.logs.io.pass() {
+                tracing::info!(connection = open.id, %error, left_out, "connection lost");
+            }
+        }
+    }
+}
+
+/// HAProxy ends connections by a reset whenever it likes.
+fn is_normal_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+struct Session<S> {
+    stream: S,
+    agent: Agent,
+    responder: Responder,
+    input: Input,
+    reassembly: Vec<u8>,
+    started: Instant,
+    /// What of the agent's counters the shared ones have already.
+    reported: AgentStats,
+}
+
+/// What ends a wait.
+enum Wake {
+    Read(usize),
+    Answer(Outcome),
+    Timer,
+    Drain,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
+        let nothing_yet = Negotiated {
+            max_frame_size: shared.config.max_frame_size,
+            capabilities: Capabilities::NONE,
+            healthcheck: false,
+        };
+        Session {
+            stream,
+            agent: Agent::new(shared.config.agent()),
+            responder: Responder {
+                connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
+                shared,
+                output: Output::new(),
+                tasks: JoinSet::new(),
+            },
+            input: Input::new(),
+            reassembly: Vec::new(),
+            started: Instant::now(),
+            reported: AgentStats::default(),
+        }
+    }
+
+    async fn run(&mut self, mut draining: watch::Receiver<bool>) -> io::Result<()> {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut armed: Option<Instant> = None;
+        let mut drained = false;
+        loop {
+            let want = self.agent.want(self.input.unread());
+            if want == Want::Close {
+                return Ok(());
+            }
+            let may_read = want.bytes() > 0 && !self.has_all_in_flight();
+            // A timer that is early does no harm, so it is moved only when a deadline comes before it.
+            let deadline = self.agent.poll_timeout().map(|at| self.started + Duration::from_millis(at));
+            if let Some(at) = deadline.filter(|&at| armed.is_none_or(|armed| at < armed)) {
+                timer.as_mut().reset(at.into());
+                armed = Some(at);
+            }
+            let wake = tokio::select! {
+                biased;
+                Some(done) = self.responder.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
+                n = self.input.read(&mut self.stream, want.bytes()), if may_read => Wake::Read(n?),
+                () = timer.as_mut(), if armed.is_some() => Wake::Timer,
+                _ = draining.wait_for(|&d| d), if !drained => Wake::Drain,
+            };
+            let received = Received::now();
+            self.tick(received.clock);
+            match wake {
+                Wake::Read(0) => return Ok(()),
+                Wake::Read(n) => ServerStats::add(&self.stats().bytes_in, n as u64),
+                Wake::Answer(outcome) => {
+                    self.responder.on_outcome(&mut self.agent, outcome);
+                    while let Some(Ok(outcome)) = self.responder.tasks.try_join_next() {
+                        self.responder.on_outcome(&mut self.agent, outcome);
+                    }
+                }
+                Wake::Timer => armed = None,
+                Wake::Drain => {
+                    drained = true;
+                    self.read_what_is_there();
+                }
+            }
+            while self.process(received) {
+                self.flush().await?;
+            }
+            if drained {
+                self.agent.close(Status::NORMAL);
+            }
+            self.flush().await?;
+            self.report();
+        }
+    }
+
+    fn stats(&self) -> &ServerStats {
+        &self.responder.shared.stats
+    }
+
+    fn has_all_in_flight(&self) -> bool {
+        self.responder.tasks.len() >= self.responder.shared.config.max_in_flight
+    }
+
+    /// Takes what HAProxy sent before it can know that we stop.
+    fn read_what_is_there(&mut self) {
+        if self.agent.want(self.input.unread()).bytes() > 0 {
+            if let Some(Ok(n)) = self.input.read(&mut self.stream, FINAL_READ).now_or_never() {
+                ServerStats::add(&self.stats().bytes_in, n as u64);
+            }
+        }
+    }
+
+    /// Tells the time.
+    fn tick(&mut self, now: Instant) {
+        if let Err(error) = self.agent.handle_timeout(ticks(now - self.started)) {
+            self.on_protocol_error(&error);
+        }
+    }
+
+    /// Handles the whole frames of the input as far as the bounds allow; true if the output has to be sent before the
+    /// rest.
+    fn process(&mut self, received: Received) -> bool {
+        loop {
+            self.transmit();
+            if self.responder.output.pending().len() > OUTPUT_HIGH {
+                return true;
+            }
+            if self.has_all_in_flight() {
+                return false;
+            }
+            if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
+                self.reassembly.resize(self.responder.shared.config.max_reassembly, 0);
+            }
+            match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
+                Ok((0, _)) => return false,
+                Ok((used, event)) => {
+                    let result = match event {
+                        Some(event) => self.responder.on_event(&mut self.agent, event, received),
+                        None => Ok(()),
+                    };
+                    self.input.consume(used);
+                    if let Err(broken) = result {
+                        self.agent.close(broken.status());
+                        self.on_protocol_error(&broken.into());
+                    }
+                }
+                Err(error) => self.on_protocol_error(&error),
+            }
+        }
+    }
+
+    /// The frames of the agent itself.
+    fn transmit(&mut self) {
+        loop {
+            let disconnect = self.agent.pending_disconnect();
+            let output = &mut self.responder.output;
+            let Ok(Some(len)) = self.agent.poll_transmit(output.room(MAX_TRANSMIT_LEN)) else { return };
+            output.commit(len);
+            if let Some(status) = disconnect {
+                self.stats().disconnect(Side::Agent, status);
+            }
+        }
+    }
+
+    fn on_protocol_error(&self, error: &ProtocolError) {
+        ServerStats::add(&self.stats().protocol_errors, 1);
+        if let Some(left_out) = self.responder.shared.logs.protocol.pass() {
+            tracing::warn!(connection = self.responder.connection.id, %error, status = error.status().0, left_out,
+                "protocol error, connection closed{}", hint(error));
+        }
+    }
+
+    /// Adds what the agent counted since the last time to the shared counters.
+    fn report(&mut self) {
+        let now = *self.agent.stats();
+        let then = std::mem::replace(&mut self.reported, now);
+        let stats = self.stats();
+        ServerStats::add(&stats.notifies, now.notifies - then.notifies);
+        ServerStats::add(&stats.acks, now.acks - then.acks);
+        ServerStats::add(&stats.superseded, now.superseded - then.superseded);
+        ServerStats::add(&stats.cancelled, now.cancelled - then.cancelled);
+        ServerStats::add(&stats.aborted, now.aborted - then.aborted);
+        ServerStats::add(&stats.too_big, now.too_big - then.too_big);
+        ServerStats::add(&stats.fragments, now.fragments - then.fragments);
+        ServerStats::add(&stats.ignored, now.ignored - then.ignored);
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.transmit();
+        let bytes = self.responder.output.pending();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        ServerStats::add(&self.stats().bytes_out, bytes.len() as u64);
+        let written = within(self.responder.shared.config.write_timeout, self.stream.write_all(bytes)).await;
+        if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+            ServerStats::add(&self.stats().write_timeouts, 1);
+        }
+        self.responder.output.clear();
+        written
+    }
+
+    /// What is open when the connection ends will never be answered.
+    fn finish(&mut self, result: &io::Result<()>) {
+        self.report();
+        let unanswered = self.agent.handle_eof();
+        ServerStats::add(&self.stats().unanswered, unanswered as u64);
+        tracing::debug!(connection = self.responder.connection.id, unanswered, ok = result.is_ok(), "connection ended");
+    }
+
+    /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes.
+    async fn linger(&mut self) {
+        let discard = async {
+            self.stream.shutdown().await?;
+            let mut scrap = [0; 1024];
+            while self.stream.read(&mut scrap).await? > 0 {}
+            Ok::<(), io::Error>(())
+        };
+        // Whatever happens here, the connection is over.
+        let _ended = tokio::time::timeout(LINGER, discard).await;
+    }
+}
+
+/// How long HAProxy may take to close after our last frame.
+const LINGER: Duration = Duration::from_secs(1);
+/// The output is sent before further frames are handled once it has so many bytes.
+const OUTPUT_HIGH: usize = 64 * 1024;
+/// What is read at once when the server stops.
+const FINAL_READ: usize = 64 * 1024;
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.
+fn starts_fragmented(input: &[u8]) -> bool {
+    matches!(input, [_, _, _, _, kind, _, _, _, flags, ..] if *kind == FrameType::NOTIFY.0 && flags & 1 == 0)
+}
+
+/// A hint for people who see an error whose cause is in HAProxy's configuration.
+fn hint(error: &ProtocolError) -> &'static str {
+    match error {
+        ProtocolError::Malformed(_) => " (a message with more than 255 args? HAProxy sends a wrong count then)",
+        _ => "",
+    }
+}

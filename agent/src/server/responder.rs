@@ -1,0 +1,167 @@
+//! What happens to an event of the state machine: the handler is called, its ACK goes into the output.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use spop_core::{Action, AgentEvent, DecodeError, Notify, Status, Ticket, PREFIX_LEN};
+use tokio::task::JoinSet;
+
+use super::buffer::Output;
+use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Received, Request};
+use super::stats::{ServerStats, Side};
+use super::{AnyHandler, Shared, MAX_IN_FLIGHT};
+
+/// The state machine of a connection.
+pub(super) type Agent = spop_core::Agent<MAX_IN_FLIGHT>;
+
+/// What an asynchronous handler made of a NOTIFY.
+pub(super) type Outcome = (Ticket, Result<Answer, Failure>);
+
+/// Why a NOTIFY gets an empty ACK.
+pub(super) enum Failure {
+    Error(HandlerError),
+    Panic,
+    Late,
+}
+
+/// The part of a connection that answers.
+pub(super) struct Responder {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) output: Output,
+    /// The asynchronous handlers at work; they end with the connection.
+    pub(super) tasks: JoinSet<Outcome>,
+}
+
+impl Responder {
+    /// An error is a broken payload, to be answered by a DISCONNECT.
+    pub(super) fn on_event(
+        &mut self,
+        agent: &mut Agent,
+        event: AgentEvent<'_>,
+        received: Received,
+    ) -> Result<(), DecodeError> {
+        let (shared, id) = (&self.shared, self.connection.id);
+        match event {
+            AgentEvent::Notify(notify) => {
+                notify.messages().validate()?;
+                match &shared.clone().handler {
+                    AnyHandler::Sync(handler) => self.answer(agent, handler.as_ref(), &notify, received),
+                    AnyHandler::Async(handler) => self.start(handler.clone(), &notify, received),
+                }
+            }
+            AgentEvent::Hello { negotiated, engine_id } => {
+                let counter = if negotiated.healthcheck { &shared.stats.healthchecks } else { &shared.stats.hellos };
+                ServerStats::add(counter, 1);
+                tracing::debug!(connection = id, ?negotiated, "HELLO");
+                self.connection = Arc::new(Connection { id, negotiated, engine_id: engine_id.map(Arc::from) });
+            }
+            AgentEvent::Disconnect(disconnect) => {
+                let status = disconnect.status.unwrap_or(Status::NORMAL);
+                shared.stats.disconnect(Side::Haproxy, status);
+                if status != Status::NORMAL && status != Status::TIMEOUT {
+                    if let Some(left_out) = shared.logs.disconnect.pass() {
+                        let message = String::from_utf8_lossy(disconnect.message);
+                        tracing::warn!(connection = id, status = status.0, ?message, left_out, "HAProxy disconnected");
+                    }
+                }
+            }
+            AgentEvent::TooBig { stream_id, frame_id } => {
+                if let Some(left_out) = shared.logs.too_big.pass() {
+                    tracing::warn!(
+                        connection = id,
+                        stream_id = stream_id.0,
+                        frame_id = frame_id.0,
+                        limit = shared.config.max_reassembly,
+                        left_out,
+                        "a fragmented NOTIFY is too big; raise --max-reassembly"
+                    );
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, agent: &mut Agent, handler: &dyn Handler, notify: &Notify<'_>, received: Received) {
+        let connection = &*self.connection;
+        let Ok(mut ack) = agent.ack(self.output.room(room_for_ack(connection)), notify.ticket) else { return };
+        let start = Instant::now();
+        let call = || handler.notify(connection, received, notify.messages(), &mut ack);
+        let failure = match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Failure::Error(error)),
+            Err(_) => Some(Failure::Panic),
+        };
+        if let Some(failure) = failure {
+            ack.clear();
+            failure.report(&self.shared, connection.id);
+        }
+        let len = ack.finish();
+        self.output.commit(len);
+        if start.elapsed() > self.shared.config.handler_timeout {
+            Failure::Late.report(&self.shared, connection.id);
+        }
+    }
+
+    fn start(&mut self, handler: Arc<dyn AsyncHandler>, notify: &Notify<'_>, received: Received) {
+        let request = Request::new(self.connection.clone(), received, notify.payload());
+        let limit = self.shared.config.handler_timeout;
+        self.tasks.spawn(run(handler, request, notify.ticket, limit));
+    }
+
+    pub(super) fn on_outcome(&mut self, agent: &mut Agent, (ticket, outcome): Outcome) {
+        let id = self.connection.id;
+        let answer = outcome.unwrap_or_else(|failure| {
+            failure.report(&self.shared, id);
+            Answer::new()
+        });
+        let room = self.output.room(room_for_ack(&self.connection));
+        // A NOTIFY that is not open any more was superseded: counted by the agent.
+        let Ok(mut ack) = agent.ack(room, ticket) else { return };
+        for action in answer.actions().flatten() {
+            let added = match action {
+                Action::SetVar { scope, name, value } => ack.set_var(scope, name, &value),
+                Action::UnsetVar { scope, name } => ack.unset_var(scope, name),
+            };
+            if let Err(error) = added {
+                Failure::Error(error.into()).report(&self.shared, id);
+                break;
+            }
+        }
+        let len = ack.finish();
+        self.output.commit(len);
+    }
+}
+
+/// Room for the largest ACK that was agreed on.
+fn room_for_ack(connection: &Connection) -> usize {
+    (connection.negotiated.max_frame_size as usize).saturating_add(PREFIX_LEN)
+}
+
+async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, limit: Duration) -> Outcome {
+    let call = AssertUnwindSafe(async move { handler.notify(request).await }).catch_unwind();
+    let outcome = match tokio::time::timeout(limit, call).await {
+        Ok(Ok(Ok(answer))) => Ok(answer),
+        Ok(Ok(Err(error))) => Err(Failure::Error(error)),
+        Ok(Err(_)) => Err(Failure::Panic),
+        Err(_) => Err(Failure::Late),
+    };
+    (ticket, outcome)
+}
+
+impl Failure {
+    fn report(&self, shared: &Shared, connection: u64) {
+        let (counter, reason) = match self {
+            Failure::Error(error) => (&shared.stats.handler_errors, error.to_string()),
+            Failure::Panic => (&shared.stats.handler_panics, "it panicked".to_owned()),
+            Failure::Late => (&shared.stats.handler_late, "it took too long".to_owned()),
+        };
+        ServerStats::add(counter, 1);
+        if let Some(left_out) = shared.logs.handler.pass() {
+            tracing::error!(connection, reason, left_out, "the handler failed");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the server counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use spop_core::Status;
+
+/// Who sent a DISCONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// HAProxy.
+    Haproxy,
+    /// This agent.
+    Agent,
+}
+
+macro_rules! counters {
+    ($(#[$meta:meta] $name:ident),* $(,)?) => {
+        /// Counters of a server, shared by its connections. They only grow, except `connections_open`.
+        #[derive(Debug, Default)]
+        pub struct ServerStats {
+            $(#[$meta] pub(crate) $name: AtomicU64,)*
+            disconnects: [[AtomicU64; STATUS_SLOTS]; 2],
+        }
+
+        /// A copy of [`ServerStats`] at one instant.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct StatsSnapshot {
+            $(#[$meta] pub $name: u64,)*
+            /// DISCONNECTs by side and status: all with a count above 0. Codes that the specification does not name
+            /// stand together under [`Status::UNKNOWN`].
+            pub disconnects: Vec<(Side, Status, u64)>,
+        }
+
+        impl ServerStats {
+            /// The present values.
+            pub fn snapshot(&self) -> StatsSnapshot {
+                StatsSnapshot { $($name: self.$name.load(Relaxed),)* disconnects: self.disconnects() }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    connections,
+    /// Connections open now.
+    connections_open,
+    /// Connections refused because too many were open.
+    connections_refused,
+    /// Connections that ended by an error of the transport; resets by HAProxy count as normal.
+    io_errors,
+    /// HELLOs accepted, without health checks.
+    hellos,
+    /// Health checks answered.
+    healthchecks,
+    /// NOTIFYs given to the handler.
+    notifies,
+    /// ACKs sent.
+    acks,
+    /// Fragments received.
+    fragments,
+    /// Fragmented NOTIFYs beyond the bound, answered by an empty ACK.
+    too_big,
+    /// Fragmented NOTIFYs that HAProxy gave up.
+    aborted,
+    /// NOTIFYs made void by a later one with the same ids, or without pipelining by any later one.
+    superseded,
+    /// NOTIFYs sent and cancelled in one frame.
+    cancelled,
+    /// Frames of unknown types.
+    ignored,
+    /// Connections that broke the protocol.
+    protocol_errors,
+    /// NOTIFYs whose handler returned an error; answered by an empty ACK.
+    handler_errors,
+    /// NOTIFYs whose handler panicked; answered by an empty ACK.
+    handler_panics,
+    /// NOTIFYs whose handler took longer than the limit.
+    handler_late,
+    /// NOTIFYs open when their connection ended: nobody waits for the answer any more.
+    unanswered,
+    /// Connections ended because HAProxy did not read its ACKs in time.
+    write_timeouts,
+    /// Bytes received.
+    bytes_in,
+    /// Bytes sent.
+    bytes_out,
+}
+
+/// 0 to 13, and all others.
+const STATUS_SLOTS: usize = 15;
+
+impl ServerStats {
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        if n > 0 {
+            counter.fetch_add(n, Relaxed);
+        }
+    }
+
+    pub(crate) fn disconnect(&self, side: Side, status: Status) {
+        let slot = (status.0 as usize).min(STATUS_SLOTS - 1);
+        Self::add(&self.disconnects[side as usize][slot], 1);
+    }
+
+    fn disconnects(&self) -> Vec<(Side, Status, u64)> {
+        let mut counts = Vec::new();
+        for side in [Side::Haproxy, Side::Agent] {
+            for (slot, counter) in self.disconnects[side as usize].iter().enumerate() {
+                let status = if slot == STATUS_SLOTS - 1 { Status::UNKNOWN } else { Status(slot as u32) };
+                counts.push((side, status, counter.load(Relaxed)));
+            }
+        }
+        counts.retain(|&(_, _, count)| count > 0);
+        counts
+    }
+}

@@ -1,0 +1,44 @@
+//! What an agent offers and tolerates.
+
+use crate::frame::Capabilities;
+
+/// What an agent offers and tolerates. Times are in ticks, whose unit is the caller's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AgentConfig {
+    /// The largest frame body that the agent takes, in bytes, at least 256. The smaller of this and HAProxy's is
+    /// negotiated. Default 1 MiB, so that HAProxy's counts.
+    pub max_frame_size: u32,
+    /// The same before HELLO, when nothing is known of the peer. Default 4096.
+    pub hello_max_frame_size: u32,
+    /// What to announce: `pipelining` and `async` if HAProxy has them too, `fragmentation` always. Default
+    /// `pipelining` and `fragmentation`. Without concurrent handling of NOTIFYs leave `pipelining` out.
+    pub capabilities: Capabilities,
+    /// The most fragments of one NOTIFY. Default 4096. The most bytes are the length of the reassembly slice.
+    pub max_fragments: u32,
+    /// How long HAProxy may take for its HELLO. Default none.
+    pub hello_timeout: Option<u64>,
+    /// How long a frame, or a fragmented NOTIFY, may stand still half received. Default none.
+    pub half_frame_timeout: Option<u64>,
+    /// How long a connection may be without any frame and any open NOTIFY. Default none: HAProxy ends idle
+    /// connections, and an agent that does so first races with a NOTIFY.
+    pub idle_timeout: Option<u64>,
+}
+
+impl AgentConfig {
+    /// The defaults.
+    pub const DEFAULT: AgentConfig = AgentConfig {
+        max_frame_size: 1024 * 1024,
+        hello_max_frame_size: 4096,
+        capabilities: Capabilities::PIPELINING.union(Capabilities::FRAGMENTATION),
+        max_fragments: 4096,
+        hello_timeout: None,
+        half_frame_timeout: None,
+        idle_timeout: None,
+    };
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        AgentConfig::DEFAULT
+    }
+}

@@ -1,0 +1,108 @@
+//! What the agent's side reports and counts.
+
+use super::Negotiated;
+use crate::frame::{Disconnect, FrameId, Messages, StreamId};
+
+/// What happened. Borrows from the input or from the reassembly slice, never from the [`Agent`](super::Agent).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AgentEvent<'a> {
+    /// HAProxy's HELLO was accepted; the AGENT-HELLO waits in `poll_transmit`.
+    Hello {
+        /// What was agreed on.
+        negotiated: Negotiated,
+        /// Groups the connections of one engine: those with the same id may exchange ACKs if `async` was agreed on.
+        engine_id: Option<&'a [u8]>,
+    },
+    /// Messages to answer, by [`Agent::ack`](super::Agent::ack).
+    Notify(Notify<'a>),
+    /// HAProxy gave up a NOTIFY that it was still sending. No answer.
+    Aborted {
+        /// Its stream-id.
+        stream_id: StreamId,
+        /// Its frame-id.
+        frame_id: FrameId,
+    },
+    /// A fragmented NOTIFY went beyond the bounds and was dropped. Its empty ACK waits in `poll_transmit`.
+    TooBig {
+        /// Its stream-id.
+        stream_id: StreamId,
+        /// Its frame-id.
+        frame_id: FrameId,
+    },
+    /// HAProxy ends the connection; the answer waits in `poll_transmit`. Open NOTIFYs are void.
+    Disconnect(Disconnect<'a>),
+}
+
+/// A NOTIFY to answer.
+#[derive(Clone, Debug)]
+pub struct Notify<'a> {
+    /// Names it in [`Agent::ack`](super::Agent::ack). Ids alone do not: HAProxy 2.6 and 3.0 use them again after a timeout.
+    pub ticket: Ticket,
+    /// Its stream-id.
+    pub stream_id: StreamId,
+    /// Its frame-id.
+    pub frame_id: FrameId,
+    /// It came in fragments.
+    pub fragmented: bool,
+    pub(super) messages: Messages<'a>,
+}
+
+impl<'a> Notify<'a> {
+    /// The messages. Walk them to the end ([`Messages::validate`]) before the answer: a broken payload is to be
+    /// answered by [`Agent::close`](super::Agent::close) with its status, not by an ACK.
+    pub fn messages(&self) -> Messages<'a> {
+        self.messages.clone()
+    }
+
+    /// The payload as it came, for a handler that keeps it; [`Messages::new`] reads it.
+    pub const fn payload(&self) -> &'a [u8] {
+        self.messages.unread()
+    }
+}
+
+/// Names an open NOTIFY of one [`Agent`](super::Agent).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ticket(pub(super) u64);
+
+/// Why a NOTIFY cannot be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum AckError {
+    /// It is not open: answered, superseded by a later NOTIFY, or the connection ended. Nothing is to be sent.
+    NotOpen,
+    /// The buffer cannot take an empty ACK, at most [`MAX_HEADER_LEN`](crate::MAX_HEADER_LEN) bytes. It stays open.
+    NoSpace,
+}
+
+impl core::fmt::Display for AckError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            AckError::NotOpen => "this NOTIFY is not open any more",
+            AckError::NoSpace => "no room for an ACK",
+        })
+    }
+}
+
+impl core::error::Error for AckError {}
+
+/// What an [`Agent`](super::Agent) counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct AgentStats {
+    /// NOTIFYs given out as events.
+    pub notifies: u64,
+    /// ACKs begun by [`Agent::ack`](super::Agent::ack) or released for another connection.
+    pub acks: u64,
+    /// NOTIFYs that a later one with the same ids, or without pipelining any later one, made void.
+    pub superseded: u64,
+    /// NOTIFYs that came with FIN and ABORT at once: nobody waits for an answer.
+    pub cancelled: u64,
+    /// Fragmented NOTIFYs that HAProxy gave up.
+    pub aborted: u64,
+    /// Fragmented NOTIFYs beyond the bounds.
+    pub too_big: u64,
+    /// Fragments received.
+    pub fragments: u64,
+    /// Frames of unknown types, and aborts of nothing.
+    pub ignored: u64,
+}

@@ -1,0 +1,69 @@
+//! What the client's side reports and counts.
+
+use super::Negotiated;
+use crate::frame::{Actions, Disconnect, FrameId, StreamId};
+
+/// What happened. Borrows from the input, never from the [`Client`](super::Client).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent<'a> {
+    /// The agent accepted; NOTIFYs may go out, unless this was a health check.
+    Hello(Negotiated),
+    /// The answer to a NOTIFY.
+    Ack {
+        /// The NOTIFY's stream-id.
+        stream_id: StreamId,
+        /// The NOTIFY's frame-id.
+        frame_id: FrameId,
+        /// ABORT is set: the agent gave up a NOTIFY that was still being sent. On a whole one HAProxy ignores it.
+        aborted: bool,
+        /// What to do. HAProxy applies the actions up to the first error and says nothing of it.
+        actions: Actions<'a>,
+    },
+    /// The agent ends the connection; nothing is to be answered.
+    Disconnect(Disconnect<'a>),
+}
+
+/// Why a NOTIFY cannot be sent now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum NotifyError {
+    /// No HELLO yet, or the connection ended.
+    NotRunning,
+    /// As many are in flight as the table, or synchronous mode (one), allows.
+    TooManyInFlight,
+    /// A NOTIFY with these ids is in flight.
+    IdsInUse,
+    /// A fragmented NOTIFY is being sent; nothing may come between its fragments.
+    Fragmenting,
+    /// The agent did not announce `fragmentation`.
+    NoFragmentation,
+    /// The buffer has no room for the header.
+    NoSpace,
+}
+
+impl core::fmt::Display for NotifyError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            NotifyError::NotRunning => "the connection is not running",
+            NotifyError::TooManyInFlight => "too many NOTIFYs are in flight",
+            NotifyError::IdsInUse => "a NOTIFY with these ids is in flight",
+            NotifyError::Fragmenting => "a fragmented NOTIFY is being sent",
+            NotifyError::NoFragmentation => "the agent does not take fragments",
+            NotifyError::NoSpace => "no room for the header",
+        })
+    }
+}
+
+impl core::error::Error for NotifyError {}
+
+/// What a [`Client`](super::Client) counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ClientStats {
+    /// NOTIFYs begun.
+    pub notifies: u64,
+    /// ACKs that answered one.
+    pub acks: u64,
+    /// ACKs that answered nothing, and frames of unknown types.
+    pub ignored: u64,
+}

@@ -1,0 +1,211 @@
+//! Typed data (SPOE.txt, section 3.1): a byte with the type and flags, then the value.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::error::{DecodeError, DecodeReason};
+use crate::reader::Reader;
+use crate::varint;
+
+/// The type numbers of typed data, the low four bits of the first byte.
+pub mod data_type {
+    /// NULL.
+    pub const NULL: u8 = 0;
+    /// BOOL; flag bit 0 is its value.
+    pub const BOOL: u8 = 1;
+    /// INT32.
+    pub const INT32: u8 = 2;
+    /// UINT32.
+    pub const UINT32: u8 = 3;
+    /// INT64.
+    pub const INT64: u8 = 4;
+    /// UINT64.
+    pub const UINT64: u8 = 5;
+    /// IPV4.
+    pub const IPV4: u8 = 6;
+    /// IPV6.
+    pub const IPV6: u8 = 7;
+    /// STRING.
+    pub const STRING: u8 = 8;
+    /// BINARY.
+    pub const BINARY: u8 = 9;
+}
+
+const TYPE_MASK: u8 = 0x0F;
+const FLAG_TRUE: u8 = 0x10;
+
+/// A typed value that borrows its bytes.
+///
+/// HAProxy sends `Null`, `Bool`, `Int64`, `Ipv4`, `Ipv6`, `String` and `Binary` as arguments, never the other three.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Value<'a> {
+    /// No value: HAProxy's fetch found nothing. As the value of a set-var it unsets the variable.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A signed integer of 32 bits. Prefer [`Int64`](Value::Int64), which every HAProxy reads the same way.
+    Int32(i32),
+    /// An unsigned integer of 32 bits.
+    UInt32(u32),
+    /// A signed integer of 64 bits.
+    Int64(i64),
+    /// An unsigned integer of 64 bits. HAProxy takes values above `i64::MAX` for negative ones.
+    UInt64(u64),
+    /// An IPv4 address.
+    Ipv4(Ipv4Addr),
+    /// An IPv6 address.
+    Ipv6(Ipv6Addr),
+    /// A string: bytes, not necessarily UTF-8, NUL included.
+    String(&'a [u8]),
+    /// Binary data.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    /// Reads a value. Flags are ignored, but for the value bit of BOOL.
+    ///
+    /// # Errors
+    /// [`DecodeReason::Truncated`], the varint errors, [`DecodeReason::ReservedType`] for the types 10 to 15,
+    /// [`DecodeReason::IntegerOutOfRange`] for a 32-bit type with a larger value.
+    #[inline]
+    pub fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let start = *reader;
+        let first = reader.u8()?;
+        Ok(match first & TYPE_MASK {
+            data_type::NULL => Value::Null,
+            data_type::BOOL => Value::Bool(first & FLAG_TRUE != 0),
+            data_type::INT32 => match i32::try_from(reader.varint()? as i64) {
+                Ok(n) => Value::Int32(n),
+                Err(_) => return start.error(DecodeReason::IntegerOutOfRange),
+            },
+            data_type::UINT32 => match u32::try_from(reader.varint()?) {
+                Ok(n) => Value::UInt32(n),
+                Err(_) => return start.error(DecodeReason::IntegerOutOfRange),
+            },
+            data_type::INT64 => Value::Int64(reader.varint()? as i64),
+            data_type::UINT64 => Value::UInt64(reader.varint()?),
+            data_type::IPV4 => Value::Ipv4(Ipv4Addr::from(reader.array::<4>()?)),
+            data_type::IPV6 => Value::Ipv6(Ipv6Addr::from(reader.array::<16>()?)),
+            data_type::STRING => Value::String(reader.string()?),
+            data_type::BINARY => Value::Binary(reader.string()?),
+            reserved => return start.error(DecodeReason::ReservedType(reserved)),
+        })
+    }
+
+    /// Passes over a value without building it; finds the same errors as [`decode`](Self::decode).
+    #[inline]
+    pub(crate) fn skip(reader: &mut Reader<'a>) -> Result<(), DecodeError> {
+        let start = *reader;
+        let first = reader.u8()?;
+        match first & TYPE_MASK {
+            data_type::NULL | data_type::BOOL => {}
+            data_type::STRING | data_type::BINARY => {
+                reader.string()?;
+            }
+            data_type::INT64 | data_type::UINT64 => {
+                reader.varint()?;
+            }
+            data_type::IPV4 => {
+                reader.array::<4>()?;
+            }
+            data_type::IPV6 => {
+                reader.array::<16>()?;
+            }
+            _ => {
+                *reader = start;
+                Value::decode(reader)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of bytes of the encoding, type byte included.
+    pub const fn encoded_len(&self) -> usize {
+        1 + match *self {
+            Value::Null | Value::Bool(_) => 0,
+            Value::Int32(n) => varint::len(n as i64 as u64),
+            Value::UInt32(n) => varint::len(n as u64),
+            Value::Int64(n) => varint::len(n as u64),
+            Value::UInt64(n) => varint::len(n),
+            Value::Ipv4(_) => 4,
+            Value::Ipv6(_) => 16,
+            Value::String(bytes) | Value::Binary(bytes) => varint::len(bytes.len() as u64).saturating_add(bytes.len()),
+        }
+    }
+
+    /// The type number, 0 to 9.
+    pub const fn data_type(&self) -> u8 {
+        match self {
+            Value::Null => data_type::NULL,
+            Value::Bool(_) => data_type::BOOL,
+            Value::Int32(_) => data_type::INT32,
+            Value::UInt32(_) => data_type::UINT32,
+            Value::Int64(_) => data_type::INT64,
+            Value::UInt64(_) => data_type::UINT64,
+            Value::Ipv4(_) => data_type::IPV4,
+            Value::Ipv6(_) => data_type::IPV6,
+            Value::String(_) => data_type::STRING,
+            Value::Binary(_) => data_type::BINARY,
+        }
+    }
+
+    /// The first byte of the encoding.
+    #[inline]
+    pub(crate) const fn type_byte(&self) -> u8 {
+        match self {
+            Value::Bool(true) => data_type::BOOL | FLAG_TRUE,
+            other => other.data_type(),
+        }
+    }
+
+    /// The text of a STRING, if it is UTF-8.
+    pub fn as_str(&self) -> Option<&'a str> {
+        match self {
+            Value::String(bytes) => core::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a STRING or BINARY.
+    pub const fn as_bytes(&self) -> Option<&'a [u8]> {
+        match *self {
+            Value::String(bytes) | Value::Binary(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The value of any of the four integer types; `i128` holds them all.
+    pub const fn as_integer(&self) -> Option<i128> {
+        match *self {
+            Value::Int32(n) => Some(n as i128),
+            Value::UInt32(n) => Some(n as i128),
+            Value::Int64(n) => Some(n as i128),
+            Value::UInt64(n) => Some(n as i128),
+            _ => None,
+        }
+    }
+
+    /// The value of a BOOL.
+    pub const fn as_bool(&self) -> Option<bool> {
+        match *self {
+            Value::Bool(b) => Some(b),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! from {
+    ($($source:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$source> for Value<'_> {
+            fn from(value: $source) -> Self {
+                Value::$variant(value)
+            }
+        }
+    )*};
+}
+from! { bool => Bool, i32 => Int32, u32 => UInt32, i64 => Int64, u64 => UInt64, Ipv4Addr => Ipv4, Ipv6Addr => Ipv6 }
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Value::String(text.as_bytes())
+    }
+}
