@@ -171,12 +171,12 @@ at_least() { printf '%s\n%s\n' "$1" "$2" | sort -V -C; }
 # haproxy_version PROGRAM: 2.6.12
 haproxy_version() { "$1" -v | sed -n '1s/^HAProxy version \([0-9.]*\).*/\1/p'; }
 
-# need_rust: cargo is there and not older than the workspace's rust-version.
+# need_rust: cargo is there and not older than the highest rust-version of the workspace.
 need_rust() {
     local have need
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
     command -v cargo >/dev/null || fail "Rust is missing; see https://rustup.rs/"
-    need=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$REPO/Cargo.toml")
+    need=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$REPO/Cargo.toml" "$REPO"/*/Cargo.toml | sort -V | tail -n 1)
     have=$(cd "$REPO" && rustc --version | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
     if ! at_least "${need:-0}" "$have"; then
         fail "Rust $have is too old, this needs $need or newer: run 'rustup update stable' (Debian's rustc may be too old)"
