@@ -158,20 +158,27 @@ need_haproxy() {
     elif ! HAPROXY=$(command -v haproxy); then
         HAPROXY=$(haproxy_of_suite system) || fail "HAProxy is missing and could not be fetched; install it or give --haproxy PATH"
     fi
-    "$HAPROXY" -v >/dev/null 2>&1 || fail "$HAPROXY does not run: $("$HAPROXY" -v 2>&1 | head -n 1)"
+    local version
+    version=$(haproxy_version "$HAPROXY") || version=
+    [ -n "$version" ] || fail "$HAPROXY is not an HAProxy that runs here; install one or give --haproxy PATH"
+    at_least 2.6 "$version" ||
+        fail "HAProxy $version is too old, 2.6 or newer is needed: --haproxy \"\$(devenv/haproxy-deb trixie)\" takes that of Debian 13"
 }
+
+# at_least WANTED VERSION
+at_least() { printf '%s\n%s\n' "$1" "$2" | sort -V -C; }
 
 # haproxy_version PROGRAM: 2.6.12
 haproxy_version() { "$1" -v | sed -n '1s/^HAProxy version \([0-9.]*\).*/\1/p'; }
 
-# need_rust: cargo is there and not older than the workspace's rust-version.
+# need_rust: cargo is there and not older than the highest rust-version of the workspace.
 need_rust() {
     local have need
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
     command -v cargo >/dev/null || fail "Rust is missing; see https://rustup.rs/"
-    need=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$REPO/Cargo.toml" | head -n 1)
+    need=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$REPO/Cargo.toml" "$REPO"/*/Cargo.toml | sort -V | tail -n 1)
     have=$(cd "$REPO" && rustc --version | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
-    if [ -n "$need" ] && [ "$(printf '%s\n%s\n' "$need" "$have" | sort -V | head -n 1)" != "$need" ]; then
+    if ! at_least "${need:-0}" "$have"; then
         fail "Rust $have is too old, this needs $need or newer: run 'rustup update stable' (Debian's rustc may be too old)"
     fi
 }
