@@ -19,7 +19,7 @@ async fn denied_failed_and_aborted_requests_are_exported_and_marked() {
         let denied_early = chain.get("/denied", &[]).await;
         assert_eq!(denied_early.status(), 403);
         // The server closes without an answer.
-        let failed = chain.get("/close", &[]).await;
+        let failed = chain.get_alone("/close").await;
         assert_eq!(failed.status(), 502);
         // The client goes away while the server thinks.
         let aborted = chain.http.get(format!("{}/slow", chain.url)).timeout(std::time::Duration::from_millis(200));

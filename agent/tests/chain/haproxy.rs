@@ -46,23 +46,49 @@ impl Program {
 
 /// A running HAProxy.
 pub struct Haproxy {
-    pub process: Process,
+    process: Process,
+    /// Those that a reload replaced; they finish what they have.
+    replaced: Vec<Process>,
+    program: Program,
     config: PathBuf,
     env: Vec<(String, String)>,
-    program: Program,
+    listens: String,
 }
 
 impl Haproxy {
     /// Starts it and waits until `listens` (host:port) accepts connections.
     pub async fn start(program: &Program, config: &Path, env: &[(&str, &str)], listens: &str) -> Self {
         let env: Vec<_> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let name = format!("haproxy {}.{} {listens}", program.version.0, program.version.1);
-        let mut command = command(program, config, &env);
-        // Master-worker, so that SIGUSR2 reloads; the worker leaves with the master.
-        let process = Process::start(&name, command.arg("-W"));
-        let haproxy = Haproxy { process, config: config.to_owned(), env, program: program.clone() };
-        eventually(&format!("{name} listens"), || std::net::TcpStream::connect(listens).ok()).await;
+        let process = Process::start(&name(program, listens), command(program, config, &env).arg("-db"));
+        let (program, config, listens) = (program.clone(), config.to_owned(), listens.to_owned());
+        let mut haproxy = Haproxy { process, replaced: Vec::new(), program, config, env, listens };
+        haproxy.wait_until_it_listens().await;
         haproxy
+    }
+
+    async fn wait_until_it_listens(&mut self) {
+        let what = format!("{} listens", name(&self.program, &self.listens));
+        eventually(&what, || {
+            self.process.assert_alive();
+            std::net::TcpStream::connect(&self.listens).ok()
+        })
+        .await;
+    }
+
+    /// A new process takes over the listeners and tells the old one to finish, as `systemctl reload` does.
+    pub fn reload(&mut self) {
+        let mut command = command(&self.program, &self.config, &self.env);
+        command.args(["-db", "-sf", &self.process.pid().to_string()]);
+        let new = Process::start(&format!("{} (new)", name(&self.program, &self.listens)), &mut command);
+        self.replaced.push(std::mem::replace(&mut self.process, new));
+    }
+
+    /// Waits until the processes that were replaced have ended.
+    pub async fn reloaded(&mut self) {
+        for old in &mut self.replaced {
+            old.ended().await;
+        }
+        self.process.assert_alive();
     }
 
     /// What `haproxy -c` says of the configuration: nothing but its last line, if there is no warning.
@@ -73,19 +99,8 @@ impl Haproxy {
     }
 }
 
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        // SIGTERM makes the master end its workers; killing it alone would leave them behind.
-        self.process.signal("-TERM");
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while std::path::Path::new(&format!("/proc/{}/stat", self.process.pid())).exists() {
-            let state = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap_or_default();
-            if state.contains(") Z ") || std::time::Instant::now() > end {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
+fn name(program: &Program, listens: &str) -> String {
+    format!("haproxy {}.{} {listens}", program.version.0, program.version.1)
 }
 
 fn command(program: &Program, config: &Path, env: &[(String, String)]) -> Command {

@@ -48,7 +48,7 @@ async fn cache_hits_stay_200_and_closing_servers_do_no_harm() {
         }
         chain.origin.hit("/cached"); // once: the others were hits
         for _ in 0..5 {
-            assert_eq!(chain.get("/close", &[]).await.status(), 502);
+            assert_eq!(chain.get_alone("/close").await.status(), 502);
         }
         assert_eq!(chain.get("/after", &[]).await.status(), 200);
         let spans = chain.collector.wait_for(4).await;

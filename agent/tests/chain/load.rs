@@ -36,14 +36,24 @@ async fn five_hundred_requests_lose_and_double_nothing() {
 #[tokio::test]
 async fn reload_under_load() {
     for program in extremes() {
-        let chain = Chain::start(&program, Setup::default()).await;
-        let (ids, ()) = tokio::join!(flood(&chain, 300, 16), async {
-            for proxy in &chain.proxies {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                proxy.process.signal("-USR2");
-            }
+        let mut chain = Chain::start(&program, Setup::default()).await;
+        let (http, url) = (chain.http.clone(), chain.url.clone());
+        let load = tokio::spawn(async move {
+            let requests = (0..600).map(|i| {
+                let request = http.get(format!("{url}/reload/{i}"));
+                async move { trace_id(&request.send().await.unwrap()) }
+            });
+            stream::iter(requests).buffer_unordered(16).collect::<Vec<_>>().await
         });
-        let traces = by_trace(chain.collector.wait_for(18 * 301).await);
+        for proxy in &mut chain.proxies {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            proxy.reload();
+        }
+        let ids = load.await.unwrap();
+        for proxy in &mut chain.proxies {
+            proxy.reloaded().await;
+        }
+        let traces = by_trace(chain.collector.wait_for(18 * 601).await);
         for id in ids {
             assert_nine(&traces[&id], "haproxy-1", "");
         }

@@ -1,6 +1,5 @@
 //! `spoa-otel` behind chains of real HAProxys. See `haproxy.rs` for the versions.
 
-
 mod collector;
 mod failures;
 mod haproxy;

@@ -21,7 +21,8 @@ impl Hit {
     }
 }
 
-/// A server on a port of its own. `/status/503` answers so, `/close` closes without an answer, `/slow` takes a second,
+/// A server on a port of its own. It takes one request a connection: HAProxy hides the failure of a connection that it used before.
+/// `/status/503` answers so, `/close` closes without an answer, `/slow` takes a second,
 /// everything else is a cacheable 200.
 pub struct Origin {
     pub addr: String,
@@ -68,30 +69,30 @@ impl Drop for Origin {
 
 async fn serve(stream: TcpStream, hits: &Mutex<Vec<Hit>>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    loop {
-        let mut request = String::new();
-        if stream.read_line(&mut request).await? == 0 {
-            return Ok(());
-        }
-        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-        let mut headers = Vec::new();
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).await?;
-            let Some((name, value)) = line.trim_end().split_once(':') else { break };
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-        hits.lock().unwrap().push(Hit { path: path.clone(), headers });
-        let status = match path.strip_prefix("/status/") {
-            Some(status) => status.to_owned(),
-            None => "200".to_owned(),
-        };
-        match path.as_str() {
-            "/close" => return Ok(()),
-            "/slow" => tokio::time::sleep(Duration::from_secs(1)).await,
-            _ => {}
-        }
-        let answer = format!("HTTP/1.1 {status} Hm\r\ncontent-length: 2\r\ncache-control: max-age=60\r\n\r\nok");
-        stream.write_all(answer.as_bytes()).await?;
+    let mut request = String::new();
+    if stream.read_line(&mut request).await? == 0 {
+        return Ok(());
     }
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    hits.lock().unwrap().push(Hit { path: path.clone(), headers });
+    let status = match path.strip_prefix("/status/") {
+        Some(status) => status.to_owned(),
+        None => "200".to_owned(),
+    };
+    match path.as_str() {
+        "/close" => return Ok(()),
+        "/slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+        _ => {}
+    }
+    let answer = format!(
+        "HTTP/1.1 {status} Hm\r\ncontent-length: 2\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\nok"
+    );
+    stream.write_all(answer.as_bytes()).await
 }

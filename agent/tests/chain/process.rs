@@ -56,12 +56,16 @@ impl Process {
         eventually(&format!("{name}: {what}"), || {
             let found = self.output.lock().unwrap().iter().find_map(|line| find(line));
             if found.is_none() {
-                let ended = self.child.try_wait().unwrap();
-                assert!(ended.is_none(), "{name} ended ({ended:?}):\n{}", self.output().join("\n"));
+                self.assert_alive();
             }
             found
         })
         .await
+    }
+
+    pub fn assert_alive(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{} ended ({ended:?}):\n{}", self.name, self.output().join("\n"));
     }
 
     pub fn signal(&self, signal: &str) {

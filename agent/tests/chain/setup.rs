@@ -20,22 +20,16 @@ impl Spoa {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
         command.args(["--listen", listen]).args(args).envs(env.iter().copied());
         let mut process = Process::start("spoa-otel", &mut command);
-        let addr = process.line("listening", |line| listening(line, "spop")).await;
+        let addr = process.line("listening", |line| listening_address(line)).await;
         Spoa { process, addr }
-    }
-
-    /// The address of another listener, as the log tells it.
-    pub async fn listener(&mut self, kind: &str) -> String {
-        self.process.line(kind, |line| listening(line, kind)).await
     }
 }
 
-fn listening(line: &str, kind: &str) -> Option<String> {
-    if !line.contains("listening") || !line.contains(&format!("kind={kind}")) {
-        return None;
-    }
-    let (_, rest) = line.split_once("addr=")?;
-    rest.split_whitespace().next().map(|addr| addr.trim_matches('"').to_owned())
+/// The address in the log line about the SPOP listener.
+fn listening_address(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("listening addr=")?;
+    let (addr, kind) = rest.split_once(' ')?;
+    (kind == "kind=spop").then(|| addr.to_owned())
 }
 
 /// What differs between tests.
@@ -61,8 +55,6 @@ pub struct Chain {
     pub collector: Collector,
     /// Base URL of the traced way.
     pub url: String,
-    /// Base URL of the way without SPOE.
-    pub plain_url: String,
     pub http: reqwest::Client,
 }
 
@@ -92,15 +84,7 @@ impl Chain {
             Haproxy::start(program, &conf("haproxy-1.cfg"), &env, &one).await,
             Haproxy::start(program, &conf("haproxy-2.cfg"), &env, &two).await,
         ];
-        let chain = Chain {
-            proxies,
-            spoa,
-            origin,
-            collector,
-            url: format!("http://{one}"),
-            plain_url: format!("http://{one_plain}"),
-            http: http_client(),
-        };
+        let chain = Chain { proxies, spoa, origin, collector, url: format!("http://{one}"), http: http_client() };
         chain.wait_until_traced().await;
         chain
     }
@@ -118,6 +102,12 @@ impl Chain {
         panic!("no request is traced");
     }
 
+    /// A request on a connection of its own, all the way: on one that was used before, HAProxy answers the failure of
+    /// its server by closing, not by a 502.
+    pub async fn get_alone(&self, path: &str) -> reqwest::Response {
+        http_client().get(format!("{}{path}", self.url)).send().await.unwrap()
+    }
+
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
         let mut request = self.http.get(format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -129,6 +119,8 @@ impl Chain {
 
 /// Nothing of the environment, no proxy: the tests talk to 127.0.0.1 only.
 pub fn http_client() -> reqwest::Client {
+    // reqwest wants a provider even for plain HTTP; a second call finds the first one's.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 

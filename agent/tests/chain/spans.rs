@@ -23,10 +23,6 @@ impl Span {
     pub fn tag(&self, key: &str) -> Option<String> {
         attribute(&self.proto.attributes, key)
     }
-
-    pub fn status_code(&self) -> i32 {
-        self.proto.status.as_ref().map_or(0, |status| status.code)
-    }
 }
 
 fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
