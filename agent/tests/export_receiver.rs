@@ -144,6 +144,7 @@ async fn spans_are_taken_plain_and_compressed() {
 async fn bad_requests_get_the_error_that_says_why() {
     let config = ReceiverConfig {
         max_body: 1000,
+        max_decoded: 20_000,
         ..Default::default()
     };
     let sink = Arc::new(Sink::default());
@@ -151,7 +152,9 @@ async fn bad_requests_get_the_error_that_says_why() {
     let addr = receiver.local_addr();
     let gzipped = "content-encoding: gzip";
     let zeros = vec![0; 100_000];
-    let cases: [(&[&str], &[u8], u16, &str); 9] = [
+    let empty_spans = [[0x12, 0]; 300].concat();
+    let empty_spans = [&[0x0a, 0xdb, 4, 0x12, 0xd8, 4], &empty_spans[..]].concat();
+    let cases: [(&[&str], &[u8], u16, &str); 10] = [
         (&[], &request(1), 415, "content type \"none\""),
         (
             &["content-type: application/json"],
@@ -185,6 +188,13 @@ async fn bad_requests_get_the_error_that_says_why() {
             "invalid gzip data",
         ),
         (&[PROTOBUF], &zeros[..1001], 413, "exceeds 1000 bytes"),
+        // Small until it is decoded.
+        (
+            &[PROTOBUF],
+            &empty_spans,
+            413,
+            "decoded request exceeds 20000 bytes",
+        ),
         // Small on the wire only.
         (
             &[PROTOBUF, gzipped],

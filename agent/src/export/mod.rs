@@ -12,6 +12,7 @@
 //!   and forwards it to the collector.
 
 pub mod console;
+mod decoded_size;
 mod http_server;
 pub mod otlp;
 mod queue;
