@@ -139,7 +139,11 @@ async fn statuses_kinds_marks_and_links() {
     }
     let mut failed = span("web", 4, 1, "failed", 1_500_000, 1_400_000);
     failed.data.status = Status::error("");
-    let text = printed(width(160), vec![root, call, linked, failed]).await;
+    let spans = vec![root, call, linked, failed];
+    let narrow = printed(width(70), spans.clone()).await;
+    let expected = "web  ├ call    ━━━━━━━         1.00 s  ✗ no route  client  end=idle";
+    assert_eq!(body(&narrow)[1], expected);
+    let text = printed(width(160), spans).await;
     let expected = "\
 trace 4bf92f3577b34da6a3ce929d0e0e4736 · 4 spans · 1 service · 2.00 s · 2 errors · 2026-11-21T03:50:35.123Z
 web  root      ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  2.00 s  ✓ ok  server
@@ -309,7 +313,7 @@ async fn the_oldest_trace_makes_room() {
         [(2, 100, "too many traces are held back"), (100, 2, "too many spans are held back")]
     {
         let output = Output::default();
-        let config = ConsoleConfig { quiet: Duration::from_secs(3600), max_traces, max_spans, ..width(60) };
+        let config = ConsoleConfig { quiet: Duration::MAX, max_traces, max_spans, ..width(60) };
         let console = Console::start(config, output.clone()).unwrap();
         for trace in 1..=3 {
             let mut span = span("s", 1, 0, "n", 0, 10);

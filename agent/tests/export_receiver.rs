@@ -131,13 +131,15 @@ async fn spans_are_taken_plain_and_compressed() {
 
 #[tokio::test]
 async fn bad_requests_get_the_error_that_says_why() {
-    let config = ReceiverConfig { max_body: 1000, ..Default::default() };
+    let config = ReceiverConfig { max_body: 1000, max_decoded: 20_000, ..Default::default() };
     let sink = Arc::new(Sink::default());
     let receiver = receiver(config, vec![sink.clone()]).await;
     let addr = receiver.local_addr();
     let gzipped = "content-encoding: gzip";
     let zeros = vec![0; 100_000];
-    let cases: [(&[&str], &[u8], u16, &str); 9] = [
+    let empty_spans = [[0x12, 0]; 300].concat();
+    let empty_spans = [&[0x0a, 0xdb, 4, 0x12, 0xd8, 4], &empty_spans[..]].concat();
+    let cases: [(&[&str], &[u8], u16, &str); 10] = [
         (&[], &request(1), 415, "content type \"none\""),
         (&["content-type: application/json"], b"{}", 415, "only application/x-protobuf"),
         (&[PROTOBUF, "content-encoding: br"], &request(1), 415, "only gzip"),
@@ -146,6 +148,8 @@ async fn bad_requests_get_the_error_that_says_why() {
         (&[PROTOBUF, gzipped], &request(1), 400, "invalid gzip data"),
         (&[PROTOBUF, gzipped], &gzip(&request(1))[..30], 400, "invalid gzip data"),
         (&[PROTOBUF], &zeros[..1001], 413, "exceeds 1000 bytes"),
+        // Small until it is decoded.
+        (&[PROTOBUF], &empty_spans, 413, "decoded request exceeds 20000 bytes"),
         // Small on the wire only.
         (&[PROTOBUF, gzipped], &gzip(&zeros), 413, "exceeds 1000 bytes"),
     ];

@@ -12,6 +12,7 @@
 //!   and forwards it to the collector.
 
 pub mod console;
+mod decoded_size;
 mod http_server;
 pub mod otlp;
 mod queue;
@@ -153,9 +154,10 @@ impl OpenSpans for crate::tracing::Tracer {
     }
 }
 
-/// `grace` from now; without end if that is beyond what the clock can tell.
+/// Longest time that is waited for, whatever an option says: the clock cannot
+/// tell times without end.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
+
 fn deadline_after(grace: Duration) -> Instant {
-    let now = Instant::now();
-    const DECADE: Duration = Duration::from_secs(10 * 365 * 86_400);
-    now.checked_add(grace).unwrap_or(now + DECADE)
+    Instant::now() + grace.min(LONGEST_WAIT)
 }

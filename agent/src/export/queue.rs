@@ -2,6 +2,7 @@
 //! spans and in bytes, never waited for by the producer.
 
 use super::stats::DropCause;
+use super::LONGEST_WAIT;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,7 +62,8 @@ struct State<T> {
 }
 
 impl<T> BoundedQueue<T> {
-    pub(crate) fn new(config: QueueConfig) -> Self {
+    pub(crate) fn new(mut config: QueueConfig) -> Self {
+        config.batch_delay = config.batch_delay.min(LONGEST_WAIT);
         Self {
             config,
             state: Mutex::new(State {
@@ -229,6 +231,16 @@ mod tests {
         }
         assert_eq!(queue.next_batch().await, Some(vec![1]));
         assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_delay_without_end_is_no_panic() {
+        let queue = BoundedQueue::new(QueueConfig { batch_delay: Duration::MAX, ..QueueConfig::default() });
+        queue.push(1, weight(1, 1)).unwrap();
+        let wait = tokio::time::timeout(Duration::from_millis(1), queue.next_batch());
+        assert!(wait.await.is_err());
+        queue.close();
+        assert_eq!(queue.next_batch().await, Some(vec![1]));
     }
 
     #[tokio::test]

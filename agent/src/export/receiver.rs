@@ -1,6 +1,7 @@
 //! An OTLP/HTTP receiver: takes spans of other processes, so that they appear
 //! in the console's trees beside HAProxy's and reach the same collector.
 
+use super::decoded_size::decoded_size;
 use super::http_server;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -50,6 +51,9 @@ pub trait RequestSink: Send + Sync {
 pub struct ReceiverConfig {
     /// Largest request body, before and after decompression (default 4 MiB).
     pub max_body: usize,
+    /// Most memory of a decoded request (default 32 MiB); a body of some
+    /// megabytes can be made to take hundreds.
+    pub max_decoded: usize,
     /// Most requests handled at once; more are answered 503 (default 16).
     pub max_concurrent: usize,
     /// Most open connections; more are closed at once (default 256).
@@ -60,7 +64,13 @@ pub struct ReceiverConfig {
 
 impl Default for ReceiverConfig {
     fn default() -> Self {
-        Self { max_body: 4 << 20, max_concurrent: 16, max_connections: 256, body_timeout: Duration::from_secs(10) }
+        Self {
+            max_body: 4 << 20,
+            max_decoded: 32 << 20,
+            max_concurrent: 16,
+            max_connections: 256,
+            body_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -227,23 +237,31 @@ async fn read_request(config: &ReceiverConfig, headers: &HeaderMap, body: Body) 
         })?
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
-                too_large(config)
+                too_large("request body", config.max_body)
             } else {
                 Refusal(StatusCode::BAD_REQUEST, "unreadable request body".to_owned())
             }
         })?
         .to_bytes();
     let body = if gzip { gunzip(&body, config)? } else { body };
-    let message = ExportTraceServiceRequest::decode(body.clone()).map_err(|error| {
-        let text = format!("invalid ExportTraceServiceRequest: {error}");
+    let invalid = |reason: &str| {
+        let text = format!("invalid ExportTraceServiceRequest: {reason}");
         Refusal(StatusCode::BAD_REQUEST, text)
-    })?;
+    };
+    match decoded_size(&body) {
+        None => return Err(invalid("malformed, or nested too deeply")),
+        Some(size) if size > config.max_decoded => {
+            return Err(too_large("decoded request", config.max_decoded));
+        }
+        Some(_) => {}
+    }
+    let message = ExportTraceServiceRequest::decode(body.clone()).map_err(|error| invalid(&error.to_string()))?;
     let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
     Ok(ReceivedRequest { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message })
 }
 
-fn too_large(config: &ReceiverConfig) -> Refusal {
-    let text = format!("the request body exceeds {} bytes", config.max_body);
+fn too_large(what: &str, limit: usize) -> Refusal {
+    let text = format!("the {what} exceeds {limit} bytes");
     Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
@@ -255,7 +273,7 @@ fn gunzip(body: &[u8], config: &ReceiverConfig) -> Result<Bytes, Refusal> {
         .read_to_end(&mut plain)
         .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("invalid gzip data: {error}")))?;
     if plain.len() > config.max_body {
-        return Err(too_large(config));
+        return Err(too_large("request body", config.max_body));
     }
     Ok(plain.into())
 }

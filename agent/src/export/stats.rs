@@ -49,7 +49,9 @@ pub struct ExportStats {
 pub struct ExportSnapshot {
     /// Spans given to the exporter.
     pub submitted: u64,
-    /// Spans delivered: acknowledged by the collector, or printed.
+    /// Spans delivered: acknowledged by the collector, or printed. Spans of
+    /// this process that a collector rejects in a partial success are among
+    /// them (the SDK's exporter logs these, but does not tell).
     pub exported: u64,
     /// Spans lost because the queue held its maximum of spans.
     pub dropped_queue_full: u64,

@@ -190,7 +190,7 @@ fn line(row: Row, spans: &[ViewSpan], by_id: &HashMap<SpanId, &ViewSpan>, servic
     if span.end < span.start {
         notes.push(Note::new("ends before it starts", MARK));
     }
-    notes.extend(span.marks.iter().map(|mark| Note::new(mark, MARK)));
+    notes.extend(span.marks.iter().map(|m| mark(m)));
     notes.extend(span.links.iter().map(|l| link(l, span, by_id)));
     if span.more_links > 0 {
         notes.push(Note::new(format!("↪ {} more links", span.more_links), DIM));
@@ -229,6 +229,13 @@ fn link(link: &ViewLink, span: &ViewSpan, by_id: &HashMap<SpanId, &ViewSpan>) ->
     Note { text: format!("↪ {verb} {target}"), short: format!("↪ {target}"), style: DIM }
 }
 
+/// An attribute, `name=value`; in short with the last part of its name.
+fn mark(mark: &str) -> Note {
+    let name_end = mark.find('=').unwrap_or(mark.len());
+    let start = mark[..name_end].rfind('.').map_or(0, |dot| dot + 1);
+    Note { text: mark.to_owned(), short: mark[start..].to_owned(), style: MARK }
+}
+
 /// The widths of the columns of one trace.
 struct Columns {
     service: usize,
@@ -236,11 +243,10 @@ struct Columns {
     bar: usize,
     duration: usize,
     notes: usize,
-    short_notes: bool,
 }
 
 impl Columns {
-    /// Gives every column what it needs, if the width allows; else the notes
+    /// Gives every column what it needs, if the width allows; else long notes
     /// are shortened, then cut, then the tree is.
     fn fit(lines: &[Line], width: usize) -> Self {
         let widest = |of: fn(&Line) -> usize| lines.iter().map(of).max().unwrap_or(0);
@@ -261,7 +267,7 @@ impl Columns {
         let wanted = if notes > 0 { notes + gap } else { 0 };
         let least = BAR.0.min(free).max(MIN_BAR);
         let bar = free.saturating_sub(wanted).clamp(least, BAR.1);
-        Self { service, tree, bar, duration, notes: free.saturating_sub(bar + gap).min(notes), short_notes: shorten }
+        Self { service, tree, bar, duration, notes: free.saturating_sub(bar + gap).min(notes) }
     }
 
     fn write(&self, line: &Line, spans: &[ViewSpan], axis: &Axis, painter: &Painter, out: &mut String) {
@@ -290,8 +296,9 @@ impl Columns {
         pad(out, self.duration.saturating_sub(line.duration.width()));
         out.push_str(&line.duration);
         let mut free = self.notes;
+        let shorten = notes_width(&line.notes, |note| &note.text) > free;
         for note in &line.notes {
-            let text = if self.short_notes { &note.short } else { &note.text };
+            let text = if shorten { &note.short } else { &note.text };
             let text = cut(text, free);
             if text.is_empty() {
                 break;

@@ -2,6 +2,7 @@
 
 use super::render::Remarks;
 use super::view::ViewSpan;
+use crate::export::LONGEST_WAIT;
 use opentelemetry::trace::TraceId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
@@ -43,7 +44,7 @@ struct Trace {
 impl Store {
     pub(super) fn new(quiet: Duration, max_traces: usize, max_spans: usize) -> Self {
         Self {
-            quiet,
+            quiet: quiet.min(LONGEST_WAIT),
             max_traces: max_traces.max(1),
             max_spans: max_spans.max(1),
             traces: HashMap::new(),
