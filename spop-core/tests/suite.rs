@@ -1,0 +1,7 @@
+//! The tests of spop-core by behaviour: what others recorded (`golden`), what holds for any input (`properties`), and
+//! the two sides against each other (`pair`).
+
+#![allow(clippy::print_stdout)] // The golden tests tell how many vectors they ran.
+
+mod common;
+mod golden;
