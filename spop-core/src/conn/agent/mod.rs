@@ -45,6 +45,8 @@ pub struct Agent<const OPEN: usize = 128> {
     state: State,
     transmit: Transmit,
     negotiated: Negotiated,
+    /// HELLO came and was accepted; `negotiated` counts.
+    agreed: bool,
     open: OpenTable<OPEN>,
     reassembler: Reassembler,
     stats: AgentStats,
@@ -67,6 +69,7 @@ impl<const OPEN: usize> Agent<OPEN> {
                 capabilities: Capabilities::NONE,
                 healthcheck: false,
             },
+            agreed: false,
             open: OpenTable::new(),
             reassembler: Reassembler::new(config.max_fragments),
             stats: AgentStats {
@@ -85,9 +88,9 @@ impl<const OPEN: usize> Agent<OPEN> {
         }
     }
 
-    /// What was agreed on; `None` before HELLO.
+    /// What was agreed on; `None` before HELLO, and for good if it failed.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        (self.state != State::AwaitHello).then_some(self.negotiated)
+        self.agreed.then_some(self.negotiated)
     }
 
     /// The number of NOTIFYs that wait for their ACK.
@@ -221,6 +224,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             },
             healthcheck: hello.healthcheck,
         };
+        self.agreed = true;
         self.state = State::Running;
         self.transmit = Transmit::Hello;
         Ok(Some(AgentEvent::Hello { negotiated: self.negotiated, engine_id: hello.engine_id }))

@@ -59,6 +59,8 @@ pub struct Client<const OPEN: usize = 128> {
     state: State,
     transmit: Transmit,
     negotiated: Negotiated,
+    /// The agent's HELLO came and was accepted; `negotiated` counts.
+    agreed: bool,
     open: OpenTable<OPEN>,
     fragmenting: Option<Fragmenting>,
     stats: ClientStats,
@@ -76,15 +78,16 @@ impl<const OPEN: usize> Client<OPEN> {
                 capabilities: Capabilities::NONE,
                 healthcheck: config.healthcheck,
             },
+            agreed: false,
             open: OpenTable::new(),
             fragmenting: None,
             stats: ClientStats { notifies: 0, acks: 0, ignored: 0 },
         }
     }
 
-    /// What was agreed on; `None` before the agent's HELLO.
+    /// What was agreed on; `None` before the agent's HELLO, and for good if it failed.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        (self.state != State::AwaitHello).then_some(self.negotiated)
+        self.agreed.then_some(self.negotiated)
     }
 
     /// The number of NOTIFYs in flight.
@@ -173,6 +176,7 @@ impl<const OPEN: usize> Client<OPEN> {
         // Fragments go one way only, so the agent's word is enough.
         self.negotiated.capabilities =
             hello.capabilities.intersection(self.config.capabilities.union(Capabilities::FRAGMENTATION));
+        self.agreed = true;
         self.state = if self.config.healthcheck { State::Closed } else { State::Running };
         Ok(Some(ClientEvent::Hello(self.negotiated)))
     }
