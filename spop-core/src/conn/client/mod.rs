@@ -410,7 +410,11 @@ impl<const OPEN: usize> Client<OPEN> {
 
     #[cold]
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
-        self.end(error.status(), true);
+        match (self.state, self.transmit) {
+            // Our DISCONNECT is out; a second one would be one too many.
+            (State::Closing, Transmit::Nothing) => self.state = State::Closed,
+            _ => self.end(error.status(), true),
+        }
         error
     }
 }
