@@ -7,7 +7,7 @@ pub use config::AgentConfig;
 pub use event::{AckError, AgentEvent, AgentStats, Notify, Ticket};
 
 use super::open::{Ids, OpenTable};
-use super::{missing, Negotiated, Want};
+use super::{control_frame, missing, Negotiated, Want};
 use crate::encode::{AckEncoder, DisconnectEncoder, HelloEncoder};
 use crate::error::{EncodeError, ProtocolError, Status, Timer};
 use crate::frame::{
@@ -294,6 +294,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             }
             Reassembled::TooBig => {
                 self.stats.too_big += 1;
+                self.supersede(ids);
                 self.transmit = Transmit::EmptyAck(ids);
                 Some(AgentEvent::TooBig { stream_id, frame_id })
             }
@@ -312,8 +313,9 @@ impl<const OPEN: usize> Agent<OPEN> {
         Ok(())
     }
 
+    /// Makes void what HAProxy cannot wait for any more, now that it sent a NOTIFY with these ids.
     #[inline]
-    fn open_notify<'a>(&mut self, ids: Ids, messages: Messages<'a>, fragmented: bool) -> Option<AgentEvent<'a>> {
+    fn supersede(&mut self, ids: Ids) {
         if self.has(Capabilities::PIPELINING) || self.has(Capabilities::ASYNC) {
             if self.open.remove_ids(ids) {
                 self.stats.superseded += 1;
@@ -321,6 +323,11 @@ impl<const OPEN: usize> Agent<OPEN> {
         } else {
             self.stats.superseded += self.open.clear() as u64;
         }
+    }
+
+    #[inline]
+    fn open_notify<'a>(&mut self, ids: Ids, messages: Messages<'a>, fragmented: bool) -> Option<AgentEvent<'a>> {
+        self.supersede(ids);
         let serial = self.open.insert(ids)?;
         self.stats.notifies += 1;
         let (stream_id, frame_id) = ids;
@@ -495,15 +502,4 @@ impl<const OPEN: usize> Agent<OPEN> {
         self.end(error.status());
         error
     }
-}
-
-/// HELLO and DISCONNECT: whole, and with ids 0.
-pub(super) fn control_frame(frame: &Frame<'_>) -> Result<(), ProtocolError> {
-    if !frame.header.flags.fin() {
-        return Err(ProtocolError::NotFragmentable(frame.header.frame_type));
-    }
-    if frame.header.stream_id.0 != 0 || frame.header.frame_id.0 != 0 {
-        return Err(ProtocolError::IdsNotZero);
-    }
-    Ok(())
 }

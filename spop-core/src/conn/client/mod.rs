@@ -6,9 +6,8 @@ mod event;
 pub use config::{ClientConfig, EngineId};
 pub use event::{ClientEvent, ClientStats, NotifyError};
 
-use super::agent::control_frame;
 use super::open::OpenTable;
-use super::{missing, Negotiated, Want};
+use super::{control_frame, missing, Negotiated, Want};
 use crate::encode::{DisconnectEncoder, FrameEncoder, HelloEncoder, NotifyEncoder};
 use crate::error::{EncodeError, ProtocolError, Status, Timer};
 use crate::frame::{
