@@ -53,6 +53,8 @@ pub struct Agent<const OPEN: usize = 128> {
     now: u64,
     /// When the half-received frame was seen first.
     half_since: Option<u64>,
+    /// When the last fragment came.
+    fragment_at: u64,
     /// When the last frame came or the last ACK was begun.
     active_at: u64,
 }
@@ -84,6 +86,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             },
             now: 0,
             half_since: None,
+            fragment_at: 0,
             active_at: 0,
         }
     }
@@ -310,6 +313,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             return Err(ProtocolError::AbortWithoutFin);
         }
         self.stats.fragments += 1;
+        self.fragment_at = self.now;
         Ok(())
     }
 
@@ -448,7 +452,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         let half = match (self.half_since, self.config.half_frame_timeout) {
             (Some(since), Some(timeout)) => Some((since.saturating_add(timeout), Timer::HalfFrame)),
             (None, Some(timeout)) if self.reassembler.in_progress() => {
-                Some((self.active_at.saturating_add(timeout), Timer::HalfFrame))
+                Some((self.fragment_at.saturating_add(timeout), Timer::HalfFrame))
             }
             _ => None,
         };
