@@ -33,7 +33,7 @@ fn walk<T>(mut items: impl Iterator<Item = Result<T, DecodeError>>, bytes: &[u8]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn lists(bytes in any_bytes()) {

@@ -56,7 +56,7 @@ fn read_exactly(bytes: &[u8], mut want: impl FnMut() -> Want, mut feed: impl FnM
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn at_an_agent(bytes in stream(false), cuts in cuts(), capabilities in any_capabilities(), answers in any::<bool>()) {
