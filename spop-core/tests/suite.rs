@@ -1,5 +1,5 @@
 //! The tests of spop-core by behaviour: what others recorded (`golden`), what holds for any input (`properties`), and
-//! the two sides against each other (`pair`).
+//! the two sides against each other (`pair`), what people read (`texts`).
 
 #![allow(clippy::print_stdout)] // The golden tests tell how many vectors they ran.
 
@@ -7,3 +7,4 @@ mod common;
 mod golden;
 mod pair;
 mod properties;
+mod texts;

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use spop_core::{
-    peek_len, supports_2_0, Actions, AgentConfig, AgentHello, Capabilities, ClientConfig, DecodeError, Disconnect,
-    Frame, HaproxyHello, KvList, Messages, Reader, Value, Version,
+    peek_len, supports_2_0, varint, Actions, AgentConfig, AgentHello, Capabilities, ClientConfig, DecodeError,
+    DecodeReason, Disconnect, Frame, HaproxyHello, KvList, Messages, Reader, Value, Version,
 };
 
 use crate::common::{AgentSide, ClientSide};
@@ -97,6 +97,20 @@ proptest! {
         let set = Capabilities::parse(&bytes);
         let names: Vec<&str> = set.names().collect();
         prop_assert_eq!(Capabilities::parse(names.join(",").as_bytes()), set);
+    }
+
+    /// The sum of the protocol text, in 128 bits.
+    #[test]
+    fn long_varints(first in 0xF0_u8..=0xFF, middle in vec(0x80_u8..=0xFF, 0..11), last in 0_u8..0x80) {
+        let steps = middle.iter().chain([&last]).zip((4..).step_by(7));
+        let sum = steps.fold(u128::from(first), |sum, (byte, shift)| sum + (u128::from(*byte) << shift));
+        let bytes = [&[first], &middle[..], &[last]].concat();
+        let expected = match u64::try_from(sum) {
+            _ if bytes.len() > varint::MAX_LEN => Err(DecodeReason::VarintTooLong),
+            Ok(sum) => Ok((sum, bytes.len())),
+            Err(_) => Err(DecodeReason::VarintOverflow),
+        };
+        prop_assert_eq!(varint::decode(&bytes).map_err(|e| e.reason), expected);
     }
 
     /// Each call moves forward within the input, or fails.
