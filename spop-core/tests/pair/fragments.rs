@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use spop_core::{
-    AgentConfig, Capabilities, ClientConfig, EncodeError, FrameId, FrameType, NotifyError, Status, StreamId,
+    AgentConfig, Capabilities, ClientConfig, EncodeError, FrameId, FrameType, NotifyError, Reassembled, Reassembler,
+    Status, StreamId,
 };
 
 use super::{agent_with, client_with, notified};
@@ -197,6 +198,30 @@ fn fragments_need_the_agents_word() {
         pair.agent.feed(&bytes);
         assert!(matches!(pair.agent.log[..], [AgentLog::Error(e)] if e.status() == Status::NO_FRAGMENTATION));
     }
+}
+
+/// The reassembler alone, in an order that the agent does not use.
+#[test]
+fn a_reassembler_of_ones_own() {
+    let mut memory = [0; 4];
+    let mut reassembler = Reassembler::new(3);
+    let (first, second) = ((StreamId(1), FrameId(1)), (StreamId(1), FrameId(2)));
+    reassembler.push(b"lost", &mut memory);
+    assert!(!reassembler.in_progress() && memory == [0; 4]);
+    reassembler.start(first, b"too big", &mut memory);
+    reassembler.push(b"", &mut memory);
+    assert_eq!(reassembler.finish(), Reassembled::TooBig);
+    // A start drops what was in progress, and its size.
+    reassembler.start(first, b"too big", &mut memory);
+    reassembler.start(second, b"ab", &mut memory);
+    assert!(reassembler.is_open(second) && !reassembler.is_open(first));
+    reassembler.push(b"c", &mut memory);
+    reassembler.push(b"d", &mut memory);
+    assert_eq!((reassembler.finish(), reassembler.in_progress()), (Reassembled::Whole(4), false));
+    assert_eq!(&memory, b"abcd");
+    reassembler.start(first, b"x", &mut memory);
+    reassembler.abort();
+    assert!(!reassembler.in_progress() && !reassembler.is_open(first));
 }
 
 /// What a peer may do wrong with fragments, after a first fragment of 3/1.
