@@ -51,7 +51,7 @@ pub struct Agent<const OPEN: usize = 128> {
     reassembler: Reassembler,
     stats: AgentStats,
     now: u64,
-    /// When the half-received frame was seen first.
+    /// When the half-received frame was seen first; never set while paused, since only a whole frame leads there.
     half_since: Option<u64>,
     /// When the last fragment came.
     fragment_at: u64,
@@ -134,8 +134,6 @@ impl<const OPEN: usize> Agent<OPEN> {
             State::AwaitHello | State::Running => {}
         }
         if self.is_paused() {
-            // The half of a frame that waits here is not the peer's fault.
-            self.half_since = None;
             return Ok((0, None));
         }
         let Some(frame) = self.whole_frame(input)? else { return Ok((0, None)) };
