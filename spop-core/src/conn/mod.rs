@@ -12,7 +12,8 @@ mod open;
 pub use agent::{AckError, Agent, AgentConfig, AgentEvent, AgentStats, Notify, Ticket};
 pub use client::{Client, ClientConfig, ClientEvent, ClientStats, EngineId, NotifyError};
 
-use crate::frame::Capabilities;
+use crate::error::ProtocolError;
+use crate::frame::{Capabilities, Frame};
 
 /// The output that `poll_transmit` needs at most, in bytes.
 pub const MAX_TRANSMIT_LEN: usize = 256;
@@ -57,4 +58,15 @@ fn missing(buffered: &[u8], max_frame_size: u32) -> usize {
         Err(_) => 0,
     };
     target.saturating_sub(buffered.len()).max(1)
+}
+
+/// HELLO and DISCONNECT: whole, and with ids 0.
+fn control_frame(frame: &Frame<'_>) -> Result<(), ProtocolError> {
+    if !frame.header.flags.fin() {
+        return Err(ProtocolError::NotFragmentable(frame.header.frame_type));
+    }
+    if frame.header.stream_id.0 != 0 || frame.header.frame_id.0 != 0 {
+        return Err(ProtocolError::IdsNotZero);
+    }
+    Ok(())
 }

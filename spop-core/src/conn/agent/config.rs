@@ -17,7 +17,8 @@ pub struct AgentConfig {
     pub max_fragments: u32,
     /// How long HAProxy may take for its HELLO. Default none.
     pub hello_timeout: Option<u64>,
-    /// How long a frame, or a fragmented NOTIFY, may stand still half received. Default none.
+    /// How long a frame may take from its first byte to its last, and a fragmented NOTIFY from one fragment to the next.
+    /// Default none.
     pub half_frame_timeout: Option<u64>,
     /// How long a connection may be without any frame and any open NOTIFY. Default none: HAProxy ends idle
     /// connections, and an agent that does so first races with a NOTIFY.

@@ -106,3 +106,16 @@ pub struct AgentStats {
     /// Frames of unknown types, and aborts of nothing.
     pub ignored: u64,
 }
+
+impl AgentStats {
+    pub(super) const ZERO: AgentStats = AgentStats {
+        notifies: 0,
+        acks: 0,
+        superseded: 0,
+        cancelled: 0,
+        aborted: 0,
+        too_big: 0,
+        fragments: 0,
+        ignored: 0,
+    };
+}

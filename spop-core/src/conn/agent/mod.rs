@@ -7,7 +7,7 @@ pub use config::AgentConfig;
 pub use event::{AckError, AgentEvent, AgentStats, Notify, Ticket};
 
 use super::open::{Ids, OpenTable};
-use super::{missing, Negotiated, Want};
+use super::{control_frame, missing, Negotiated, Want};
 use crate::encode::{AckEncoder, DisconnectEncoder, HelloEncoder};
 use crate::error::{EncodeError, ProtocolError, Status, Timer};
 use crate::frame::{
@@ -45,12 +45,16 @@ pub struct Agent<const OPEN: usize = 128> {
     state: State,
     transmit: Transmit,
     negotiated: Negotiated,
+    /// HELLO came and was accepted; `negotiated` counts.
+    agreed: bool,
     open: OpenTable<OPEN>,
     reassembler: Reassembler,
     stats: AgentStats,
     now: u64,
-    /// When the half-received frame was seen first.
+    /// When the half-received frame was seen first; never set while paused, since only a whole frame leads there.
     half_since: Option<u64>,
+    /// When the last fragment came.
+    fragment_at: u64,
     /// When the last frame came or the last ACK was begun.
     active_at: u64,
 }
@@ -67,27 +71,20 @@ impl<const OPEN: usize> Agent<OPEN> {
                 capabilities: Capabilities::NONE,
                 healthcheck: false,
             },
+            agreed: false,
             open: OpenTable::new(),
             reassembler: Reassembler::new(config.max_fragments),
-            stats: AgentStats {
-                notifies: 0,
-                acks: 0,
-                superseded: 0,
-                cancelled: 0,
-                aborted: 0,
-                too_big: 0,
-                fragments: 0,
-                ignored: 0,
-            },
+            stats: AgentStats::ZERO,
             now: 0,
             half_since: None,
+            fragment_at: 0,
             active_at: 0,
         }
     }
 
-    /// What was agreed on; `None` before HELLO.
+    /// What was agreed on; `None` before HELLO, and for good if it failed.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        (self.state != State::AwaitHello).then_some(self.negotiated)
+        self.agreed.then_some(self.negotiated)
     }
 
     /// The number of NOTIFYs that wait for their ACK.
@@ -137,8 +134,6 @@ impl<const OPEN: usize> Agent<OPEN> {
             State::AwaitHello | State::Running => {}
         }
         if self.is_paused() {
-            // The half of a frame that waits here is not the peer's fault.
-            self.half_since = None;
             return Ok((0, None));
         }
         let Some(frame) = self.whole_frame(input)? else { return Ok((0, None)) };
@@ -221,6 +216,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             },
             healthcheck: hello.healthcheck,
         };
+        self.agreed = true;
         self.state = State::Running;
         self.transmit = Transmit::Hello;
         Ok(Some(AgentEvent::Hello { negotiated: self.negotiated, engine_id: hello.engine_id }))
@@ -290,6 +286,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             }
             Reassembled::TooBig => {
                 self.stats.too_big += 1;
+                self.supersede(ids);
                 self.transmit = Transmit::EmptyAck(ids);
                 Some(AgentEvent::TooBig { stream_id, frame_id })
             }
@@ -305,11 +302,13 @@ impl<const OPEN: usize> Agent<OPEN> {
             return Err(ProtocolError::AbortWithoutFin);
         }
         self.stats.fragments += 1;
+        self.fragment_at = self.now;
         Ok(())
     }
 
+    /// Makes void what HAProxy cannot wait for any more, now that it sent a NOTIFY with these ids.
     #[inline]
-    fn open_notify<'a>(&mut self, ids: Ids, messages: Messages<'a>, fragmented: bool) -> Option<AgentEvent<'a>> {
+    fn supersede(&mut self, ids: Ids) {
         if self.has(Capabilities::PIPELINING) || self.has(Capabilities::ASYNC) {
             if self.open.remove_ids(ids) {
                 self.stats.superseded += 1;
@@ -317,6 +316,11 @@ impl<const OPEN: usize> Agent<OPEN> {
         } else {
             self.stats.superseded += self.open.clear() as u64;
         }
+    }
+
+    #[inline]
+    fn open_notify<'a>(&mut self, ids: Ids, messages: Messages<'a>, fragmented: bool) -> Option<AgentEvent<'a>> {
+        self.supersede(ids);
         let serial = self.open.insert(ids)?;
         self.stats.notifies += 1;
         let (stream_id, frame_id) = ids;
@@ -445,7 +449,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         let half = match (self.half_since, self.config.half_frame_timeout) {
             (Some(since), Some(timeout)) => Some((since.saturating_add(timeout), Timer::HalfFrame)),
             (None, Some(timeout)) if self.reassembler.in_progress() => {
-                Some((self.active_at.saturating_add(timeout), Timer::HalfFrame))
+                Some((self.fragment_at.saturating_add(timeout), Timer::HalfFrame))
             }
             _ => None,
         };
@@ -499,15 +503,4 @@ impl<const OPEN: usize> Agent<OPEN> {
         self.end(error.status());
         error
     }
-}
-
-/// HELLO and DISCONNECT: whole, and with ids 0.
-pub(super) fn control_frame(frame: &Frame<'_>) -> Result<(), ProtocolError> {
-    if !frame.header.flags.fin() {
-        return Err(ProtocolError::NotFragmentable(frame.header.frame_type));
-    }
-    if frame.header.stream_id.0 != 0 || frame.header.frame_id.0 != 0 {
-        return Err(ProtocolError::IdsNotZero);
-    }
-    Ok(())
 }

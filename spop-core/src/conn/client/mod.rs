@@ -6,9 +6,8 @@ mod event;
 pub use config::{ClientConfig, EngineId};
 pub use event::{ClientEvent, ClientStats, NotifyError};
 
-use super::agent::control_frame;
 use super::open::OpenTable;
-use super::{missing, Negotiated, Want};
+use super::{control_frame, missing, Negotiated, Want};
 use crate::encode::{DisconnectEncoder, FrameEncoder, HelloEncoder, NotifyEncoder};
 use crate::error::{EncodeError, ProtocolError, Status, Timer};
 use crate::frame::{
@@ -59,6 +58,8 @@ pub struct Client<const OPEN: usize = 128> {
     state: State,
     transmit: Transmit,
     negotiated: Negotiated,
+    /// The agent's HELLO came and was accepted; `negotiated` counts.
+    agreed: bool,
     open: OpenTable<OPEN>,
     fragmenting: Option<Fragmenting>,
     stats: ClientStats,
@@ -76,15 +77,16 @@ impl<const OPEN: usize> Client<OPEN> {
                 capabilities: Capabilities::NONE,
                 healthcheck: config.healthcheck,
             },
+            agreed: false,
             open: OpenTable::new(),
             fragmenting: None,
             stats: ClientStats { notifies: 0, acks: 0, ignored: 0 },
         }
     }
 
-    /// What was agreed on; `None` before the agent's HELLO.
+    /// What was agreed on; `None` before the agent's HELLO, and for good if it failed.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        (self.state != State::AwaitHello).then_some(self.negotiated)
+        self.agreed.then_some(self.negotiated)
     }
 
     /// The number of NOTIFYs in flight.
@@ -173,6 +175,7 @@ impl<const OPEN: usize> Client<OPEN> {
         // Fragments go one way only, so the agent's word is enough.
         self.negotiated.capabilities =
             hello.capabilities.intersection(self.config.capabilities.union(Capabilities::FRAGMENTATION));
+        self.agreed = true;
         self.state = if self.config.healthcheck { State::Closed } else { State::Running };
         Ok(Some(ClientEvent::Hello(self.negotiated)))
     }
@@ -406,7 +409,11 @@ impl<const OPEN: usize> Client<OPEN> {
 
     #[cold]
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
-        self.end(error.status(), true);
+        match (self.state, self.transmit) {
+            // Our DISCONNECT is out; a second one would be one too many.
+            (State::Closing, Transmit::Nothing) => self.state = State::Closed,
+            _ => self.end(error.status(), true),
+        }
         error
     }
 }

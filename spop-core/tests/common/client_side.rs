@@ -1,0 +1,128 @@
+//! A [`Client`] with its buffers: HAProxy's part.
+
+use spop_core::{
+    Client, ClientConfig, ClientEvent, DecodeError, FrameId, Negotiated, NotifyEncoder, NotifyError, ProtocolError,
+    Status, StreamId, Want, MAX_TRANSMIT_LEN,
+};
+
+use super::{plain, walk, Ids};
+
+/// What the client reported, owned.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum ClientLog {
+    Hello(Negotiated),
+    Ack {
+        ids: Ids,
+        aborted: bool,
+        /// The actions before the first error, written again.
+        actions: Vec<u8>,
+        error: Option<DecodeError>,
+    },
+    Disconnect {
+        status: Option<Status>,
+        message: Vec<u8>,
+    },
+    Error(ProtocolError),
+}
+
+pub(crate) struct ClientSide<const OPEN: usize = 128> {
+    pub(crate) client: Client<OPEN>,
+    /// Received and not yet used.
+    pub(crate) input: Vec<u8>,
+    /// Frames on their way to the agent.
+    pub(crate) sent: Vec<Vec<u8>>,
+    pub(crate) log: Vec<ClientLog>,
+}
+
+impl<const OPEN: usize> ClientSide<OPEN> {
+    pub(crate) fn new(config: ClientConfig) -> Self {
+        ClientSide { client: Client::new(config), input: Vec::new(), sent: Vec::new(), log: Vec::new() }
+    }
+
+    /// Takes bytes as they came and goes on until nothing moves.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        self.run();
+    }
+
+    pub(crate) fn run(&mut self) {
+        let bound = 2 * self.input.len() + 4;
+        for _ in 0..=bound {
+            let used = self.step();
+            if !self.flush() && used == 0 {
+                return;
+            }
+        }
+        panic!("no end after {bound} steps");
+    }
+
+    fn step(&mut self) -> usize {
+        let (used, event) = match self.client.handle_input(&self.input) {
+            Ok(done) => done,
+            Err(error) => {
+                self.log.push(ClientLog::Error(error));
+                return 0;
+            }
+        };
+        assert!(used <= self.input.len());
+        if let Some(event) = event {
+            let entry = match event {
+                ClientEvent::Hello(negotiated) => ClientLog::Hello(negotiated),
+                ClientEvent::Ack { stream_id, frame_id, aborted, actions } => {
+                    let (actions, error) = match walk::actions(actions) {
+                        Ok(all) => (all, None),
+                        Err((before, error)) => (before, Some(error)),
+                    };
+                    ClientLog::Ack { ids: plain((stream_id, frame_id)), aborted, actions, error }
+                }
+                ClientEvent::Disconnect(d) => ClientLog::Disconnect { status: d.status, message: d.message.to_vec() },
+                other => panic!("an event that the tests do not know: {other:?}"),
+            };
+            self.log.push(entry);
+        }
+        self.input.drain(..used);
+        used
+    }
+
+    /// Sends the client's own frames; were there any?
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut out = [0; MAX_TRANSMIT_LEN];
+        let mut any = false;
+        while let Some(len) = self.client.poll_transmit(&mut out).unwrap() {
+            self.sent.push(out[..len].to_vec());
+            any = true;
+        }
+        any
+    }
+
+    /// Sends a NOTIFY with one message `m` without arguments.
+    pub(crate) fn notify(&mut self, ids: Ids) -> Result<(), NotifyError> {
+        self.notify_with(ids, |notify| notify.message(b"m").unwrap())
+    }
+
+    pub(crate) fn notify_with(
+        &mut self,
+        ids: Ids,
+        fill: impl FnOnce(&mut NotifyEncoder<'_>),
+    ) -> Result<(), NotifyError> {
+        let mut out = vec![0; 64 * 1024];
+        let mut notify = self.client.notify(&mut out, StreamId(ids.0), FrameId(ids.1))?;
+        fill(&mut notify);
+        let len = notify.finish();
+        self.sent.push(out[..len].to_vec());
+        Ok(())
+    }
+
+    pub(crate) fn close(&mut self, status: Status) {
+        self.client.close(status);
+        self.run();
+    }
+
+    pub(crate) fn want(&self) -> Want {
+        self.client.want(&self.input)
+    }
+
+    pub(crate) fn take_log(&mut self) -> Vec<ClientLog> {
+        std::mem::take(&mut self.log)
+    }
+}
