@@ -42,9 +42,9 @@ impl<'b> FrameEncoder<'b> {
     pub fn new(buf: &'b mut [u8], max_frame_size: u32, header: Header) -> Result<Self, EncodeError> {
         let limit = (max_frame_size as usize).saturating_add(PREFIX_LEN).min(buf.len());
         let mut writer = Writer::new(buf.get_mut(..limit).unwrap_or_default());
-        writer.bytes(&[0; PREFIX_LEN])?;
-        writer.u8(header.frame_type.0)?;
-        writer.u32_be(header.flags.0)?;
+        let [f0, f1, f2, f3] = header.flags.0.to_be_bytes();
+        // The length prefix is patched at the end.
+        writer.bytes(&[0, 0, 0, 0, header.frame_type.0, f0, f1, f2, f3])?;
         writer.varint(header.stream_id.0)?;
         writer.varint(header.frame_id.0)?;
         Ok(FrameEncoder { writer })

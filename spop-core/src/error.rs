@@ -119,7 +119,9 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
+    // Out of line: what is left in line of a failing read is a jump.
     #[cold]
+    #[inline(never)]
     pub(crate) const fn new(reason: DecodeReason, offset: usize) -> Self {
         DecodeError { reason, offset }
     }

@@ -24,6 +24,12 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, end: base.wrapping_add(bytes.len()) }
     }
 
+    /// The same cursor further on, where only `rest`, the end of what is left now, remains.
+    #[inline(always)]
+    pub(crate) const fn advanced_to(self, rest: &'a [u8]) -> Self {
+        Reader { rest, end: self.end }
+    }
+
     /// Offset of the next byte.
     pub const fn offset(&self) -> usize {
         self.end.wrapping_sub(self.rest.len())
@@ -39,7 +45,7 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    #[cold]
+    #[inline(always)]
     pub(crate) fn error<T>(&self, reason: DecodeReason) -> Result<T, DecodeError> {
         Err(DecodeError::new(reason, self.offset()))
     }
@@ -48,7 +54,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeReason::Truncated`] at the end.
-    #[inline]
+    #[inline(always)]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         let Some((&byte, rest)) = self.rest.split_first() else { return self.error(DecodeReason::Truncated) };
         self.rest = rest;
@@ -59,7 +65,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeReason::Truncated`] if fewer than 4 bytes are left.
-    #[inline]
+    #[inline(always)]
     pub fn u32_be(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_be_bytes)
     }
@@ -68,7 +74,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeReason::Truncated`] if fewer are left.
-    #[inline]
+    #[inline(always)]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((&array, rest)) = self.rest.split_first_chunk() else { return self.error(DecodeReason::Truncated) };
         self.rest = rest;
@@ -79,7 +85,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeReason::Truncated`] if fewer are left, whatever `len` is.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, len: u64) -> Result<&'a [u8], DecodeError> {
         if len > self.rest.len() as u64 {
             return self.error(DecodeReason::Truncated);
@@ -95,27 +101,18 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Those of [`varint::decode`].
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
-        let Some((&first, rest)) = self.rest.split_first() else { return self.error(DecodeReason::Truncated) };
-        if first < 240 {
-            self.rest = rest;
-            return Ok(first as u64);
-        }
-        match varint::decode_tail(first, rest) {
-            Ok((value, used)) => {
-                self.rest = rest.get(used..).unwrap_or_default();
-                Ok(value)
-            }
-            Err(reason) => self.error(reason),
-        }
+        let Some((value, rest)) = varint::split(self.rest) else { return self.error(varint::error(self.rest)) };
+        self.rest = rest;
+        Ok(value)
     }
 
     /// A string body: a varint length and as many bytes.
     ///
     /// # Errors
     /// Those of [`varint`](Self::varint) and [`bytes`](Self::bytes).
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.varint()?;
         self.bytes(len)

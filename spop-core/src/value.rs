@@ -66,20 +66,20 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`DecodeReason::Truncated`], the varint errors, [`DecodeReason::ReservedType`] for the types 10 to 15,
     /// [`DecodeReason::IntegerOutOfRange`] for a 32-bit type with a larger value.
-    #[inline]
+    #[inline(always)]
     pub fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let start = *reader;
         let first = reader.u8()?;
+        let start = reader.offset().wrapping_sub(1);
         Ok(match first & TYPE_MASK {
             data_type::NULL => Value::Null,
             data_type::BOOL => Value::Bool(first & FLAG_TRUE != 0),
             data_type::INT32 => match i32::try_from(reader.varint()? as i64) {
                 Ok(n) => Value::Int32(n),
-                Err(_) => return start.error(DecodeReason::IntegerOutOfRange),
+                Err(_) => return Err(DecodeError::new(DecodeReason::IntegerOutOfRange, start)),
             },
             data_type::UINT32 => match u32::try_from(reader.varint()?) {
                 Ok(n) => Value::UInt32(n),
-                Err(_) => return start.error(DecodeReason::IntegerOutOfRange),
+                Err(_) => return Err(DecodeError::new(DecodeReason::IntegerOutOfRange, start)),
             },
             data_type::INT64 => Value::Int64(reader.varint()? as i64),
             data_type::UINT64 => Value::UInt64(reader.varint()?),
@@ -87,35 +87,26 @@ impl<'a> Value<'a> {
             data_type::IPV6 => Value::Ipv6(Ipv6Addr::from(reader.array::<16>()?)),
             data_type::STRING => Value::String(reader.string()?),
             data_type::BINARY => Value::Binary(reader.string()?),
-            reserved => return start.error(DecodeReason::ReservedType(reserved)),
+            reserved => return Err(DecodeError::new(DecodeReason::ReservedType(reserved), start)),
         })
     }
 
-    /// Passes over a value without building it; finds the same errors as [`decode`](Self::decode).
-    #[inline]
-    pub(crate) fn skip(reader: &mut Reader<'a>) -> Result<(), DecodeError> {
-        let start = *reader;
-        let first = reader.u8()?;
+    /// The position behind the value at `at`, maybe beyond the end of `bytes`; `None` if [`decode`](Self::decode)
+    /// would fail for another reason.
+    #[inline(always)]
+    pub(crate) fn skip(bytes: &[u8], at: usize) -> Option<usize> {
+        let first = *bytes.get(at)?;
+        let at = at + 1;
         match first & TYPE_MASK {
-            data_type::NULL | data_type::BOOL => {}
-            data_type::STRING | data_type::BINARY => {
-                reader.string()?;
-            }
-            data_type::INT64 | data_type::UINT64 => {
-                reader.varint()?;
-            }
-            data_type::IPV4 => {
-                reader.array::<4>()?;
-            }
-            data_type::IPV6 => {
-                reader.array::<16>()?;
-            }
-            _ => {
-                *reader = start;
-                Value::decode(reader)?;
-            }
+            data_type::NULL | data_type::BOOL => Some(at),
+            data_type::STRING | data_type::BINARY => varint::skip_string(bytes, at),
+            data_type::INT64 | data_type::UINT64 => Some(varint::read(bytes, at)?.1),
+            data_type::IPV4 => Some(at + 4),
+            data_type::IPV6 => Some(at + 16),
+            data_type::INT32 => varint::read(bytes, at).filter(|&(n, _)| i32::try_from(n as i64).is_ok()).map(|r| r.1),
+            data_type::UINT32 => varint::read(bytes, at).filter(|&(n, _)| u32::try_from(n).is_ok()).map(|r| r.1),
+            _ => None,
         }
-        Ok(())
     }
 
     /// Number of bytes of the encoding, type byte included.
@@ -149,12 +140,10 @@ impl<'a> Value<'a> {
     }
 
     /// The first byte of the encoding.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn type_byte(&self) -> u8 {
-        match self {
-            Value::Bool(true) => data_type::BOOL | FLAG_TRUE,
-            other => other.data_type(),
-        }
+        let flags = if matches!(self, Value::Bool(true)) { FLAG_TRUE } else { 0 };
+        self.data_type() | flags
     }
 
     /// The text of a STRING, if it is UTF-8.

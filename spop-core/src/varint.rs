@@ -3,6 +3,8 @@
 //! Values below 240 take one byte; each further byte adds 7 bits (4 the second), and its continuation bit is part of
 //! the sum. The code is bijective: a value has exactly one encoding, so there is no overlong form to refuse.
 
+use core::num::NonZeroUsize;
+
 use crate::error::{DecodeError, DecodeReason};
 use crate::reader::Reader;
 
@@ -35,6 +37,7 @@ pub const fn len(value: u64) -> usize {
 }
 
 /// Encodes `value`; the first `len` bytes of the array count.
+#[inline(never)]
 pub fn encode(value: u64) -> ([u8; MAX_LEN], usize) {
     let mut bytes = [0; MAX_LEN];
     let mut rest = value;
@@ -60,35 +63,72 @@ pub fn encode(value: u64) -> ([u8; MAX_LEN], usize) {
     (bytes, len)
 }
 
-/// The bytes after a first byte `first` of 240 or more: the value and their number.
-#[inline]
-pub(crate) fn decode_tail(first: u8, tail: &[u8]) -> Result<(u64, usize), DecodeReason> {
-    // Bytes 2 to 9 cannot overflow: their sum stays below 2^61.
-    let mut value = first as u64;
-    let mut shift = 4;
-    let mut used = 0;
-    let mut bytes = tail.iter();
-    while shift < 60 {
-        let Some(&byte) = bytes.next() else { return Err(DecodeReason::Truncated) };
-        used += 1;
-        value += (byte as u64) << shift;
-        if byte < 0x80 {
-            return Ok((value, used));
-        }
-        shift += 7;
+/// The varint at the start of `bytes` and what follows it; `None` for any error.
+#[inline(always)]
+pub(crate) fn split(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 240 {
+        return Some((first as u64, rest));
     }
-    match bytes.next() {
-        None => Err(DecodeReason::Truncated),
-        Some(&byte) if byte >= 0x80 => Err(DecodeReason::VarintTooLong),
-        Some(&byte) => {
-            let high = (byte as u64) << 60;
-            if byte > 0x0F {
-                return Err(DecodeReason::VarintOverflow);
-            }
-            match value.checked_add(high) {
-                Some(sum) => Ok((sum, used + 1)),
-                None => Err(DecodeReason::VarintOverflow),
-            }
+    let (value, used) = decode_tail(first, rest);
+    Some((value, rest.get(used?.get()..)?))
+}
+
+/// The varint at `at` and the position behind it; `None` for any error.
+#[inline(always)]
+pub(crate) fn read(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let first = *bytes.get(at)?;
+    let at = at + 1;
+    if first < 240 {
+        return Some((first as u64, at));
+    }
+    let (value, used) = decode_tail(first, bytes.get(at..)?);
+    Some((value, at + used?.get()))
+}
+
+/// The position behind the string body at `at`, maybe beyond the end of `bytes`; `None` if its length is broken.
+#[inline(always)]
+pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
+    let (len, at) = read(bytes, at)?;
+    at.checked_add(usize::try_from(len).ok()?)
+}
+
+/// The bytes after a first byte of 240 or more: the value, and how many they were, `None` for any error. A pair of
+/// integers, so that it comes back in registers.
+#[inline(never)]
+fn decode_tail(first: u8, tail: &[u8]) -> (u64, Option<NonZeroUsize>) {
+    match tail.first_chunk::<{ MAX_LEN - 1 }>() {
+        // The same with a length that the compiler knows: no check for the end at each byte.
+        Some(tail) => sum_tail(first, tail),
+        None => sum_tail(first, tail),
+    }
+}
+
+#[inline(always)]
+fn sum_tail(first: u8, tail: &[u8]) -> (u64, Option<NonZeroUsize>) {
+    // The first eight cannot overflow: their sum stays below 2^61.
+    let mut value = first as u64;
+    for (at, &byte) in tail.iter().take(MAX_LEN - 2).enumerate() {
+        value += (byte as u64) << (4 + 7 * at);
+        if byte < 0x80 {
+            return (value, NonZeroUsize::new(at + 1));
         }
+    }
+    match tail.get(MAX_LEN - 2) {
+        Some(&last) if last <= 0x0F => match value.checked_add((last as u64) << 60) {
+            Some(value) => (value, NonZeroUsize::new(MAX_LEN - 1)),
+            None => (0, None),
+        },
+        _ => (0, None),
+    }
+}
+
+/// Why there is no varint at the start of `bytes`.
+#[cold]
+pub(crate) fn error(bytes: &[u8]) -> DecodeReason {
+    match bytes.get(MAX_LEN - 1) {
+        None => DecodeReason::Truncated,
+        Some(&last) if last >= 0x80 => DecodeReason::VarintTooLong,
+        Some(_) => DecodeReason::VarintOverflow,
     }
 }

@@ -45,7 +45,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Undoes what `write` did if it fails.
-    #[inline]
+    #[inline(always)]
     pub fn transaction(&mut self, write: impl FnOnce(&mut Self) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
         let before = self.len;
         let result = write(self);
@@ -59,7 +59,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`]; so in all methods here.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         let room = self.buf.get_mut(self.len..).and_then(|room| room.get_mut(..bytes.len()));
         let Some(room) = room else { return Err(EncodeError::NoSpace) };
@@ -72,7 +72,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    #[inline]
+    #[inline(always)]
     pub fn u8(&mut self, byte: u8) -> Result<(), EncodeError> {
         let Some(slot) = self.buf.get_mut(self.len) else { return Err(EncodeError::NoSpace) };
         *slot = byte;
@@ -84,7 +84,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    #[inline]
+    #[inline(always)]
     pub fn u32_be(&mut self, value: u32) -> Result<(), EncodeError> {
         self.bytes(&value.to_be_bytes())
     }
@@ -93,7 +93,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self, value: u64) -> Result<(), EncodeError> {
         if value < 240 {
             return self.u8(value as u8);
@@ -106,7 +106,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.transaction(|w| {
             w.varint(bytes.len() as u64)?;

@@ -44,23 +44,17 @@ impl<const N: usize> OpenTable<N> {
         Some(serial)
     }
 
-    /// The ids of the entry with this serial number.
+    /// The entry with this serial number: its place, for [`remove_at`](Self::remove_at), and its ids.
     #[inline]
-    pub(super) fn ids(&self, serial: u64) -> Option<Ids> {
-        self.used().iter().find(|e| e.serial == serial).map(|e| e.ids)
+    pub(super) fn find(&self, serial: u64) -> Option<(usize, Ids)> {
+        let at = self.used().iter().position(|e| e.serial == serial)?;
+        Some((at, self.used().get(at)?.ids))
     }
 
     /// Is there an entry with these ids?
     #[inline]
     pub(super) fn contains_ids(&self, ids: Ids) -> bool {
         self.used().iter().any(|e| e.ids == ids)
-    }
-
-    /// Takes out the entry with this serial number.
-    #[inline]
-    pub(super) fn remove(&mut self, serial: u64) -> Option<Ids> {
-        let at = self.used().iter().position(|e| e.serial == serial)?;
-        self.remove_at(at)
     }
 
     /// Takes out the entry with these ids; was there one?
@@ -81,8 +75,9 @@ impl<const N: usize> OpenTable<N> {
         self.entries.get(..self.len).unwrap_or_default()
     }
 
+    /// Takes out the entry at a place that [`find`](Self::find) gave just now.
     #[inline]
-    fn remove_at(&mut self, at: usize) -> Option<Ids> {
+    pub(super) fn remove_at(&mut self, at: usize) -> Option<Ids> {
         let last = self.len.checked_sub(1)?;
         let moved = *self.entries.get(last)?;
         let hole = self.entries.get_mut(at)?;

@@ -174,7 +174,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`DecodeReason::FrameTooShort`] below 7 bytes, and the errors of a varint for the ids.
-    #[inline]
+    #[inline(always)]
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         if body.len() < MIN_BODY_LEN {

@@ -79,7 +79,7 @@ impl<'a> Messages<'a> {
         Ok(count)
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<Message<'a>>, DecodeError> {
         let mut reader = self.pending.clone().skip_all()?;
         if reader.is_empty() {
@@ -87,7 +87,7 @@ impl<'a> Messages<'a> {
             return Ok(None);
         }
         let name = reader.string()?;
-        let count = reader.u8()?;
+        let count = usize::from(reader.u8()?);
         self.pending = Args::at(reader, count);
         Ok(Some(Message { name, args: self.pending.clone() }))
     }
@@ -96,7 +96,7 @@ impl<'a> Messages<'a> {
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Message<'a>, DecodeError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {

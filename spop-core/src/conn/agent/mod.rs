@@ -334,10 +334,10 @@ impl<const OPEN: usize> Agent<OPEN> {
     /// [`AckError::NotOpen`]: nothing is to be sent. [`AckError::NoSpace`]: try again with a larger `out`.
     #[inline]
     pub fn ack<'b>(&mut self, out: &'b mut [u8], ticket: Ticket) -> Result<AckEncoder<'b>, AckError> {
-        let (stream_id, frame_id) = self.open.ids(ticket.0).ok_or(AckError::NotOpen)?;
+        let (at, (stream_id, frame_id)) = self.open.find(ticket.0).ok_or(AckError::NotOpen)?;
         let ack =
             AckEncoder::new(out, self.negotiated.max_frame_size, stream_id, frame_id).map_err(|_| AckError::NoSpace)?;
-        self.release(ticket);
+        self.take(at);
         Ok(ack)
     }
 
@@ -345,7 +345,13 @@ impl<const OPEN: usize> Agent<OPEN> {
     /// [`AckEncoder`] of one's own. Only if `async` was agreed on. `None` if it is not open.
     #[inline]
     pub fn release(&mut self, ticket: Ticket) -> Option<(StreamId, FrameId)> {
-        let ids = self.open.remove(ticket.0)?;
+        let (at, _) = self.open.find(ticket.0)?;
+        self.take(at)
+    }
+
+    #[inline]
+    fn take(&mut self, at: usize) -> Option<Ids> {
+        let ids = self.open.remove_at(at)?;
         self.stats.acks += 1;
         self.active_at = self.now;
         self.end_if_drained();
