@@ -208,10 +208,10 @@ impl Tracer {
         let counters = &self.env.counters;
         let [no_id, null, empty, long] = &self.logs.rejected;
         let (counter, log) = match rejection {
-            Rejection::NoId => (&counters.rejected_no_id, no_id),
-            Rejection::NullId => (&counters.rejected_null_id, null),
-            Rejection::EmptyId => (&counters.rejected_empty_id, empty),
-            Rejection::LongId => (&counters.rejected_long_id, long),
+            Rejection::Missing => (&counters.rejected_no_id, no_id),
+            Rejection::Null => (&counters.rejected_null_id, null),
+            Rejection::Empty => (&counters.rejected_empty_id, empty),
+            Rejection::TooLong => (&counters.rejected_long_id, long),
         };
         counter.one();
         if let Some(left_out) = log.pass() {

@@ -271,6 +271,12 @@ impl Shard {
 
     /// Ends and forgets what is due, up to a number; true if that was all.
     pub(super) fn sweep(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        let done = self.end_due(now, env, out);
+        self.enforce(now, env, out);
+        done
+    }
+
+    fn end_due(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
         let config = &env.config;
         let is_due = |since: Instant, after: Duration| now.clock.saturating_duration_since(since) >= after;
         for _ in 0..SWEEP_BATCH {
