@@ -194,9 +194,9 @@ impl<'a> Run<'_, 'a> {
 
     fn tag(&mut self, item: Item<'a>) {
         let Some(name) = self.name(&item.value) else { return };
-        let Some(attribute) = value::attribute(item.more) else { return };
         let env = self.env;
-        if let Some(span) = self.recording() {
+        let Some(span) = self.recording() else { return };
+        if let Some(attribute) = value::attribute(item.more) {
             let limit = env.config.span_limits.max_attributes_per_span;
             span.attributes.set(&name, attribute, limit, &env.counters);
         }

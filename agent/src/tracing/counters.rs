@@ -50,8 +50,8 @@ counters! {
     undecodable,
     /// Arguments with an unknown name.
     args_unknown,
-    /// Arguments where they have no meaning: unnamed or known ones before `id=`, a second `id=`, a `service=` that does
-    /// not follow `id=`, what needs a current span without one, a reference on a span that is open already.
+    /// Arguments where they have no meaning: unnamed or known ones before `id=`, a second `id=`, a `service=` that
+    /// does not follow `id=`, what needs a current span without one, a reference on a span that is open already.
     args_misplaced,
     /// Values beyond those that the argument takes.
     args_surplus,

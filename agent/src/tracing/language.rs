@@ -69,6 +69,7 @@ impl<'a> Head<'a> {
     pub(super) fn parse(
         dialect: Dialect,
         message: &Message<'a>,
+        default_service: &str,
         hasher: &impl BuildHasher,
         counters: &Counters,
     ) -> Result<Self, Rejection> {
@@ -105,6 +106,7 @@ impl<'a> Head<'a> {
             if service.is_none() {
                 counters.args_invalid.one();
             }
+            service = service.filter(|name| name != default_service);
         }
         let hash = hasher.hash_one((&service, &id));
         Ok(Head { dialect, id, service, hash, items })

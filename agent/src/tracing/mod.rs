@@ -96,8 +96,8 @@ impl Tracer {
 
     /// Carries out the messages of a NOTIFY, whose bytes were read at `received`, and adds the actions to its ACK.
     ///
-    /// The messages have been validated ([`Messages::validate`]). Does not block: no I/O, and no lock is held for longer
-    /// than the messages of one id take.
+    /// The messages have been validated ([`Messages::validate`]). Does not block: no I/O, and no lock is held for
+    /// longer than the messages of one id take.
     pub fn handle(&self, messages: Messages<'_>, received: Timestamp, ack: &mut AckEncoder<'_>) {
         let counters = &self.env.counters;
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
@@ -111,7 +111,7 @@ impl Tracer {
                 continue;
             };
             counters.messages.one();
-            match Head::parse(dialect, &message, &self.table.hasher, counters) {
+            match Head::parse(dialect, &message, &self.env.config.default_service, &self.table.hasher, counters) {
                 Ok(head) => heads.push(head),
                 Err(rejection) => self.reject(rejection, message.name),
             }
@@ -147,8 +147,8 @@ impl Tracer {
         self.in_batches(|shard, out| shard.sweep(now, &self.env, out));
     }
 
-    /// When [`sweep`](Self::sweep) will find something to do, unless messages come for those ids until then. `None`: not
-    /// before the next message.
+    /// When [`sweep`](Self::sweep) will find something to do, unless messages come for those ids until then. `None`:
+    /// not before the next message.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.table.shards().filter_map(|shard| shard.next_deadline(&self.env.config)).min()
     }

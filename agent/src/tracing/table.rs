@@ -157,8 +157,8 @@ impl Shard {
             Some(slot) => *slot,
             None => {
                 let service = match &head.service {
-                    Some(service) if **service != *env.config.default_service => service.as_ref().into(),
-                    _ => env.config.default_service.clone(),
+                    Some(service) => service.as_ref().into(),
+                    None => env.config.default_service.clone(),
                 };
                 let slot = self.entries.insert(Entry {
                     hash: head.hash,

@@ -151,6 +151,35 @@ fn a_sweep_ends_any_number() {
 }
 
 #[test]
+fn connections_share_the_table() {
+    let agent = Agent::new();
+    let names = ["A", "B", "C", "D"];
+    std::thread::scope(|scope| {
+        for name in names {
+            let agent = &agent;
+            scope.spawn(move || {
+                for id in 0..500 {
+                    agent.notify(1, &[message!("opentracing:a", "id" = id, "span" = name, "tag" = "t", "" = 1)]);
+                    agent.notify(2, &[message!("opentracing:b", "id" = id, "finish" = name)]);
+                    agent.sweep(3);
+                }
+            });
+        }
+    });
+    let spans = agent.take();
+    assert_eq!(spans.names().len(), 2000);
+    let mut traces = std::collections::HashMap::new();
+    for span in spans.iter() {
+        *traces.entry(span.trace_id()).or_insert(0) += 1;
+        assert_eq!(agent.tracer.open_spans(span.trace_id()), 0);
+    }
+    assert_eq!((traces.len(), traces.values().all(|spans| *spans == 4)), (500, true));
+    let stats = agent.stats();
+    assert_eq!((stats.spans_started, stats.spans_exported, stats.open_spans), (2000, 2000, 0));
+    assert_eq!((stats.remembered_ids, stats.finishes_unknown), (500, 0));
+}
+
+#[test]
 fn the_stop_of_the_agent_ends_all() {
     let agent = Agent::new();
     for id in 0..200 {

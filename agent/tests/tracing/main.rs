@@ -1,6 +1,7 @@
 //! The tracer, from NOTIFY payloads to finished spans and the actions of the ACK.
 
 mod bounds;
+mod content;
 mod language;
 mod propagation;
 mod properties;

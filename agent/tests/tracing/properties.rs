@@ -121,7 +121,8 @@ proptest! {
             prop_assert!(stats.table_bytes as usize <= MEMORY, "{stats:?}");
             prop_assert!(stats.remembered_ids as usize <= REMEMBERED);
             prop_assert!(stats.open_spans <= stats.open_ids * SPANS as u64);
-            let ended = stats.spans_finished + stats.spans_ended_idle + stats.spans_ended_limit + stats.spans_ended_evicted;
+            let by_bounds = stats.spans_ended_idle + stats.spans_ended_limit + stats.spans_ended_evicted;
+            let ended = stats.spans_finished + by_bounds;
             prop_assert_eq!(stats.spans_started, ended + stats.open_spans);
             prop_assert_eq!(ended, stats.spans_exported + stats.spans_unsampled);
             for span in agent.take().iter() {
