@@ -55,8 +55,8 @@ counters! {
     args_misplaced,
     /// Values beyond those that the argument takes.
     args_surplus,
-    /// Arguments with a value that they cannot take: NULL or empty names, unknown kinds and statuses, times that are not
-    /// positive integers.
+    /// Arguments with a value that they cannot take: NULL or empty names, unknown kinds and statuses, times that are
+    /// not positive integers.
     args_invalid,
     /// References (`child-of=`, `follows-from=`) to a span that is not open: replaced by the root.
     references_unknown,
