@@ -42,8 +42,8 @@ struct Block {
     opened: bool,
     /// It has a parent by reference: what follows becomes a link.
     referred: bool,
-    /// The start is not explicit.
-    moves: bool,
+    /// It has a start by `start=`.
+    starts: bool,
     log: Option<Attributes>,
 }
 
@@ -137,22 +137,28 @@ impl<'a> Run<'_, 'a> {
             Some(at) => (Some(at), false),
             None => (self.trace.open(&name, self.now, self.dialect == Dialect::OpenTracing, self.env), true),
         };
-        self.block = span.map(|span| Block { span, opened, referred: false, moves: true, log: None });
+        self.block = span.map(|span| Block { span, opened, referred: false, starts: false, log: None });
     }
 
-    /// All logs of a block are one event.
+    /// All logs of a block are one event; a span without an explicit start starts no earlier than its parent.
     fn end_block(&mut self) {
         let (now, env) = (self.now, self.env);
-        if let Some(log) = self.block.as_mut().and_then(|block| block.log.take()) {
-            if let Some(span) = self.recording() {
-                span.add_event("log", now, log, &env.config.span_limits, &env.counters);
+        let Some(block) = &mut self.block else { return };
+        let (log, moves) = (block.log.take(), block.opened && !block.starts);
+        if let Some(span) = self.current().filter(|_| moves) {
+            if let Some(not_before) = span.not_before.filter(|not_before| span.start < *not_before) {
+                span.start = not_before;
+                env.counters.times_adjusted.one();
             }
+        }
+        if let (Some(log), Some(span)) = (log, self.recording()) {
+            span.add_event("log", now, log, &env.config.span_limits, &env.counters);
         }
         self.block = None;
     }
 
     fn reference(&mut self, item: Item<'a>, reference: Reference) {
-        let Some(Block { span: at, opened, referred, moves, .. }) = self.block else { return };
+        let Some(Block { span: at, opened, referred, .. }) = self.block else { return };
         self.surplus(&item.more);
         let counters = &self.env.counters;
         if !opened {
@@ -176,10 +182,6 @@ impl<'a> Run<'_, 'a> {
             if let Some((parent, not_before)) = parent.filter(|(parent, _)| *parent != span.span_id) {
                 span.parent = Some(parent);
                 span.not_before = not_before;
-                if moves && not_before.is_some_and(|not_before| span.start < not_before) {
-                    span.start = not_before.unwrap_or(span.start);
-                    counters.times_adjusted.one();
-                }
             }
         }
         if let Some(link) = link {
@@ -192,9 +194,9 @@ impl<'a> Run<'_, 'a> {
 
     fn tag(&mut self, item: Item<'a>) {
         let Some(name) = self.name(&item.value) else { return };
-        let Some(attribute) = value::attribute(item.more) else { return };
         let env = self.env;
-        if let Some(span) = self.recording() {
+        let Some(span) = self.recording() else { return };
+        if let Some(attribute) = value::attribute(item.more) {
             let limit = env.config.span_limits.max_attributes_per_span;
             span.attributes.set(&name, attribute, limit, &env.counters);
         }
@@ -325,7 +327,7 @@ impl<'a> Run<'_, 'a> {
     fn start(&mut self, item: Item<'a>) {
         let Some(time) = self.time(&item) else { return };
         if let Some(block) = &mut self.block {
-            block.moves = false;
+            block.starts = true;
         }
         if let Some(span) = self.current() {
             span.start = time;

@@ -19,8 +19,8 @@ pub struct TracerConfig {
     pub idle_timeout: Duration,
     /// An id that is open for so long has its spans ended, messages or not.
     pub max_lifetime: Duration,
-    /// Memory of all ids, as estimated. Beyond it ended ids are forgotten, then the spans of the least recently used ids
-    /// ended.
+    /// Memory of all ids, as estimated. Beyond it ended ids are forgotten, then the spans of the least recently used
+    /// ids ended. The table has up to 16 parts, of at least 1 MiB each, that keep to their part of it.
     pub max_memory: usize,
     /// Open spans and reserved span ids of one id.
     pub max_spans_per_id: usize,

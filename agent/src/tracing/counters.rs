@@ -50,13 +50,13 @@ counters! {
     undecodable,
     /// Arguments with an unknown name.
     args_unknown,
-    /// Arguments where they have no meaning: unnamed or known ones before `id=`, a second `id=`, a `service=` that does
-    /// not follow `id=`, what needs a current span without one, a reference on a span that is open already.
+    /// Arguments where they have no meaning: unnamed or known ones before `id=`, a second `id=`, a `service=` that
+    /// does not follow `id=`, what needs a current span without one, a reference on a span that is open already.
     args_misplaced,
     /// Values beyond those that the argument takes.
     args_surplus,
-    /// Arguments with a value that they cannot take: NULL or empty names, unknown kinds and statuses, times that are not
-    /// positive integers.
+    /// Arguments with a value that they cannot take: NULL or empty names, unknown kinds and statuses, times that are
+    /// not positive integers.
     args_invalid,
     /// References (`child-of=`, `follows-from=`) to a span that is not open: replaced by the root.
     references_unknown,

@@ -1,7 +1,7 @@
 //! The message language: from the arguments of a message to items, one for each named argument.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use spop_core::{Args, Kv, Message, Value};
 
@@ -36,19 +36,19 @@ impl Dialect {
 /// Why a message is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
-    NoId,
-    NullId,
-    EmptyId,
-    LongId,
+    Missing,
+    Null,
+    Empty,
+    TooLong,
 }
 
 impl Rejection {
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Rejection::NoId => "no id= argument",
-            Rejection::NullId => "the id is NULL; with id=unique-id, is there a unique-id-format?",
-            Rejection::EmptyId => "the id is empty",
-            Rejection::LongId => "the id is longer than 256 bytes",
+            Rejection::Missing => "no id= argument",
+            Rejection::Null => "the id is NULL; with id=unique-id, is there a unique-id-format?",
+            Rejection::Empty => "the id is empty",
+            Rejection::TooLong => "the id is longer than 256 bytes",
         }
     }
 }
@@ -69,12 +69,13 @@ impl<'a> Head<'a> {
     pub(super) fn parse(
         dialect: Dialect,
         message: &Message<'a>,
+        default_service: &str,
         hasher: &impl BuildHasher,
         counters: &Counters,
     ) -> Result<Self, Rejection> {
         let mut items = Items::new(message.args());
         let id = loop {
-            let Some(item) = items.next() else { return Err(Rejection::NoId) };
+            let Some(item) = items.next() else { return Err(Rejection::Missing) };
             match item.keyword() {
                 Some(Keyword::Id) => break item,
                 Some(_) => counters.args_misplaced.one(),
@@ -84,17 +85,17 @@ impl<'a> Head<'a> {
         };
         counters.args_surplus.add(id.more.len());
         let id = match id.value {
-            Value::Null => return Err(Rejection::NullId),
+            Value::Null => return Err(Rejection::Null),
             Value::String(bytes) => Cow::Borrowed(bytes),
             // Twice as long in hex.
-            Value::Binary(bytes) if bytes.len() > MAX_KEY_LEN => return Err(Rejection::LongId),
+            Value::Binary(bytes) if bytes.len() > MAX_KEY_LEN => return Err(Rejection::TooLong),
             ref other => Cow::Owned(value::text(other).unwrap_or_default().into_owned().into_bytes()),
         };
         if id.is_empty() {
-            return Err(Rejection::EmptyId);
+            return Err(Rejection::Empty);
         }
         if id.len() > MAX_KEY_LEN {
-            return Err(Rejection::LongId);
+            return Err(Rejection::TooLong);
         }
         let mut service = None;
         let mut behind = items.clone();
@@ -105,10 +106,10 @@ impl<'a> Head<'a> {
             if service.is_none() {
                 counters.args_invalid.one();
             }
+            service = service.filter(|name| name != default_service);
         }
-        let mut state = hasher.build_hasher();
-        (&service, &id).hash(&mut state);
-        Ok(Head { dialect, id, service, hash: state.finish(), items })
+        let hash = hasher.hash_one((&service, &id));
+        Ok(Head { dialect, id, service, hash, items })
     }
 
     /// Do both messages belong to the same table entry?

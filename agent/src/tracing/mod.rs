@@ -97,8 +97,8 @@ impl Tracer {
 
     /// Carries out the messages of a NOTIFY, whose bytes were read at `received`, and adds the actions to its ACK.
     ///
-    /// The messages have been validated ([`Messages::validate`]). Does not block: no I/O, and no lock is held for longer
-    /// than the messages of one id take.
+    /// The messages have been validated ([`Messages::validate`]). Does not block: no I/O, and no lock is held for
+    /// longer than the messages of one id take.
     pub fn handle(&self, messages: Messages<'_>, received: Timestamp, ack: &mut AckEncoder<'_>) {
         let counters = &self.env.counters;
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
@@ -112,7 +112,7 @@ impl Tracer {
                 continue;
             };
             counters.messages.one();
-            match Head::parse(dialect, &message, &self.table.hasher, counters) {
+            match Head::parse(dialect, &message, &self.env.config.default_service, &self.table.hasher, counters) {
                 Ok(head) => heads.push(head),
                 Err(rejection) => self.reject(rejection, message.name),
             }
@@ -148,8 +148,8 @@ impl Tracer {
         self.in_batches(|shard, out| shard.sweep(now, &self.env, out));
     }
 
-    /// When [`sweep`](Self::sweep) will find something to do, unless messages come for those ids until then. `None`: not
-    /// before the next message.
+    /// When [`sweep`](Self::sweep) will find something to do, unless messages come for those ids until then. `None`:
+    /// not before the next message.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.table.shards().filter_map(|shard| shard.next_deadline(&self.env.config)).min()
     }
@@ -209,10 +209,10 @@ impl Tracer {
         let counters = &self.env.counters;
         let [no_id, null, empty, long] = &self.logs.rejected;
         let (counter, log) = match rejection {
-            Rejection::NoId => (&counters.rejected_no_id, no_id),
-            Rejection::NullId => (&counters.rejected_null_id, null),
-            Rejection::EmptyId => (&counters.rejected_empty_id, empty),
-            Rejection::LongId => (&counters.rejected_long_id, long),
+            Rejection::Missing => (&counters.rejected_no_id, no_id),
+            Rejection::Null => (&counters.rejected_null_id, null),
+            Rejection::Empty => (&counters.rejected_empty_id, empty),
+            Rejection::TooLong => (&counters.rejected_long_id, long),
         };
         counter.one();
         if let Some(left_out) = log.pass() {

@@ -157,8 +157,8 @@ impl Shard {
             Some(slot) => *slot,
             None => {
                 let service = match &head.service {
-                    Some(service) if **service != *env.config.default_service => service.as_ref().into(),
-                    _ => env.config.default_service.clone(),
+                    Some(service) => service.as_ref().into(),
+                    None => env.config.default_service.clone(),
                 };
                 let slot = self.entries.insert(Entry {
                     hash: head.hash,
@@ -271,6 +271,12 @@ impl Shard {
 
     /// Ends and forgets what is due, up to a number; true if that was all.
     pub(super) fn sweep(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        let done = self.end_due(now, env, out);
+        self.enforce(now, env, out);
+        done
+    }
+
+    fn end_due(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
         let config = &env.config;
         let is_due = |since: Instant, after: Duration| now.clock.saturating_duration_since(since) >= after;
         for _ in 0..SWEEP_BATCH {

@@ -20,7 +20,7 @@ impl Spoa {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
         command.args(["--listen", listen]).args(args).envs(env.iter().copied());
         let mut process = Process::start("spoa-otel", &mut command);
-        let addr = process.line("listening", |line| listening_address(line)).await;
+        let addr = process.line("listening", listening_address).await;
         Spoa { process, addr }
     }
 }

@@ -63,8 +63,8 @@ impl Baggage {
         self.put(Member { key_len: key.len(), text: text.into(), local: true })
     }
 
-    /// Adds the entries of a header, in so far as `baggage=` did not set them; the number of those that are malformed or
-    /// beyond the bounds.
+    /// Adds the entries of a header, in so far as `baggage=` did not set them; the number of those that are malformed
+    /// or beyond the bounds.
     pub(crate) fn extend(&mut self, header: &[u8]) -> usize {
         let mut dropped = 0;
         for member in header.split(|&b| b == b',').map(trim).filter(|member| !member.is_empty()) {

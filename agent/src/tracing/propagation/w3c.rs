@@ -1,7 +1,7 @@
 //! `traceparent` and `tracestate` of W3C Trace Context.
 //!
-//! The SDK's propagator takes ids of any length and versions and flags of any number of digits, and its trace state does
-//! not keep what came as it came; hence these parsers.
+//! The SDK's propagator takes ids of any length and versions and flags of any number of digits, and its trace state
+//! does not keep what came as it came; hence these parsers.
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 

@@ -1,0 +1,10 @@
+//! The tracer, from NOTIFY payloads to finished spans and the actions of the ACK.
+
+mod bounds;
+mod content;
+mod language;
+mod propagation;
+mod properties;
+mod sampling;
+mod sessions;
+mod support;
