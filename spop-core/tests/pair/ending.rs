@@ -212,6 +212,18 @@ fn two_open(side: &mut AgentSide) {
     side.feed(&raw_frame(FrameType::NOTIFY, 1, (3, 1), b""));
 }
 
+/// A frame that waits to be sent is not sent any more.
+#[test]
+fn the_transport_ends_before_a_waiting_frame() {
+    let mut agent: AgentSide = AgentSide::new(AgentConfig::DEFAULT);
+    agent.agent.handle_input(&hello(false, 16380, super::ALL[0]), &mut []).unwrap();
+    agent.agent.handle_eof();
+    assert!(!agent.flush());
+    let mut client: ClientSide = ClientSide::new(ClientConfig::DEFAULT);
+    client.client.handle_eof();
+    assert!(!client.flush());
+}
+
 #[test]
 fn the_clients_transport_ends() {
     let states: [State<ClientSide>; 5] = [

@@ -165,8 +165,8 @@ fn none_while_paused() {
 fn odd_clocks() {
     let mut side = running(ALL);
     side.at(40).unwrap();
-    side.feed(&[0]);
     side.at(3).unwrap();
+    side.feed(&[0]);
     assert_eq!(side.agent.poll_timeout(), Some(50));
     let mut side = running(AgentConfig { idle_timeout: None, ..ALL });
     side.at(u64::MAX - 1).unwrap();
