@@ -1,54 +1,103 @@
-//! The two buffers of a connection. They grow as needed, are kept from frame to frame, and shrink when they are empty.
+//! The two buffers of a connection. A connection without work holds none: buffers come from, and go back to, a small
+//! store of their thread.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, ReadBuf};
 
-/// The least room for a read, so that a batch of frames comes with one.
-const READ_ROOM: usize = 16 * 1024;
-/// A larger buffer is given back when it is empty.
+/// The most that one read takes.
+const READ: usize = 64 * 1024;
+/// A larger buffer is not kept.
 const KEPT: usize = 256 * 1024;
+/// So many unused buffers a thread keeps.
+const SPARE: usize = 16;
+
+thread_local! {
+    /// What a read fills before anybody knows how much it is.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+    /// Buffers for output; their bytes are initialised.
+    static SPARE_OUTPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Buffers for input, empty.
+    static SPARE_INPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take(store: &'static std::thread::LocalKey<RefCell<Vec<Vec<u8>>>>) -> Vec<u8> {
+    store.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn give_back(store: &'static std::thread::LocalKey<RefCell<Vec<Vec<u8>>>>, buffer: Vec<u8>) {
+    if buffer.capacity() > 0 && buffer.capacity() <= KEPT {
+        store.with_borrow_mut(|spare| {
+            if spare.len() < SPARE {
+                spare.push(buffer);
+            }
+        });
+    }
+}
 
 /// Received bytes that are not used yet.
-pub(super) struct Input(BytesMut);
+#[derive(Default)]
+pub(super) struct Input {
+    bytes: Vec<u8>,
+    used: usize,
+}
 
 impl Input {
-    pub(super) fn new() -> Self {
-        Input(BytesMut::new())
-    }
-
     pub(super) fn unread(&self) -> &[u8] {
-        &self.0
+        &self.bytes[self.used..]
     }
 
     pub(super) fn consume(&mut self, n: usize) {
-        self.0.advance(n);
-        if self.0.is_empty() && self.0.capacity() > KEPT {
-            self.0 = BytesMut::new();
+        self.used += n;
+        if self.used >= self.bytes.len() {
+            self.used = 0;
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            give_back(&SPARE_INPUTS, bytes);
         }
     }
 
-    /// One read, with room for at least `want` bytes. Safe to cancel.
-    pub(super) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin), want: usize) -> io::Result<usize> {
-        self.0.reserve(want.max(READ_ROOM));
-        stream.read_buf(&mut self.0).await
+    /// One read. Safe to cancel.
+    pub(super) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut read = ReadBuf::new(scratch);
+                let poll = Pin::new(&mut *stream).poll_read(cx, &mut read);
+                poll.map_ok(|()| {
+                    self.append(read.filled());
+                    read.filled().len()
+                })
+            })
+        })
+        .await
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = take(&SPARE_INPUTS);
+        }
+        self.bytes.drain(..self.used);
+        self.used = 0;
+        self.bytes.extend_from_slice(bytes);
     }
 }
 
 /// Frames to send, each written in its place and then counted in.
+#[derive(Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
     used: usize,
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
-        Output { bytes: Vec::new(), used: 0 }
-    }
-
     /// At least `n` bytes behind the frames that are there.
     pub(super) fn room(&mut self, n: usize) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = take(&SPARE_OUTPUTS);
+        }
         let needed = self.used.saturating_add(n);
         if self.bytes.len() < needed {
             self.bytes.resize(needed, 0);
@@ -65,10 +114,9 @@ impl Output {
         &self.bytes[..self.used]
     }
 
+    /// All is sent.
     pub(super) fn clear(&mut self) {
         self.used = 0;
-        if self.bytes.len() > KEPT {
-            self.bytes = Vec::new();
-        }
+        give_back(&SPARE_OUTPUTS, std::mem::take(&mut self.bytes));
     }
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use spop_core::{
+    AgentEvent, AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -101,10 +103,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             responder: Responder {
                 connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
                 shared,
-                output: Output::new(),
+                output: Output::default(),
                 tasks: JoinSet::new(),
             },
-            input: Input::new(),
+            input: Input::default(),
             reassembly: Vec::new(),
             started: Instant::now(),
             reported: AgentStats::default(),
@@ -131,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let wake = tokio::select! {
                 biased;
                 Some(done) = self.responder.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
-                n = self.input.read(&mut self.stream, want.bytes()), if may_read => Wake::Read(n?),
+                n = self.input.read(&mut self.stream), if may_read => Wake::Read(n?),
                 () = timer.as_mut(), if armed.is_some() => Wake::Timer,
                 _ = draining.wait_for(|&d| d), if !drained => Wake::Drain,
             };
@@ -174,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes what HAProxy sent before it can know that we stop.
     fn read_what_is_there(&mut self) {
         if self.agent.want(self.input.unread()).bytes() > 0 {
-            if let Some(Ok(n)) = self.input.read(&mut self.stream, FINAL_READ).now_or_never() {
+            if let Some(Ok(n)) = self.input.read(&mut self.stream).now_or_never() {
                 ServerStats::add(&self.stats().bytes_in, n as u64);
             }
         }
@@ -204,11 +206,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
                 Ok((0, _)) => return false,
                 Ok((used, event)) => {
+                    let reassembled = event.as_ref().is_some_and(ends_reassembly);
                     let result = match event {
                         Some(event) => self.responder.on_event(&mut self.agent, event, received),
                         None => Ok(()),
                     };
                     self.input.consume(used);
+                    if reassembled {
+                        self.reassembly = Vec::new();
+                    }
                     if let Err(broken) = result {
                         self.agent.close(broken.status());
                         self.on_protocol_error(&broken.into());
@@ -259,6 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.transmit();
         let bytes = self.responder.output.pending();
         if bytes.is_empty() {
+            self.responder.output.clear();
             return Ok(());
         }
         ServerStats::add(&self.stats().bytes_out, bytes.len() as u64);
@@ -282,8 +289,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn linger(&mut self) {
         let discard = async {
             self.stream.shutdown().await?;
-            let mut scrap = [0; 1024];
-            while self.stream.read(&mut scrap).await? > 0 {}
+            while self.input.read(&mut self.stream).await? > 0 {
+                self.input.consume(self.input.unread().len());
+            }
             Ok::<(), io::Error>(())
         };
         // Whatever happens here, the connection is over.
@@ -295,8 +303,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 const LINGER: Duration = Duration::from_secs(1);
 /// The output is sent before further frames are handled once it has so many bytes.
 const OUTPUT_HIGH: usize = 64 * 1024;
-/// What is read at once when the server stops.
-const FINAL_READ: usize = 64 * 1024;
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -305,6 +311,15 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 /// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.
 fn starts_fragmented(input: &[u8]) -> bool {
     matches!(input, [_, _, _, _, kind, _, _, _, flags, ..] if *kind == FrameType::NOTIFY.0 && flags & 1 == 0)
+}
+
+/// Is the reassembly memory free again after this event?
+fn ends_reassembly(event: &AgentEvent<'_>) -> bool {
+    match event {
+        AgentEvent::Notify(notify) => notify.fragmented,
+        AgentEvent::Aborted { .. } | AgentEvent::TooBig { .. } => true,
+        _ => false,
+    }
 }
 
 /// A hint for people who see an error whose cause is in HAProxy's configuration.
