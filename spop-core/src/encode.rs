@@ -203,6 +203,17 @@ impl<'b> NotifyEncoder<'b> {
         Ok(())
     }
 
+    /// Adds messages that are encoded already, by an encoder made by [`payload`](Self::payload). No argument can be added
+    /// to them.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn encoded(&mut self, messages: &[u8]) -> Result<(), EncodeError> {
+        self.writer.bytes(messages)?;
+        self.args = None;
+        Ok(())
+    }
+
     /// The bytes that still fit.
     pub const fn room(&self) -> usize {
         self.writer.room()
