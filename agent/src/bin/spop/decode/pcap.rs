@@ -71,9 +71,10 @@ struct Interface {
     offset: i64,
 }
 
-pub(super) fn run<W: Write>(decoder: &mut Decoder<'_, W>, input: impl Read + Send) -> Result<(), Failure> {
+pub(super) fn run<W: Write>(decoder: &mut Decoder<'_, W>, mut input: impl Read + Send) -> Result<(), Failure> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let mut reader = match create_reader(BUFFER, input) {
+    let head = head(&mut input).map_err(|error| decoder.unreadable(error))?;
+    let mut reader = match create_reader(BUFFER, io::Cursor::new(head).chain(input)) {
         Ok(reader) => reader,
         Err(PcapError::Eof) => return Err(decoder.unreadable(invalid("the input is empty".to_owned()))),
         Err(error) => return Err(decoder.unreadable(invalid(format!("no pcap or pcapng file: {error}")))),
@@ -118,6 +119,21 @@ pub(super) fn run<W: Write>(decoder: &mut Decoder<'_, W>, input: impl Read + Sen
     }
     decoder.counts.capture = Some(streams.counts);
     Ok(())
+}
+
+/// The header of the file, whole: the crate's reader wants it in its first read, and a pipe may give less.
+fn head(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    input.take(12).read_to_end(&mut head)?;
+    let mut len = 24;
+    if let [0x0a, 0x0d, 0x0d, 0x0a, a, b, c, d, order, ..] = *head.as_slice() {
+        // pcapng: the section header tells its length, in the byte order of the mark behind it.
+        let bytes = [a, b, c, d];
+        len = if order == 0x1a { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+    }
+    let rest = (len as usize).min(BUFFER).saturating_sub(head.len());
+    input.take(rest as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// What earlier blocks said of the later ones.
@@ -195,6 +211,8 @@ struct Streams {
 
 /// One direction of a connection.
 struct Stream {
+    /// The sequence number of its SYN, if that is in the capture.
+    first: Option<u32>,
     flow: Flow,
     source: Source,
     label: String,
@@ -213,9 +231,9 @@ impl Streams {
         if options.port.is_some_and(|port| key.0.port() != port && key.1.port() != port) {
             return Ok(());
         }
-        if tcp.syn() {
+        if tcp.syn() && self.flows.get(&key).is_some_and(|stream| stream.first != Some(tcp.sequence_number())) {
+            // Another connection between the same ports.
             if let Some(stream) = self.flows.remove(&key) {
-                // The ports are used again, or the SYN came again.
                 self.end(decoder, stream, packet.time)?;
             }
         }
@@ -243,7 +261,8 @@ impl Streams {
         }
         stream.steps(decoder, packet.time)?;
         if tcp.fin() || tcp.rst() {
-            let stream = std::mem::replace(stream, Stream::ended(options));
+            let ended = Stream::ended(stream.first, options);
+            let stream = std::mem::replace(stream, ended);
             self.end(decoder, stream, packet.time)?;
         }
         Ok(())
@@ -313,12 +332,13 @@ impl Stream {
             _ => Source::searching(options),
         };
         let flow = Flow::new(data_seq(tcp), options.max_out_of_order);
-        Stream { flow, source, label: format!("{from} > {to}"), ended: false }
+        let first = tcp.syn().then(|| tcp.sequence_number());
+        Stream { first, flow, source, label: format!("{from} > {to}"), ended: false }
     }
 
     /// What is kept of a stream that ended, so that packets that come again do not begin another one.
-    fn ended(options: &Options) -> Self {
-        Stream { flow: Flow::new(0, 0), source: Source::new(options), label: String::new(), ended: true }
+    fn ended(first: Option<u32>, options: &Options) -> Self {
+        Stream { first, flow: Flow::new(0, 0), source: Source::new(options), label: String::new(), ended: true }
     }
 
     fn steps<W: Write>(&mut self, decoder: &mut Decoder<'_, W>, time: Option<Duration>) -> io::Result<()> {

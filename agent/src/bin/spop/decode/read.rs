@@ -119,7 +119,7 @@ fn unhex(line: &[u8]) -> Result<Vec<u8>, (usize, &'static str)> {
     }
     match high {
         None => Ok(bytes),
-        Some(_) => Err((text.len(), "an odd number of hex digits")),
+        Some(_) => Err((text.trim_ascii_end().len(), "an odd number of hex digits")),
     }
 }
 

@@ -187,16 +187,16 @@ impl<'p> Connection<'p> {
         self.lost_at = now;
     }
 
-    /// Writes the NOTIFYs that may go out now.
-    pub(super) fn send(&mut self, now: u64, stopping: bool, tally: &mut Tally) {
-        if stopping || self.wants_write() {
+    /// Writes the NOTIFYs that are due by `until` and for which there is a place.
+    pub(super) fn send(&mut self, now: u64, until: u64, tally: &mut Tally) {
+        if self.wants_write() {
             return;
         }
         (self.written, self.filled) = (0, 0);
         let Some(link) = &mut self.link else { return };
         while self.quota != Some(0) {
             let due = self.pace.as_ref().map_or(now, Pace::next);
-            if due > now {
+            if due > until {
                 break;
             }
             let Some(&index) = self.free.last() else { break };

@@ -40,9 +40,12 @@ pub(super) fn run(
     loop {
         let now = clock.now();
         let stopping = plan.end.is_some_and(|end| now >= end);
-        if stopping && !counted {
+        if let (Some(end), false) = (plan.end.filter(|_| stopping), counted) {
             counted = true;
-            connections.iter().for_each(|connection| connection.count_unsent(&mut tally));
+            for connection in &mut connections {
+                connection.send(now, end.saturating_sub(1), &mut tally);
+                connection.count_unsent(&mut tally);
+            }
         }
         if now >= next_tick {
             next_tick = now + TICK;
@@ -54,7 +57,9 @@ pub(super) fn run(
         let mut wake = if stopping { next_tick } else { next_tick.min(plan.end.unwrap_or(u64::MAX)) };
         let mut done = true;
         for connection in &mut connections {
-            connection.send(now, stopping, &mut tally);
+            if !stopping {
+                connection.send(now, now, &mut tally);
+            }
             wake = wake.min(connection.next_due().filter(|_| !stopping).unwrap_or(u64::MAX));
             done &= connection.is_done(stopping);
         }
