@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{json, Value};
-use spop_support::{framed, spop, spop_with, unhex, until, vectors, wait, Output, Process, Reputation};
+use spop_support::{framed, skipped, spop, spop_with, unhex, until, vectors, wait, Output, Process, Reputation};
 
 fn hex_of(vector: &Value) -> &str {
     vector["hex"].as_str().unwrap()
@@ -304,12 +304,12 @@ fn a_live_capture() {
         .spawn();
     let mut tcpdump = match started {
         Ok(child) => Process(child),
-        Err(error) => return println!("SKIPPED: tcpdump does not run: {error}"),
+        Err(error) => return skipped(&format!("tcpdump does not run: {error}")),
     };
     let read_log = || std::fs::read_to_string(&log).unwrap();
     until("tcpdump listens", || read_log().contains("listening on") || tcpdump.0.try_wait().unwrap().is_some());
     if tcpdump.0.try_wait().unwrap().is_some() {
-        return println!("SKIPPED: capturing is not permitted: {}", read_log());
+        return skipped(&format!("capturing is not permitted: {}", read_log()));
     }
     spop(&["notify", "--fragment", "9", "--repeat", "20", &agent.addr, "m", "ip=ip:192.0.2.17"]).ok();
     let path = file.to_str().unwrap();

@@ -99,6 +99,11 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// Says, past the test runner's capture, that a test did not run here.
+pub fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {why}").unwrap();
+}
+
 /// A process that ends with the test.
 pub struct Process(pub Child);
 
