@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
-use spop_support::{skipped, spop_with, until, wait, Process, Reputation};
+use spop_support::{say, skipped, spop_with, until, wait, Process, Reputation};
 
 /// The bytes of one direction of a connection.
 type Recorded = Arc<Mutex<Vec<u8>>>;
@@ -231,6 +231,5 @@ fn record_and_decode(program: &str, version: &str) {
     if old {
         assert!(sent.iter().any(|frame| is(frame, "HAPROXY-DISCONNECT")), "{version}: {sent:?}");
     }
-    writeln!(std::io::stderr(), "HAProxy {version}: {} frames recorded and encoded again", sent.len() + answers.len())
-        .unwrap();
+    say(&format!("HAProxy {version}: {} frames recorded and encoded again", sent.len() + answers.len()));
 }

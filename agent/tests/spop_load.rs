@@ -27,7 +27,7 @@ fn closed_loop_presets_and_messages_of_ones_own() {
         &["--expect", "sess.ip_score=int64:42"][..],
         &["--preset", "trace", "-c", "7", "-i", "128", "--threads", "3"],
         &["-c", "1", "-i", "1"],
-        &["--expect", "sess.ip_score=int64:10", "m", "id=string:{n}", "ip=ip:1.2.3.4", "--", "n", "=null"],
+        &["--expect", "sess.ip_score=int64:10", "m", "id=string:{seq}", "ip=ip:1.2.3.4", "--", "n", "=null"],
         &["m", "a=bool:true"],
     ] {
         let report = run(args);

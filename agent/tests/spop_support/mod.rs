@@ -99,9 +99,15 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Says, past the test runner's capture, that a test did not run here.
+/// Says something past the test runner's capture, which only takes what the print macros write.
+pub fn say(text: &str) {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "{text}").unwrap();
+}
+
+/// Says that a test did not run here.
 pub fn skipped(why: &str) {
-    writeln!(std::io::stderr(), "SKIPPED: {why}").unwrap();
+    say(&format!("SKIPPED: {why}"));
 }
 
 /// A process that ends with the test.

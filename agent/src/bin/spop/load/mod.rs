@@ -102,7 +102,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn help() -> String {
-    format!("{}\n\nIn a string of one's own, {{n}} becomes a number of 16 hex digits that is new in every NOTIFY.\n\n{}\n\n{EXAMPLES}",
+    format!("{}\n\nIn a string of one's own, {{seq}} becomes a number of 16 hex digits that is new in every NOTIFY.\n\n{}\n\n{EXAMPLES}",
         message::GRAMMAR, expect::GRAMMAR)
 }
 
@@ -112,7 +112,7 @@ Examples:
   spop load 127.0.0.1:12345 -c 64 -i 8 -d 1m --pid $(pidof my-agent)
   spop load 127.0.0.1:12345 --rate 20000 --expect sess.ip_score=int64:42
   spop load unix:/run/spoa.sock --preset trace --expect-nothing --json
-  spop load 127.0.0.1:12345 --expect txn.score=int64 my-message id=string:req-{n} ip=ip:192.0.2.17";
+  spop load 127.0.0.1:12345 --expect txn.score=int64 my-message id=string:req-{seq} ip=ip:192.0.2.17";
 
 /// How often the progress line is written: on a terminal, and elsewhere.
 const PROGRESS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));

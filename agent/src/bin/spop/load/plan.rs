@@ -27,7 +27,7 @@ pub(super) struct Payload {
 }
 
 /// What stands for a number in a string.
-const PLACEHOLDER: &str = "{n}";
+const PLACEHOLDER: &str = "{seq}";
 /// Hex digits of a number.
 const DIGITS: usize = 16;
 
@@ -64,8 +64,10 @@ mod tests {
 
     #[test]
     fn numbers_stand_where_the_placeholders_were() {
-        let words: Vec<OsString> =
-            ["m", "id=string:a{n}{n}b", "x=string:{n}", "y=string:n", "z=int64:5"].iter().map(OsString::from).collect();
+        let words: Vec<OsString> = ["m", "id=string:a{seq}{seq}b", "x=string:{seq}", "y=string:n", "z=int64:5"]
+            .iter()
+            .map(OsString::from)
+            .collect();
         let payload = Payload::new(&message::parse_all(&words, &[]).unwrap()).unwrap();
         let mut copy = payload.bytes.clone();
         payload.number(&mut copy, 0x0123_4567_89ab_cdef);

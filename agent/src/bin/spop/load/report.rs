@@ -68,7 +68,7 @@ impl Report<'_> {
         let cores = self.cores(self.tool_cpu);
         writeln!(
             out,
-            "this tool  {cores:.2} cores of {threads} threads, {:.3} CPU s per million ACKs",
+            "this tool  {:.3} CPU s per million ACKs ({cores:.2} cores; threads: {threads})",
             self.per_million(self.tool_cpu)
         )?;
         if let Some(Agent { pid, cpu, peak_bytes }) = &self.agent {
