@@ -85,6 +85,8 @@ fn sick_agents_each_with_its_exit_code() {
     spop(&["check", "no-such-host.invalid:1"]).failed(3, "cannot connect");
     spop(&["check", "localhost"]).failed(2, "has no port");
     spop(&["check"]).failed(2, "ADDR");
+    spop(&["check", "--timeout", "0s", "127.0.0.1:1"]).failed(2, "above 0");
+    spop(&["check", "--timeout", "500000000000y", "127.0.0.1:1"]).failed(2, "longer than a year");
     let unhealthy = spop(&["check", "--json", "127.0.0.1:1"]).json_lines().remove(0);
     assert_eq!((&unhealthy["healthy"], &unhealthy["exit_code"]), (&false.into(), &3.into()));
 

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ID", default_value = "spop-check", value_parser = engine_id, requires = "handshake")]
     engine_id: EngineId,
     /// How long the connection and each answer may take
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = spop_agent::duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = crate::net::time)]
     timeout: Duration,
     /// Print one JSON object
     #[arg(long)]

@@ -13,6 +13,18 @@ use spop_agent::addr::Addr;
 
 use crate::failure::Failure;
 
+/// The longest time that an option takes; the clock could not hold any.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A time of an option.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    match spop_agent::duration::parse(text)? {
+        Duration::ZERO => Err("a time above 0 is needed".to_owned()),
+        time if time > LONGEST => Err("longer than a year".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// A connected socket, non-blocking.
 pub(crate) enum Stream {
     Tcp(TcpStream),

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(last = true, value_name = "MESSAGE [KEY=TYPE:VALUE]")]
     more: Vec<OsString>,
     /// Send it so often, each time when the answer to the last one is there
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
     /// What every ACK has to say; may be given several times [exit code 1 otherwise]
     #[arg(long, value_name = "SCOPE.NAME=TYPE[:VALUE]")]
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", value_parser = fragment_size)]
     fragment: Option<usize>,
     /// How long the connection and each answer may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = spop_agent::duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::net::time)]
     timeout: Duration,
     /// Print one JSON object per answer
     #[arg(long)]

@@ -60,10 +60,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
     /// How long to send
-    #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = spop_agent::duration::parse)]
+    #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = crate::net::time)]
     duration: Duration,
     /// Send so many NOTIFYs, however long it takes
-    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration")]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// Threads [default: half the cores, at most one per connection]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -84,7 +84,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = 16380, value_parser = clap::value_parser!(u32).range(256..))]
     max_frame_size: u32,
     /// How long a connection and each answer may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = spop_agent::duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::net::time)]
     timeout: Duration,
     /// Print the report as one JSON object
     #[arg(long)]
