@@ -203,6 +203,34 @@ impl<'b> NotifyEncoder<'b> {
         Ok(())
     }
 
+    /// Adds messages that are encoded already, by an encoder made by [`payload`](Self::payload). No argument can be added
+    /// to them.
+    ///
+    /// ```
+    /// use spop_core::{EncodeError, FrameId, NotifyEncoder, StreamId, Value};
+    ///
+    /// let mut payload = [0; 16];
+    /// let mut messages = NotifyEncoder::payload(&mut payload);
+    /// messages.message(b"m0")?;
+    /// let len = messages.finish();
+    ///
+    /// let mut buf = [0; 32];
+    /// let mut notify = NotifyEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1))?;
+    /// notify.encoded(&payload[..len])?;
+    /// assert_eq!(notify.arg(b"a", &Value::Null), Err(EncodeError::NoMessage));
+    /// let len = notify.finish();
+    /// assert_eq!(buf[..len], *b"\0\0\0\x0b\x03\0\0\0\x01\x01\x01\x02m0\0");
+    /// # Ok::<(), EncodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn encoded(&mut self, messages: &[u8]) -> Result<(), EncodeError> {
+        self.writer.bytes(messages)?;
+        self.args = None;
+        Ok(())
+    }
+
     /// The bytes that still fit.
     pub const fn room(&self) -> usize {
         self.writer.room()

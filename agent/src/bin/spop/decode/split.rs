@@ -1,0 +1,201 @@
+//! Cuts a stream of bytes into frames, and finds the way back after bytes that are none.
+
+use spop_core::{Status, PREFIX_LEN};
+
+use super::frame::is_plausible;
+
+/// A spent beginning is cut off once it is so long.
+const SPENT: usize = 256 * 1024;
+
+/// Holds one frame of the largest size and what came with its end, no more.
+pub(crate) struct Splitter {
+    max_frame_size: u32,
+    buf: Vec<u8>,
+    pos: usize,
+    /// Offset of `buf[0]` in the stream.
+    base: u64,
+    /// Where the search for a frame began, if one is on.
+    lost_at: Option<u64>,
+}
+
+/// What comes next in a stream.
+pub(crate) enum Piece<'a> {
+    /// A whole frame, prefix included.
+    Frame { offset: u64, bytes: &'a [u8] },
+    /// No frame can have this length; the search for the next one begins.
+    Bad { offset: u64, length: u32, status: Status },
+    /// Bytes that the search passed over.
+    Skipped { offset: u64, len: u64 },
+    /// The stream ends inside a frame.
+    Cut { offset: u64, have: usize, need: Option<usize> },
+}
+
+impl Splitter {
+    /// A stream that begins with a frame.
+    pub(crate) fn new(max_frame_size: u32) -> Self {
+        Splitter { max_frame_size, buf: Vec::new(), pos: 0, base: 0, lost_at: None }
+    }
+
+    /// A stream that may begin anywhere.
+    pub(crate) fn searching(max_frame_size: u32) -> Self {
+        Splitter { lost_at: Some(0), ..Splitter::new(max_frame_size) }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.pos == self.buf.len() || self.pos > SPENT {
+            self.buf.drain(..self.pos);
+            self.base += self.pos as u64;
+            self.pos = 0;
+        }
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Bytes of the stream are missing here; what was pushed and not used is of no use without them.
+    pub(crate) fn jump(&mut self, missing: u64) {
+        self.base = self.seen() + missing;
+        self.pos = 0;
+        self.buf.clear();
+        self.lost_at = self.lost_at.or(Some(self.base));
+    }
+
+    /// The bytes of the stream so far, gaps included.
+    pub(crate) fn seen(&self) -> u64 {
+        self.base + self.buf.len() as u64
+    }
+
+    fn offset(&self) -> u64 {
+        self.base + self.pos as u64
+    }
+
+    /// The next piece, `None` if more bytes are needed for it; `end` tells that none will come.
+    pub(crate) fn next(&mut self, end: bool) -> Option<Piece<'_>> {
+        if self.lost_at.is_some() {
+            if !self.search(end) {
+                return if end { self.cut() } else { None };
+            }
+            let offset = self.lost_at.take().unwrap_or_default();
+            let len = self.offset() - offset;
+            if len > 0 {
+                return Some(Piece::Skipped { offset, len });
+            }
+        }
+        let offset = self.offset();
+        let rest = self.buf.get(self.pos..).unwrap_or_default();
+        match spop_core::peek_len(rest, self.max_frame_size) {
+            Err(error) => {
+                let length = rest.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
+                self.lost_at = Some(offset);
+                self.pos += 1;
+                Some(Piece::Bad { offset, length, status: error.status() })
+            }
+            Ok(Some(total)) if rest.len() >= total => {
+                let start = self.pos;
+                self.pos += total;
+                self.buf.get(start..start + total).map(|bytes| Piece::Frame { offset, bytes })
+            }
+            Ok(_) if end => self.cut(),
+            Ok(_) => None,
+        }
+    }
+
+    /// Moves to where a frame may begin; false if that takes more bytes.
+    fn search(&mut self, end: bool) -> bool {
+        while let Some(rest) = self.buf.get(self.pos..).filter(|rest| !rest.is_empty()) {
+            match is_plausible(rest, self.max_frame_size) {
+                Some(true) => return true,
+                None if !end => return false,
+                _ => self.pos += 1,
+            }
+        }
+        false
+    }
+
+    /// What is left at the end, all of it.
+    fn cut(&mut self) -> Option<Piece<'_>> {
+        if let Some(offset) = self.lost_at.take() {
+            self.pos = self.buf.len();
+            let len = self.offset() - offset;
+            return (len > 0).then_some(Piece::Skipped { offset, len });
+        }
+        let offset = self.offset();
+        let rest = self.buf.get(self.pos..).unwrap_or_default();
+        let need = spop_core::peek_len(rest, self.max_frame_size).ok().flatten();
+        let have = rest.len();
+        self.pos = self.buf.len();
+        (have > 0).then_some(Piece::Cut { offset, have, need: need.filter(|&n| n > PREFIX_LEN) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACK: &[u8] = b"\0\0\0\x07\x67\0\0\0\x01\x01\x01";
+
+    /// The pieces of a stream that comes in steps of `step` bytes.
+    fn pieces(stream: &[u8], step: usize, mut splitter: Splitter) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut note = |splitter: &mut Splitter, end| {
+            while let Some(piece) = splitter.next(end) {
+                found.push(match piece {
+                    Piece::Frame { offset, bytes } => format!("frame {offset}+{}", bytes.len()),
+                    Piece::Bad { offset, length, status } => format!("bad {offset} {length} {}", status.0),
+                    Piece::Skipped { offset, len } => format!("skipped {offset}+{len}"),
+                    Piece::Cut { offset, have, need } => format!("cut {offset}+{have} of {need:?}"),
+                });
+            }
+        };
+        for bytes in stream.chunks(step) {
+            splitter.push(bytes);
+            note(&mut splitter, false);
+        }
+        note(&mut splitter, true);
+        found
+    }
+
+    #[test]
+    fn the_same_pieces_however_the_bytes_come() {
+        let stream = [ACK, ACK, b"GET / HTTP/1.1\r\n\r\n", ACK, &[0, 0, 0, 3], ACK, &ACK[..9]].concat();
+        let expected = [
+            "frame 0+11",
+            "frame 11+11",
+            "bad 22 1195725856 3",
+            "skipped 22+18",
+            "frame 40+11",
+            "bad 51 3 4",
+            "skipped 51+4",
+            "frame 55+11",
+            "cut 66+9 of Some(11)",
+        ];
+        for step in [1, 2, 7, 1000] {
+            assert_eq!(pieces(&stream, step, Splitter::new(16380)), expected, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_stream_from_the_middle() {
+        let stream = [&ACK[5..], ACK].concat();
+        assert_eq!(pieces(&stream, 1, Splitter::searching(16380)), ["skipped 0+6", "frame 6+11"]);
+        assert_eq!(
+            pieces(&[ACK, &ACK[..3]].concat(), 4, Splitter::searching(16380)),
+            ["frame 0+11", "cut 11+3 of None"]
+        );
+        assert_eq!(pieces(&[7; 50], 9, Splitter::searching(16380)), ["skipped 0+50"]);
+        assert!(pieces(&[], 1, Splitter::searching(16380)).is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_frame_size() {
+        let mut splitter = Splitter::new(16380);
+        for _ in 0..1000 {
+            splitter.push(&[0xFF; 4096]);
+            while splitter.next(false).is_some() {}
+            assert!(splitter.buf.len() < SPENT + 3 * 16380);
+        }
+        for _ in 0..100_000 {
+            splitter.push(ACK);
+            while splitter.next(false).is_some() {}
+        }
+        assert!(splitter.buf.capacity() < 4 * SPENT);
+    }
+}

@@ -1,0 +1,79 @@
+//! `spop`: checks, calls, decodes and loads SPOE agents from the command line.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod decode;
+mod expect;
+mod failure;
+mod input;
+mod link;
+mod load;
+mod manual;
+mod message;
+mod net;
+mod notify;
+mod show;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+
+/// The command line tool for SPOP, the protocol between HAProxy and its SPOE agents
+#[derive(Parser)]
+#[command(name = "spop", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+#[command(
+    long_about = "The command line tool for SPOP 2.0, the protocol between HAProxy's SPOE filter and its agents. \
+    It plays HAProxy's part towards an agent, and reads recorded traffic.\n\n\
+    ADDR is host:port, tcp://host:port or unix:/path."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, and everything as expected
+  1  not as expected: an answer other than --expect, errors under load, input that does not decode or re-encode
+  2  the command line is wrong
+  3  cannot connect
+  4  the agent broke the protocol, refused or disconnected
+  5  no answer in time
+  6  a file, the input or the output failed";
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Options),
+    Notify(notify::Options),
+    Decode(decode::Options),
+    Load(load::Options),
+    Man(manual::Man),
+    Completions(manual::Completions),
+}
+
+fn main() -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let result = match Cli::parse().command {
+        Command::Check(options) => check::run(&options, &mut out),
+        Command::Notify(options) => notify::run(&options, &mut out),
+        Command::Decode(options) => decode::run(&options, &mut out),
+        Command::Load(options) => load::run(&options, &mut out),
+        Command::Man(options) => manual::man(&options, &mut out),
+        Command::Completions(options) => manual::completions(&options, &mut out),
+    };
+    let result = result.and(out.flush().map_err(Failure::from));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough, as in `spop decode … | head`.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            // The reason goes out even if standard output is stuck behind it.
+            let _unwritten = out.flush();
+            eprintln!("spop: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
