@@ -176,6 +176,22 @@ fn a_reserved_span_that_opens_in_the_same_notify_starts_with_it() {
 }
 
 #[test]
+fn a_clock_that_steps_back_does_not_start_a_reserved_span_in_the_future() {
+    let agent = Agent::new();
+    agent.notify(10, &[message!("otel:a", "id" = "1", "inject" = "S")]);
+    agent.notify(5, &[message!("otel:b", "id" = "1", "span" = "S", "finish" = "S")]);
+    assert_eq!(agent.take().one().data.start_time, at(5));
+    assert_eq!(agent.stats().times_adjusted, 0);
+}
+
+#[test]
+fn an_inject_that_is_refused_injects_nothing() {
+    let agent = Agent::with(|config| config.max_spans_per_id = 1);
+    let vars = agent.notify(0, &[message!("opentracing:a", "id" = "1", "span" = "A", "inject" = "S")]);
+    assert_eq!((vars, agent.stats().spans_refused), (vec![], 1));
+}
+
+#[test]
 fn a_reserved_span_never_starts_before_its_parent() {
     let agent = Agent::new();
     agent.notify(0, &[message!("otel:a", "id" = "1", "span" = "A", "inject" = "S")]);
