@@ -18,6 +18,9 @@ pub(crate) fn provider(endpoint: Option<&str>) -> anyhow::Result<SdkTracerProvid
     }
     let mut builder = SdkTracerProvider::builder().with_resource(resource.build());
     if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
+        // Built together with a crate that leaves the choice open, reqwest wants a provider even for plain HTTP. There is
+        // one already after a first call.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let exporter = SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
