@@ -29,6 +29,7 @@ use crate::writer::Writer;
 /// # Ok::<(), spop_core::EncodeError>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
 pub struct FrameEncoder<'b> {
     writer: Writer<'b>,
 }
@@ -56,6 +57,7 @@ impl<'b> FrameEncoder<'b> {
     }
 
     /// Sets the length prefix; the length of the whole frame, prefix included.
+    #[must_use]
     #[inline]
     pub fn finish(mut self) -> usize {
         let len = self.writer.len();
@@ -77,6 +79,7 @@ impl<'b> FrameEncoder<'b> {
 /// # Ok::<(), spop_core::EncodeError>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
 pub struct AckEncoder<'b> {
     frame: FrameEncoder<'b>,
     header_len: usize,
@@ -128,6 +131,7 @@ impl<'b> AckEncoder<'b> {
     }
 
     /// Completes the frame; its length, prefix included.
+    #[must_use]
     #[inline]
     pub fn finish(self) -> usize {
         self.frame.finish()
@@ -148,6 +152,7 @@ impl<'b> AckEncoder<'b> {
 /// # Ok::<(), spop_core::EncodeError>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
 pub struct NotifyEncoder<'b> {
     writer: Writer<'b>,
     /// A whole frame with a prefix to patch, not a payload alone.
@@ -181,6 +186,7 @@ impl<'b> NotifyEncoder<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     pub fn message(&mut self, name: &[u8]) -> Result<(), EncodeError> {
+        self.args = None; // If it does not fit, arguments must not go to the message before.
         self.writer.transaction(|w| {
             w.string(name)?;
             w.u8(0)
@@ -237,6 +243,7 @@ impl<'b> NotifyEncoder<'b> {
     }
 
     /// Completes it; the length, that of the prefix included if it is a whole frame.
+    #[must_use]
     pub fn finish(self) -> usize {
         if self.framed {
             FrameEncoder { writer: self.writer }.finish()
@@ -248,6 +255,7 @@ impl<'b> NotifyEncoder<'b> {
 
 /// A HELLO of either side. Each method adds one key; HAProxy wants the keys of its peer's HELLO all there, in any order.
 #[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
 pub struct HelloEncoder<'b> {
     frame: FrameEncoder<'b>,
 }
@@ -350,6 +358,7 @@ impl<'b> HelloEncoder<'b> {
     }
 
     /// Completes the frame; its length, prefix included.
+    #[must_use]
     pub fn finish(self) -> usize {
         self.frame.finish()
     }
@@ -373,6 +382,7 @@ fn decimal(w: &mut Writer<'_>, number: u32) -> Result<(), EncodeError> {
 
 /// A DISCONNECT of either side.
 #[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
 pub struct DisconnectEncoder<'b> {
     frame: FrameEncoder<'b>,
 }
@@ -410,6 +420,7 @@ impl<'b> DisconnectEncoder<'b> {
     }
 
     /// Completes the frame; its length, prefix included.
+    #[must_use]
     pub fn finish(self) -> usize {
         self.frame.finish()
     }

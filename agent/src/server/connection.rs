@@ -258,6 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         ServerStats::add(&stats.aborted, now.aborted - then.aborted);
         ServerStats::add(&stats.too_big, now.too_big - then.too_big);
         ServerStats::add(&stats.fragments, now.fragments - then.fragments);
+        ServerStats::add(&stats.unanswered, now.voided - then.voided);
         ServerStats::add(&stats.ignored, now.ignored - then.ignored);
     }
 
@@ -279,10 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// What is open when the connection ends will never be answered.
     fn finish(&mut self, result: &io::Result<()>) {
+        self.agent.handle_eof();
         self.report();
-        let unanswered = self.agent.handle_eof();
-        ServerStats::add(&self.stats().unanswered, unanswered as u64);
-        tracing::debug!(connection = self.responder.connection.id, unanswered, ok = result.is_ok(), "connection ended");
+        tracing::debug!(connection = self.responder.connection.id, ok = result.is_ok(), "connection ended");
     }
 
     /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes.

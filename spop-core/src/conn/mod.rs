@@ -31,6 +31,7 @@ pub struct Negotiated {
 
 /// What a transport should do next.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[must_use]
 pub enum Want {
     /// Read at least so many bytes more (1 or more): exactly those end the next step, the length prefix or the frame.
     Read(usize),

@@ -54,7 +54,7 @@ fn acks_of_nothing() {
     // The ids are compared whole, not by their low 32 bits.
     pair.client.feed(&raw_frame(FrameType::ACK, 1, (3 + (1 << 32), 1), b""));
     assert_eq!((pair.client.log.len(), pair.client.client.in_flight()), (1, 1));
-    assert_eq!(*pair.client.client.stats(), ClientStats { notifies: 2, acks: 1, ignored: 6 });
+    assert_eq!(*pair.client.client.stats(), ClientStats { notifies: 2, acks: 1, voided: 0, ignored: 6 });
 }
 
 /// Every counter of the agent, each moved by its own cause.

@@ -95,13 +95,15 @@ pub struct AgentStats {
     pub acks: u64,
     /// NOTIFYs that a later one with the same ids, or without pipelining any later one, made void.
     pub superseded: u64,
+    /// NOTIFYs that were open when the connection ended: nobody waits for their answer.
+    pub voided: u64,
     /// NOTIFYs that came with FIN and ABORT at once: nobody waits for an answer.
     pub cancelled: u64,
     /// Fragmented NOTIFYs that HAProxy gave up.
     pub aborted: u64,
     /// Fragmented NOTIFYs beyond the bounds.
     pub too_big: u64,
-    /// Fragments received.
+    /// Frames of fragmented NOTIFYs received, aborts included.
     pub fragments: u64,
     /// Frames of unknown types, and aborts of nothing.
     pub ignored: u64,
@@ -112,6 +114,7 @@ impl AgentStats {
         notifies: 0,
         acks: 0,
         superseded: 0,
+        voided: 0,
         cancelled: 0,
         aborted: 0,
         too_big: 0,

@@ -2,6 +2,7 @@
 
 mod config;
 mod event;
+mod timeouts;
 
 pub use config::AgentConfig;
 pub use event::{AckError, AgentEvent, AgentStats, Notify, Ticket};
@@ -9,7 +10,7 @@ pub use event::{AckError, AgentEvent, AgentStats, Notify, Ticket};
 use super::open::{Ids, OpenTable};
 use super::{control_frame, missing, Negotiated, Want};
 use crate::encode::{AckEncoder, DisconnectEncoder, HelloEncoder};
-use crate::error::{EncodeError, ProtocolError, Status, Timer};
+use crate::error::{EncodeError, ProtocolError, Status};
 use crate::frame::{
     peek_len, supports_2_0, Capabilities, Disconnect, Frame, FrameId, FrameType, HaproxyHello, Messages, StreamId,
     Version, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
@@ -37,7 +38,7 @@ enum Transmit {
 
 /// The agent's side of one connection: handshake, NOTIFYs in, ACKs out.
 ///
-/// `OPEN` is the most NOTIFYs that may be open at once; beyond it nothing more is read. See the crate's documentation
+/// `OPEN` is the most NOTIFYs that may be open at once, 1 or more; beyond it nothing more is read. See the crate's documentation
 /// for a whole agent.
 #[derive(Clone, Debug)]
 pub struct Agent<const OPEN: usize = 128> {
@@ -62,6 +63,7 @@ pub struct Agent<const OPEN: usize = 128> {
 impl<const OPEN: usize> Agent<OPEN> {
     /// A new connection. Its clock starts at 0 ticks.
     pub const fn new(config: AgentConfig) -> Self {
+        const { assert!(OPEN > 0, "an agent without room for a NOTIFY cannot read") };
         Agent {
             config,
             state: State::AwaitHello,
@@ -120,7 +122,7 @@ impl<const OPEN: usize> Agent<OPEN> {
     /// is not announced.
     ///
     /// # Errors
-    /// The peer broke the protocol. Open NOTIFYs are void; send what [`poll_transmit`](Self::poll_transmit) has (the
+    /// The peer broke the protocol; the rest of the input is void, and so are open NOTIFYs. Send what [`poll_transmit`](Self::poll_transmit) has (the
     /// DISCONNECT), then close.
     #[inline]
     pub fn handle_input<'a>(
@@ -407,7 +409,8 @@ impl<const OPEN: usize> Agent<OPEN> {
     /// Ends the connection by a DISCONNECT.
     ///
     /// With [`Status::NORMAL`] nothing more is read, and the DISCONNECT follows when the last open NOTIFY has its
-    /// ACK; an agent that still waits for HAProxy's HELLO closes without one. With any other status the open NOTIFYs
+    /// ACK: that may take as long as the caller does, who sets the limit and goes on to watch the transport for its end.
+    /// An agent that still waits for HAProxy's HELLO closes without one. With any other status the open NOTIFYs
     /// are void and the DISCONNECT is ready at once.
     pub fn close(&mut self, status: Status) {
         match self.state {
@@ -427,50 +430,9 @@ impl<const OPEN: usize> Agent<OPEN> {
         self.state = State::Closed;
         self.transmit = Transmit::Nothing;
         self.reassembler.abort();
-        self.open.clear()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest, in ticks; `None`: no timeout runs.
-    pub fn poll_timeout(&self) -> Option<u64> {
-        self.deadline().map(|(at, _)| at)
-    }
-
-    /// Tells the time, in ticks since the connection began. Call it before input that came later than the last call
-    /// (the clock of the timeouts is what was told last), and at [`poll_timeout`](Self::poll_timeout).
-    ///
-    /// # Errors
-    /// A timeout ran out: as in [`handle_input`](Self::handle_input), with status 2.
-    pub fn handle_timeout(&mut self, now: u64) -> Result<(), ProtocolError> {
-        self.now = self.now.max(now);
-        match self.deadline() {
-            Some((at, timer)) if at <= self.now => Err(self.fail(ProtocolError::TimedOut(timer))),
-            _ => Ok(()),
-        }
-    }
-
-    fn deadline(&self) -> Option<(u64, Timer)> {
-        if self.is_paused() {
-            return None;
-        }
-        let half = match (self.half_since, self.config.half_frame_timeout) {
-            (Some(since), Some(timeout)) => Some((since.saturating_add(timeout), Timer::HalfFrame)),
-            (None, Some(timeout)) if self.reassembler.in_progress() => {
-                Some((self.fragment_at.saturating_add(timeout), Timer::HalfFrame))
-            }
-            _ => None,
-        };
-        let other = match self.state {
-            State::AwaitHello => self.config.hello_timeout.map(|timeout| (timeout, Timer::Hello)),
-            State::Running if self.open.len() == 0 && half.is_none() => {
-                self.config.idle_timeout.map(|timeout| (self.active_at.saturating_add(timeout), Timer::Idle))
-            }
-            State::Running => None,
-            State::Draining | State::Closing | State::Closed => return None,
-        };
-        match (half, other) {
-            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
-            (a, b) => a.or(b),
-        }
+        let open = self.open.clear();
+        self.stats.voided += open as u64;
+        open
     }
 
     #[inline]
@@ -501,7 +463,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         self.state = State::Closing;
         self.transmit = Transmit::Disconnect(status);
         self.reassembler.abort();
-        self.open.clear();
+        self.stats.voided += self.open.clear() as u64;
     }
 
     #[cold]

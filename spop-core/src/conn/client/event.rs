@@ -64,6 +64,8 @@ pub struct ClientStats {
     pub notifies: u64,
     /// ACKs that answered one.
     pub acks: u64,
+    /// NOTIFYs that were in flight when the connection ended.
+    pub voided: u64,
     /// ACKs that answered nothing, and frames of unknown types.
     pub ignored: u64,
 }

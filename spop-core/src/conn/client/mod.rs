@@ -68,6 +68,7 @@ pub struct Client<const OPEN: usize = 128> {
 impl<const OPEN: usize> Client<OPEN> {
     /// A new connection, its HELLO ready in [`poll_transmit`](Self::poll_transmit). Its clock starts at 0 ticks.
     pub const fn new(config: ClientConfig) -> Self {
+        const { assert!(OPEN > 0, "a client without room for a NOTIFY cannot send one") };
         Client {
             config,
             state: State::AwaitHello,
@@ -80,7 +81,7 @@ impl<const OPEN: usize> Client<OPEN> {
             agreed: false,
             open: OpenTable::new(),
             fragmenting: None,
-            stats: ClientStats { notifies: 0, acks: 0, ignored: 0 },
+            stats: ClientStats { notifies: 0, acks: 0, voided: 0, ignored: 0 },
         }
     }
 
@@ -337,7 +338,8 @@ impl<const OPEN: usize> Client<OPEN> {
         Ok(hello.finish())
     }
 
-    /// Ends the connection by a DISCONNECT; NOTIFYs in flight are void. The agent's DISCONNECT may follow.
+    /// Ends the connection by a DISCONNECT; NOTIFYs in flight are void. The agent's DISCONNECT may follow; how long to
+    /// wait for it is the caller's choice, as it is for ACKs ([`forget`](Self::forget)).
     pub fn close(&mut self, status: Status) {
         if self.state != State::Closed && self.state != State::Closing {
             self.end(status, false);
@@ -349,7 +351,9 @@ impl<const OPEN: usize> Client<OPEN> {
         self.state = State::Closed;
         self.transmit = Transmit::Nothing;
         self.fragmenting = None;
-        self.open.clear()
+        let open = self.open.clear();
+        self.stats.voided += open as u64;
+        open
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest, in ticks; `None`: no timeout runs.
@@ -404,7 +408,7 @@ impl<const OPEN: usize> Client<OPEN> {
         self.state = State::Closing;
         self.transmit = Transmit::Disconnect { status, last };
         self.fragmenting = None;
-        self.open.clear();
+        self.stats.voided += self.open.clear() as u64;
     }
 
     #[cold]
