@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use opentelemetry_sdk::Resource;
 
@@ -18,11 +18,9 @@ pub(crate) fn provider(endpoint: Option<&str>) -> anyhow::Result<SdkTracerProvid
     }
     let mut builder = SdkTracerProvider::builder().with_resource(resource.build());
     if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
-        // Built together with a crate that leaves the choice open, reqwest wants a provider even for plain HTTP. There is
-        // one already after a first call.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let exporter = SpanExporter::builder()
             .with_http()
+            .with_http_client(http_client()?)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(traces_url(endpoint))
             .build()
@@ -31,6 +29,16 @@ pub(crate) fn provider(endpoint: Option<&str>) -> anyhow::Result<SdkTracerProvid
         builder = builder.with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build());
     }
     Ok(builder.build())
+}
+
+/// The SDK exports on a thread of its own, so the client blocks. It is named here because the exporter's own choice depends
+/// on what else is built in the workspace.
+fn http_client() -> anyhow::Result<reqwest::blocking::Client> {
+    // There is a provider already after a first call.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // The blocking client may not be made on a thread that runs asynchronous code.
+    let client = std::thread::spawn(|| reqwest::blocking::Client::builder().no_proxy().build()).join();
+    client.map_err(|_| anyhow::anyhow!("cannot make an HTTP client"))?.context("cannot make an HTTP client")
 }
 
 /// An OTLP endpoint is a base; traces have their own path below it.
