@@ -88,6 +88,11 @@ impl<'a> Args<'a> {
         self.left
     }
 
+    /// What follows the pairs that were taken.
+    pub(crate) const fn remaining(&self) -> &'a [u8] {
+        self.reader.remaining()
+    }
+
     /// Passes over all that is left; the cursor behind it.
     #[inline]
     pub(crate) fn skip_all(self) -> Result<Reader<'a>, DecodeError> {

@@ -61,6 +61,11 @@ impl<'a> Messages<'a> {
         Messages { pending: Args::at(reader, 0) }
     }
 
+    /// All the bytes, as long as no message was taken.
+    pub(crate) const fn payload(&self) -> &'a [u8] {
+        self.pending.remaining()
+    }
+
     /// Walks to the end; the number of messages.
     ///
     /// # Errors

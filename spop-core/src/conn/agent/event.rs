@@ -54,6 +54,12 @@ impl<'a> Notify<'a> {
     pub fn messages(&self) -> Messages<'a> {
         self.messages.clone()
     }
+
+    /// The bytes of the messages, put together if they came in fragments; to be kept, and read again by
+    /// [`Messages::new`].
+    pub const fn payload(&self) -> &'a [u8] {
+        self.messages.payload()
+    }
 }
 
 /// Names an open NOTIFY of one [`Agent`](super::Agent).
