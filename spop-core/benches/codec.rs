@@ -13,6 +13,7 @@ fn decode_and_walk(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("decode_and_walk/{name}"));
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function("spop-core", |b| b.iter(|| ours::decode_and_walk(black_box(bytes))));
+        group.bench_function("spop-core-plainly", |b| b.iter(|| ours::decode_and_walk_plainly(black_box(bytes))));
         group.bench_function("spop", |b| b.iter(|| theirs::decode_and_walk(black_box(bytes))));
         group.finish();
     }

@@ -56,6 +56,13 @@ fn decode_and_walk(input: &'static mut Input) -> Result<(), DecodeError> {
 #[library_benchmark]
 #[bench::ip(ip())]
 #[bench::trace(trace())]
+fn decode_and_walk_plainly(input: &'static mut Input) -> Result<(), DecodeError> {
+    black_box(ours::decode_and_walk_plainly(black_box(&input.notify)))
+}
+
+#[library_benchmark]
+#[bench::ip(ip())]
+#[bench::trace(trace())]
 fn decode_and_walk_crate_spop(input: &'static mut Input) -> Option<()> {
     black_box(theirs::decode_and_walk(black_box(&input.notify)))
 }
@@ -103,6 +110,7 @@ library_benchmark_group!(
     benchmarks = [
         harness,
         decode_and_walk,
+        decode_and_walk_plainly,
         decode_and_walk_crate_spop,
         encode_ack,
         encode_ack_crate_spop,

@@ -88,6 +88,7 @@ impl<'a> Args<'a> {
         self.left
     }
 
+    /// What follows the pairs that were taken.
     pub(crate) const fn remaining(&self) -> &'a [u8] {
         self.reader.remaining()
     }
@@ -131,7 +132,7 @@ impl<'a> Iterator for Args<'a> {
         self.left = self.left.checked_sub(1)?;
         let item = Kv::decode(&mut self.reader);
         if item.is_err() {
-            self.left = 0;
+            *self = Args::at(Reader::new(&[]), 0);
         }
         Some(item)
     }
@@ -161,6 +162,7 @@ mod tests {
                         let args = Args::at(Reader::new(&bytes[..len]), 1);
                         let mut decoding = args.clone();
                         let decoded = decoding.try_for_each(|kv| kv.map(drop)).map(|()| decoding.reader.offset());
+                        assert!(decoding.next().is_none() && (decoded.is_ok() || decoding.remaining().is_empty()));
                         let skipped = args.skip_all().map(|reader| reader.offset());
                         assert_eq!(skipped, decoded, "{:x?}", &bytes[..len]);
                         assert_eq!(skip(&bytes[..len], 1).is_some(), decoded.is_ok(), "{:x?}", &bytes[..len]);

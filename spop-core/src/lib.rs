@@ -13,6 +13,14 @@
 //! handler calls a symbol that does not exist. Work is bounded by the bytes given, memory by the caller's slices and by
 //! the type (`Agent<OPEN>`).
 //!
+//! # Features
+//!
+//! None is on by default; the guarantees are those without them.
+//!
+//! - `heapless`: lists, owned messages and reassembly in containers of fixed capacity (module `heapless`). Needs Rust
+//!   1.87.
+//! - `bytes`: frames out of any `Buf`, owned without a copy, and into `BufMut` (module `bytes`). That crate allocates.
+//!
 //! # An agent over a byte pipe
 //!
 //! ```
@@ -82,16 +90,24 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "bytes")]
+pub mod bytes;
 mod conn;
 pub mod encode;
 mod error;
 mod frame;
+#[cfg(feature = "heapless")]
+pub mod heapless;
 mod kv;
 mod reader;
 mod reassembly;
 mod value;
 pub mod varint;
 mod writer;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use conn::{
     AckError, Agent, AgentConfig, AgentEvent, AgentStats, Client, ClientConfig, ClientEvent, ClientStats, EngineId,

@@ -89,12 +89,17 @@ pub(crate) fn read(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
 /// The position behind the string body at `at`, maybe beyond the end of `bytes`; `None` if its length is broken.
 #[inline(always)]
 pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
+    let first = *bytes.get(at)?;
+    if first < 240 {
+        return Some(at + 1 + usize::from(first));
+    }
     let (len, at) = read(bytes, at)?;
     at.checked_add(usize::try_from(len).ok()?)
 }
 
 /// The bytes after a first byte of 240 or more: the value, and how many they were, `None` for any error. A pair of
 /// integers, so that it comes back in registers.
+#[cold] // Most varints are one byte.
 #[inline(never)]
 fn decode_tail(first: u8, tail: &[u8]) -> (u64, Option<NonZeroUsize>) {
     match tail.first_chunk::<{ MAX_LEN - 1 }>() {

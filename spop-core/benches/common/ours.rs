@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use spop_core::{
     peek_len, AckEncoder, Agent, AgentConfig, AgentEvent, Client, ClientConfig, DecodeError, EncodeError, Frame,
-    FrameId, Messages, Reassembled, Reassembler, Scope, StreamId, Value, MAX_TRANSMIT_LEN, PREFIX_LEN,
+    FrameId, Message, Messages, Reassembled, Reassembler, Scope, StreamId, Value, MAX_TRANSMIT_LEN, PREFIX_LEN,
 };
 
 use super::{SCORE, SCORE_NAME};
@@ -15,13 +15,40 @@ const FRAME: FrameId = FrameId(7);
 
 /// From the bytes of a NOTIFY to every name, key and value in it, with all checks.
 pub(crate) fn decode_and_walk(bytes: &[u8]) -> Result<(), DecodeError> {
+    walk(decode(bytes)?.messages())
+}
+
+/// The same by two nested `for` loops.
+pub(crate) fn decode_and_walk_plainly(bytes: &[u8]) -> Result<(), DecodeError> {
+    walk_plainly(decode(bytes)?.messages())
+}
+
+#[inline(always)]
+fn decode(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let len = peek_len(bytes, MAX_FRAME_SIZE)?.unwrap_or_default();
-    let frame = Frame::decode(bytes.get(PREFIX_LEN..len).unwrap_or_default())?;
-    walk(frame.messages())
+    Frame::decode(bytes.get(PREFIX_LEN..len).unwrap_or_default())
 }
 
 /// Every name, key and value once, as [`theirs`](super::theirs) does it: lengths of what is a string, else the value.
-fn walk(messages: Messages<'_>) -> Result<(), DecodeError> {
+#[inline(always)]
+fn walk(mut messages: Messages<'_>) -> Result<(), DecodeError> {
+    let mut sum = 0_u64;
+    while let Some(message) = messages.next() {
+        let Message { name, mut args } = message?;
+        sum = sum.wrapping_add(name.len() as u64);
+        for kv in &mut args {
+            let kv = kv?;
+            sum = sum.wrapping_add(kv.key.len() as u64).wrapping_add(weigh(kv.value));
+        }
+        messages.resume(args);
+    }
+    black_box(sum);
+    Ok(())
+}
+
+/// The same without [`Messages::resume`]: each message's arguments are passed over once more to find the next one.
+#[inline(always)]
+fn walk_plainly(messages: Messages<'_>) -> Result<(), DecodeError> {
     let mut sum = 0_u64;
     for message in messages {
         let message = message?;

@@ -92,11 +92,16 @@ fn kv(kv: &Kv<'_>) {
 
 pub fn messages(messages: Messages<'_>, name: &[u8]) {
     touch(messages.clone().validate());
-    for message in messages {
+    for message in messages.clone() {
         match message {
             Ok(message) => self::message(&message, name),
             Err(e) => error(&e),
         }
+    }
+    let mut messages = messages;
+    while let Some(Ok(mut message)) = messages.next() {
+        message.args.next().iter().flatten().for_each(kv);
+        messages.resume(message.args);
     }
 }
 

@@ -54,6 +54,7 @@ fn receive<const OPEN: usize>(agent: &mut Agent<OPEN>, source: &mut Source<'_>, 
             match event? {
                 AgentEvent::Notify(notify) => {
                     messages(notify.messages(), source.bytes());
+                    touch(notify.payload());
                     return Some(notify.ticket);
                 }
                 AgentEvent::Disconnect(end) => disconnect(&end),

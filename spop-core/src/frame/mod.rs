@@ -155,7 +155,7 @@ pub struct Frame<'a> {
     /// What follows the header. For a fragment these bytes mean nothing alone.
     pub payload: &'a [u8],
     /// Length of the header in the body.
-    header_len: usize,
+    pub(crate) header_len: usize,
 }
 
 /// The length of the frame at the start of `buf`, its 4-byte prefix included; `None` while the prefix is incomplete.

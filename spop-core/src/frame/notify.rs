@@ -61,9 +61,29 @@ impl<'a> Messages<'a> {
         Messages { pending: Args::at(reader, 0) }
     }
 
-    /// All bytes, of an iterator that has not begun.
-    pub(crate) const fn unread(&self) -> &'a [u8] {
+    /// All the bytes, as long as no message was taken.
+    pub(crate) const fn payload(&self) -> &'a [u8] {
         self.pending.remaining()
+    }
+
+    /// Continues behind `args`, the arguments of the last message as far as they were walked, which spares the next
+    /// message the way through them. Their errors come up in them alone then, and end the list.
+    ///
+    /// ```
+    /// # let payload = b"\x05first\x01\x01k\x04\x07\x06second\0";
+    /// let mut messages = spop_core::Messages::new(payload);
+    /// while let Some(message) = messages.next() {
+    ///     let mut args = message?.args;
+    ///     for arg in &mut args {
+    ///         println!("{:?}", arg?);
+    ///     }
+    ///     messages.resume(args);
+    /// }
+    /// # Ok::<(), spop_core::DecodeError>(())
+    /// ```
+    #[inline]
+    pub fn resume(&mut self, args: Args<'a>) {
+        self.pending = args;
     }
 
     /// Walks to the end; the number of messages.

@@ -55,9 +55,10 @@ impl<'a> Notify<'a> {
         self.messages.clone()
     }
 
-    /// The payload as it came, for a handler that keeps it; [`Messages::new`] reads it.
+    /// The bytes of the messages, put together if they came in fragments; to be kept, and read again by
+    /// [`Messages::new`].
     pub const fn payload(&self) -> &'a [u8] {
-        self.messages.unread()
+        self.messages.payload()
     }
 }
 

@@ -183,6 +183,7 @@ impl<const OPEN: usize> Agent<OPEN> {
                 other => Err(ProtocolError::UnexpectedFrame(other)),
             };
         }
+        // All but the first stay out of line, so that NOTIFYs take a short way.
         match frame.header.frame_type {
             FrameType::NOTIFY => self.on_notify(&frame, reassembly),
             FrameType::UNSET => self.on_continuation(&frame, reassembly),
@@ -198,6 +199,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         }
     }
 
+    #[inline(never)]
     fn on_hello<'a>(&mut self, frame: &Frame<'a>) -> Result<Option<AgentEvent<'a>>, ProtocolError> {
         control_frame(frame)?;
         let hello = HaproxyHello::parse(frame)?;
@@ -224,6 +226,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         Ok(Some(AgentEvent::Hello { negotiated: self.negotiated, engine_id: hello.engine_id }))
     }
 
+    #[inline(never)]
     fn on_disconnect<'a>(&mut self, frame: &Frame<'a>) -> Result<Option<AgentEvent<'a>>, ProtocolError> {
         control_frame(frame)?;
         let disconnect = Disconnect::parse(frame)?;
@@ -256,6 +259,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         Ok(self.open_notify(ids, frame.messages(), false))
     }
 
+    #[inline(never)]
     fn on_continuation<'a>(
         &mut self,
         frame: &Frame<'a>,
