@@ -8,7 +8,7 @@ use spop_core::{AckError, Agent, AgentEvent, Status, Ticket, Want};
 use crate::config::{spop_agent_config, spop_agent_stats};
 use crate::error::{spop_error, Code, SPOP_AGAIN, SPOP_END, SPOP_E_NOT_OPEN, SPOP_E_NO_SPACE};
 use crate::event::{spop_event, spop_negotiated};
-use crate::memory::{input, output, run, shared, unique, Out};
+use crate::memory::{check_place, input, output, run, shared, unique, Out};
 use crate::writer::{kind, spop_writer};
 
 /// The most NOTIFYs that wait for their ACK; beyond it an agent reads nothing more.
@@ -104,11 +104,9 @@ pub unsafe extern "C" fn spop_agent_init(
     agent: *mut *mut spop_agent,
 ) -> spop_error {
     run(|| {
+        check_place::<spop_agent>(mem, len)?;
         // SAFETY: the rules of the crate.
         let (place, out) = unsafe { (Out::new(mem.cast::<spop_agent>())?, Out::new(agent)?) };
-        if len < size_of::<spop_agent>() {
-            return Err(Code(SPOP_E_NO_SPACE));
-        }
         // SAFETY: the rules of the crate.
         let config = unsafe { spop_agent_config::read(config)? };
         // SAFETY: the same.

@@ -9,7 +9,7 @@ use crate::agent::SPOP_MAX_OPEN;
 use crate::config::{spop_client_config, spop_client_stats};
 use crate::error::*;
 use crate::event::{spop_event, spop_negotiated};
-use crate::memory::{input, output, run, shared, unique, Out};
+use crate::memory::{check_place, input, output, run, shared, unique, Out};
 use crate::writer::{kind, spop_writer};
 
 /// HAProxy's side of one connection, for tests, health checks, load generators: handshake, NOTIFYs out, ACKs in. It lives
@@ -88,11 +88,9 @@ pub unsafe extern "C" fn spop_client_init(
     client: *mut *mut spop_client,
 ) -> spop_error {
     run(|| {
+        check_place::<spop_client>(mem, len)?;
         // SAFETY: the rules of the crate.
         let (place, out) = unsafe { (Out::new(mem.cast::<spop_client>())?, Out::new(client)?) };
-        if len < size_of::<spop_client>() {
-            return Err(Code(SPOP_E_NO_SPACE));
-        }
         // SAFETY: the rules of the crate.
         let config = unsafe { spop_client_config::read(config)? };
         place.set(spop_client { core: Client::new(config), missing: spop_core::PREFIX_LEN });

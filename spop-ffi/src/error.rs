@@ -22,8 +22,8 @@ pub const SPOP_NOT_FOUND: spop_error = 3;
 
 /// A pointer is NULL that must not be.
 pub const SPOP_E_NULL: spop_error = -1;
-/// An argument is out of its range: an unknown type, list, scope or capability, a length above half the address space, a
-/// misaligned pointer.
+/// An argument is out of its range: an unknown type, list, scope or capability, a length above half the address space,
+/// misaligned memory.
 pub const SPOP_E_ARGUMENT: spop_error = -2;
 /// No room for it in the buffer or in the max-frame-size.
 pub const SPOP_E_NO_SPACE: spop_error = -3;

@@ -5,15 +5,15 @@
 //!
 //! The `SAFETY` lines of this crate refer to them; the header tells them to C programmers:
 //!
-//! 1. A pointer is NULL, or points to a live object of its type; a pointer with a length, to that many bytes.
+//! 1. A pointer is NULL, or points to a live, aligned object of its type; one with a length, to that many bytes.
 //! 2. Memory that a call writes overlaps no other memory that the same call is given.
 //! 3. What a view points to stays unchanged as long as the view is used.
 //! 4. No object is used by two threads at the same time.
 //! 5. An object is set up by its function (`..._init`, `..._begin`, `..._decode`) before others use it, and its private
 //!    fields are left alone.
 //!
-//! NULL, short buffers, lengths above half the address space and misaligned pointers are not covered by the rules: they
-//! give an error.
+//! NULL, short buffers and lengths above half the address space are not covered by the rules: they give an error. So does
+//! misaligned memory for an agent or client.
 //!
 //! Unwinding never reaches C: without the feature `std` a panic aborts, and the tests prove by linking that there is none;
 //! with it, an `extern "C"` function aborts.

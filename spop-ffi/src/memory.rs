@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_void};
 use core::ptr::NonNull;
 
-use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_NULL, SPOP_OK};
+use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_NO_SPACE, SPOP_E_NULL, SPOP_OK};
 
 /// Bytes that belong to somebody else, with their length; not ended by a NUL.
 ///
@@ -82,9 +82,6 @@ fn check_object<T>(ptr: *const T) -> Result<(), Code> {
     if ptr.is_null() {
         return Err(Code(SPOP_E_NULL));
     }
-    if !ptr.is_aligned() {
-        return Err(Code(SPOP_E_ARGUMENT));
-    }
     Ok(())
 }
 
@@ -95,7 +92,7 @@ fn check_object<T>(ptr: *const T) -> Result<(), Code> {
 #[inline]
 pub(crate) unsafe fn shared<'a, T>(ptr: *const T) -> Result<&'a T, Code> {
     check_object(ptr)?;
-    // SAFETY: not NULL, aligned, and live by rules 1 and 5.
+    // SAFETY: not NULL, and live by rules 1 and 5.
     Ok(unsafe { &*ptr })
 }
 
@@ -106,8 +103,20 @@ pub(crate) unsafe fn shared<'a, T>(ptr: *const T) -> Result<&'a T, Code> {
 #[inline]
 pub(crate) unsafe fn unique<'a, T>(ptr: *mut T) -> Result<&'a mut T, Code> {
     check_object(ptr)?;
-    // SAFETY: not NULL, aligned, live by rules 1 and 5, and ours alone by rules 2 and 4.
+    // SAFETY: not NULL, live by rules 1 and 5, and ours alone by rules 2 and 4.
     Ok(unsafe { &mut *ptr })
+}
+
+/// Is this where a T may stand?
+pub(crate) fn check_place<T>(ptr: *mut c_void, len: usize) -> Result<(), Code> {
+    check_object(ptr)?;
+    if !ptr.cast::<T>().is_aligned() {
+        return Err(Code(SPOP_E_ARGUMENT));
+    }
+    if len < core::mem::size_of::<T>() {
+        return Err(Code(SPOP_E_NO_SPACE));
+    }
+    Ok(())
 }
 
 /// Where a result goes; it may be uninitialised before.
@@ -124,7 +133,7 @@ impl<T> Out<T> {
 
     #[inline]
     pub(crate) fn set(&self, value: T) {
-        // SAFETY: `new` was told that this is the caller's memory for a T, and found it aligned.
+        // SAFETY: `new` was told that this is the caller's memory for a T, and found it not NULL.
         unsafe { self.0.as_ptr().write(value) }
     }
 }
