@@ -58,7 +58,7 @@
 #include <stdint.h>
 
 /* A string literal as the two arguments pointer and length: spop_arg_find(&message, SPOP_LIT("ip"), &value) */
-#define SPOP_LIT(literal) (literal), (sizeof(literal) (- 1))
+#define SPOP_LIT(literal) (literal), (sizeof(literal) - 1)
 
 
 /* ---- The interface, and the statuses of a DISCONNECT ------------------------------------------------------------- */
@@ -998,8 +998,8 @@ typedef struct spop_client_stats {
 #define SPOP_E_NULL (-1)
 
 /**
- * An argument is out of its range: an unknown type, list, scope or capability, a length above half the address space, a
- * misaligned pointer.
+ * An argument is out of its range: an unknown type, list, scope or capability, a length above half the address space,
+ * misaligned memory.
  */
 #define SPOP_E_ARGUMENT (-2)
 

@@ -47,9 +47,9 @@ fn titled(header: &str) -> String {
 
 /// `#define NAME -1` with the number in parentheses, so that `x NAME` is no subtraction.
 fn parenthesised(line: &str) -> String {
-    match line.split_once(" -").filter(|_| line.starts_with("#define ")) {
-        Some((define, number)) => format!("{define} (-{number})"),
-        None => line.to_owned(),
+    match line.split(' ').collect::<Vec<_>>()[..] {
+        ["#define", name, number] if number.starts_with('-') => format!("#define {name} ({number})"),
+        _ => line.to_owned(),
     }
 }
 
