@@ -2,6 +2,7 @@
 
 #[panic_handler]
 fn on_panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    #[link(name = "c")]
     extern "C" {
         #[cfg(not(feature = "prove-no-panic"))]
         fn abort() -> !;
@@ -16,3 +17,10 @@ fn on_panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 // The prebuilt `core` refers to the personality of unwinding, which panic = "abort" never calls.
 core::arch::global_asm!(".weak rust_eh_personality", ".hidden rust_eh_personality", "rust_eh_personality:",);
+
+/// Must not link with `prove-no-panic`.
+#[cfg(feature = "with-panic")]
+#[no_mangle]
+pub extern "C" fn spop_with_panic(index: usize) -> u8 {
+    [1, 2, 3][index]
+}
