@@ -423,8 +423,8 @@ typedef int32_t spop_error;
 /**
  * Bytes that belong to somebody else, with their length; not ended by a NUL.
  *
- * What the library gives out points into the memory that the caller gave in. `ptr` may be NULL if `len` is 0. To print
- * it: `printf("%.*s", (int)b.len, b.ptr)`.
+ * What the library gives out points into the memory that the caller gave in. If `len` is 0, `ptr` may be anything, NULL
+ * too. To print it: `printf("%.*s", (int)b.len, b.ptr)`.
  */
 typedef struct spop_bytes {
     /**

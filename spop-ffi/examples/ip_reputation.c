@@ -114,7 +114,7 @@ static void process(struct connection *c)
         if (err == SPOP_OK && event.type == SPOP_EVENT_NOTIFY)
             answer(c, &event.as.notify);
         if (err < 0) {
-            fprintf(stderr, "ip_reputation: %s, at byte %zu\n", spop_strerror(err), event.as.error.offset);
+            fprintf(stderr, "ip_reputation: %s (status %u)\n", spop_strerror(err), event.as.error.status);
             failed++;
         }
         for (sent = 0; spop_agent_send(c->agent, c->out + c->out_len, OUT_CAP - c->out_len, &len) == SPOP_OK; sent = 1)

@@ -7,8 +7,8 @@ use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_NO_SPACE, SPOP_E_NU
 
 /// Bytes that belong to somebody else, with their length; not ended by a NUL.
 ///
-/// What the library gives out points into the memory that the caller gave in. `ptr` may be NULL if `len` is 0. To print
-/// it: `printf("%.*s", (int)b.len, b.ptr)`.
+/// What the library gives out points into the memory that the caller gave in. If `len` is 0, `ptr` may be anything, NULL
+/// too. To print it: `printf("%.*s", (int)b.len, b.ptr)`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct spop_bytes {

@@ -35,6 +35,7 @@ static inline struct side agent_side(uint32_t max_frame_size, uint32_t capabilit
     config.reassembly = s.reassembly = malloc(reassembly_len > 0 ? reassembly_len : 1);
     config.reassembly_len = reassembly_len;
     s.memory = malloc(spop_agent_size());
+    s.input = copy_of(NULL, 0);
     s.sent = (unsigned char *)malloc(SIDE_CAP);
     CHECK_ERROR(SPOP_OK, spop_agent_init(s.memory, spop_agent_size(), &config, &s.agent));
     return s;
@@ -45,6 +46,7 @@ static inline struct side client_side(const spop_client_config *config)
     struct side s;
     memset(&s, 0, sizeof s);
     s.memory = malloc(spop_client_size());
+    s.input = copy_of(NULL, 0);
     s.sent = (unsigned char *)malloc(SIDE_CAP);
     CHECK_ERROR(SPOP_OK, spop_client_init(s.memory, spop_client_size(), config, &s.client));
     return s;
