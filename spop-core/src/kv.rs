@@ -40,13 +40,14 @@ impl<'a> KvList<'a> {
         KvList { reader: Reader::new(bytes) }
     }
 
-    pub(crate) const fn at(reader: Reader<'a>) -> Self {
+    /// The pairs from `reader` on.
+    pub const fn at(reader: Reader<'a>) -> Self {
         KvList { reader }
     }
 
-    /// Offset of the next pair in the bytes that errors refer to.
-    pub(crate) const fn offset(&self) -> usize {
-        self.reader.offset()
+    /// Where the next pair begins.
+    pub const fn reader(&self) -> Reader<'a> {
+        self.reader
     }
 }
 
@@ -78,7 +79,8 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    pub(crate) const fn at(reader: Reader<'a>, count: usize) -> Self {
+    /// The next `count` pairs from `reader` on; a message has at most 255.
+    pub const fn at(reader: Reader<'a>, count: usize) -> Self {
         Args { reader, left: count }
     }
 
@@ -88,9 +90,9 @@ impl<'a> Args<'a> {
         self.left
     }
 
-    /// What follows the pairs that were taken.
-    pub(crate) const fn remaining(&self) -> &'a [u8] {
-        self.reader.remaining()
+    /// Where the next pair begins.
+    pub const fn reader(&self) -> Reader<'a> {
+        self.reader
     }
 
     /// Passes over all that is left; the cursor behind it.
@@ -106,7 +108,7 @@ impl<'a> Args<'a> {
 /// The same with the error.
 #[cold]
 fn decode_all(bytes: &[u8], base: usize, count: usize) -> Result<Reader<'_>, DecodeError> {
-    let mut args = Args::at(Reader::with_base(bytes, base), count);
+    let mut args = Args::at(Reader::resume(bytes, base), count);
     for kv in &mut args {
         kv?;
     }
@@ -162,7 +164,9 @@ mod tests {
                         let args = Args::at(Reader::new(&bytes[..len]), 1);
                         let mut decoding = args.clone();
                         let decoded = decoding.try_for_each(|kv| kv.map(drop)).map(|()| decoding.reader.offset());
-                        assert!(decoding.next().is_none() && (decoded.is_ok() || decoding.remaining().is_empty()));
+                        assert!(
+                            decoding.next().is_none() && (decoded.is_ok() || decoding.reader.remaining().is_empty())
+                        );
                         let skipped = args.skip_all().map(|reader| reader.offset());
                         assert_eq!(skipped, decoded, "{:x?}", &bytes[..len]);
                         assert_eq!(skip(&bytes[..len], 1).is_some(), decoded.is_ok(), "{:x?}", &bytes[..len]);

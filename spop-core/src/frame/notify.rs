@@ -58,12 +58,22 @@ impl<'a> Messages<'a> {
     }
 
     pub(crate) const fn at(reader: Reader<'a>) -> Self {
-        Messages { pending: Args::at(reader, 0) }
+        Messages::after(Args::at(reader, 0))
+    }
+
+    /// The messages that follow these arguments: goes on where another walk stopped.
+    pub const fn after(args: Args<'a>) -> Self {
+        Messages { pending: args }
+    }
+
+    /// The arguments of the last message, all of them; the next message follows.
+    pub fn pending(&self) -> Args<'a> {
+        self.pending.clone()
     }
 
     /// All the bytes, as long as no message was taken.
     pub(crate) const fn payload(&self) -> &'a [u8] {
-        self.pending.remaining()
+        self.pending.reader().remaining()
     }
 
     /// Continues behind `args`, the arguments of the last message as far as they were walked, which spares the next

@@ -1,0 +1,299 @@
+/*
+ * An agent that rates client addresses (SPOA): it answers every message that has an argument "ip" by
+ * sess.<prefix>.ip_score, 42 for 192.0.2.17, else the sum of the address's bytes modulo 101.
+ *
+ *   cc -O2 -o ip_reputation ip_reputation.c $(pkg-config --cflags --libs spop)
+ *   ./ip_reputation 127.0.0.1:12345 unix:/run/ip_reputation.sock
+ *
+ * One thread and poll(): every connection has a spop_agent and two buffers. SIGTERM and SIGINT stop it: it answers what is
+ * open, sends DISCONNECT and ends, after 5 seconds at the latest.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <spop.h>
+
+#define MAX_LISTENERS 8
+#define MAX_CONNECTIONS 256
+#define MAX_FRAME_SIZE 16380
+#define IN_CAP (4 * (MAX_FRAME_SIZE + SPOP_PREFIX_LEN))
+#define OUT_CAP (2 * (MAX_FRAME_SIZE + SPOP_PREFIX_LEN))
+#define GRACE_MS 5000
+
+struct connection {
+    int fd;
+    uint64_t since; /* the agent's clock starts here */
+    spop_agent *agent;
+    size_t in_len, out_len, out_sent;
+    char in[IN_CAP], out[OUT_CAP], reassembly[64 * 1024];
+};
+
+static struct connection *connections[MAX_CONNECTIONS];
+static size_t connection_count;
+static unsigned long accepted, acks, failed;
+static int stop_pipe[2];
+
+static void on_signal(int signal)
+{
+    if (write(stop_pipe[1], "", 1) < 0)
+        _exit(128 + signal);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void die(const char *what, const char *which)
+{
+    fprintf(stderr, "ip_reputation: %s %s: %s\n", what, which, strerror(errno));
+    exit(1);
+}
+
+static int64_t rate(const spop_value *ip)
+{
+    static const uint8_t bad[4] = {192, 0, 2, 17};
+    const uint8_t *bytes = ip->type == SPOP_TYPE_IPV4 ? ip->as.ipv4 : ip->as.ipv6;
+    int i, len = ip->type == SPOP_TYPE_IPV4 ? 4 : 16, sum = 0;
+    for (i = 0; i < len; i++)
+        sum += bytes[i];
+    return len == 4 && memcmp(bytes, bad, 4) == 0 ? 42 : sum % 101;
+}
+
+/* Writes the ACK of a NOTIFY behind what is to be sent. */
+static void answer(struct connection *c, spop_notify_event *notify)
+{
+    spop_writer ack;
+    spop_message message;
+    spop_value ip, score;
+    size_t len;
+    if (spop_ack_begin(c->agent, notify->ticket, c->out + c->out_len, OUT_CAP - c->out_len, &ack) != SPOP_OK)
+        return;
+    while (spop_message_next(&notify->messages, &message) == SPOP_OK) {
+        if (spop_arg_find(&message, SPOP_LIT("ip"), &ip) != SPOP_OK ||
+            (ip.type != SPOP_TYPE_IPV4 && ip.type != SPOP_TYPE_IPV6))
+            continue;
+        score = spop_int64(rate(&ip));
+        if (spop_ack_set_var(&ack, SPOP_SCOPE_SESSION, SPOP_LIT("ip_score"), &score) != SPOP_OK)
+            break; /* the frame is full: HAProxy gets what is in it */
+    }
+    if (spop_ack_finish(&ack, &len) == SPOP_OK) {
+        c->out_len += len;
+        acks++;
+    }
+}
+
+/* Handles what arrived, as long as there is room for the largest answer. */
+static void process(struct connection *c)
+{
+    spop_event event;
+    spop_error err;
+    size_t used, len, done = 0;
+    int sent;
+    do {
+        if (OUT_CAP - c->out_len < MAX_FRAME_SIZE + SPOP_PREFIX_LEN)
+            break;
+        err = spop_agent_recv(c->agent, c->in + done, c->in_len - done, &used, &event);
+        done += used;
+        if (err == SPOP_OK && event.type == SPOP_EVENT_NOTIFY)
+            answer(c, &event.as.notify);
+        if (err < 0) {
+            fprintf(stderr, "ip_reputation: %s (status %u)\n", spop_strerror(err), event.as.error.status);
+            failed++;
+        }
+        for (sent = 0; spop_agent_send(c->agent, c->out + c->out_len, OUT_CAP - c->out_len, &len) == SPOP_OK; sent = 1)
+            c->out_len += len;
+    } while (err == SPOP_OK || sent);
+    memmove(c->in, c->in + done, c->in_len - done);
+    c->in_len -= done;
+}
+
+/* Sends what is ready; false if the connection is broken. */
+static int flush(struct connection *c)
+{
+    while (c->out_sent < c->out_len) {
+        ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        c->out_sent += (size_t)n;
+    }
+    c->out_sent = c->out_len = 0;
+    return 1;
+}
+
+/* One turn of a connection; false if it is over. An end without DISCONNECT is normal. */
+static int turn(struct connection *c, short events)
+{
+    int sent;
+    if (spop_agent_handle_timeout(c->agent, now_ms() - c->since) < 0)
+        failed++;
+    if (events & (POLLIN | POLLHUP | POLLERR)) {
+        ssize_t n = recv(c->fd, c->in + c->in_len, IN_CAP - c->in_len, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return 0;
+        c->in_len += n > 0 ? (size_t)n : 0;
+    }
+    do {
+        process(c);
+        sent = c->out_len > 0;
+        if (!flush(c))
+            return 0;
+    } while (sent && c->out_len == 0);
+    return !(spop_agent_want_close(c->agent) && c->out_len == 0);
+}
+
+static void drop(size_t i)
+{
+    struct connection *c = connections[i];
+    int reads = 16;
+    shutdown(c->fd, SHUT_WR);
+    while (reads-- > 0 && recv(c->fd, c->in, IN_CAP, 0) > 0)
+        ; /* unread bytes would make close() a reset, which could overtake the DISCONNECT */
+    close(c->fd);
+    free(c->agent);
+    free(c);
+    connections[i] = connections[--connection_count];
+}
+
+static void welcome(int listener)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    void *memory = malloc(spop_agent_size());
+    int fd = accept(listener, NULL, NULL), one = 1;
+    spop_agent_config config;
+    spop_agent_config_init(&config, sizeof config);
+    config.max_frame_size = MAX_FRAME_SIZE;
+    config.hello_timeout = 10000;
+    config.half_frame_timeout = 30000;
+    config.reassembly = c ? c->reassembly : NULL;
+    config.reassembly_len = sizeof c->reassembly;
+    if (fd < 0 || !c || !memory || spop_agent_init(memory, spop_agent_size(), &config, &c->agent) != SPOP_OK) {
+        free(memory), free(c), close(fd);
+        return;
+    }
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which does not need it */
+    c->fd = fd;
+    c->since = now_ms();
+    connections[connection_count++] = c;
+    accepted++;
+}
+
+/* Listens on ADDRESS:PORT or unix:PATH and says where. */
+static int listen_on(const char *where)
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t len = sizeof addr;
+    const char *colon = strrchr(where, ':');
+    char host[64] = "";
+    int fd, one = 1;
+    if (strncmp(where, "unix:", 5) == 0) {
+        struct sockaddr_un *un = (struct sockaddr_un *)&addr;
+        un->sun_family = AF_UNIX;
+        strncpy(un->sun_path, where + 5, sizeof un->sun_path - 1);
+        unlink(un->sun_path);
+        len = sizeof *un;
+    } else {
+        struct addrinfo hints = {0}, *found;
+        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+        hints.ai_socktype = SOCK_STREAM;
+        if (colon)
+            snprintf(host, sizeof host, "%.*s", (int)(colon - where), where);
+        if (!colon || getaddrinfo(host, colon + 1, &hints, &found) != 0)
+            errno = EINVAL, die(where, "is neither ADDRESS:PORT nor unix:PATH");
+        memcpy(&addr, found->ai_addr, len = found->ai_addrlen);
+        freeaddrinfo(found);
+    }
+    fd = socket(addr.ss_family, SOCK_STREAM, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+        bind(fd, (struct sockaddr *)&addr, len) < 0 || listen(fd, 128) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
+        getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
+        die("cannot listen on", where);
+    if (addr.ss_family == AF_UNIX)
+        printf("listening on %s\n", where);
+    else /* the port stands at the same place in IPv4 and IPv6 */
+        printf("listening on %s:%d\n", host, ntohs(((struct sockaddr_in *)&addr)->sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+/* Says what to wait for; the milliseconds until the next timeout of a connection, at most `timeout` unless that is -1. */
+static int prepare(struct pollfd *fds, int timeout)
+{
+    size_t k;
+    for (k = 0; k < connection_count; k++) {
+        struct connection *c = connections[k];
+        uint64_t at;
+        fds[k].fd = c->fd;
+        fds[k].events = c->out_len > 0 ? POLLOUT : spop_agent_want_read(c->agent) > 0 ? POLLIN : 0;
+        if (spop_agent_poll_timeout(c->agent, &at) == SPOP_OK) {
+            int64_t left = (int64_t)(c->since + at - now_ms());
+            left = left < 0 ? 0 : left;
+            timeout = timeout < 0 || left < timeout ? (int)left : timeout;
+        }
+    }
+    return timeout;
+}
+
+int main(int argc, char **argv)
+{
+    struct pollfd fds[1 + MAX_LISTENERS + MAX_CONNECTIONS];
+    int listeners = 0, stopping = 0, i;
+    uint64_t stop_at = 0;
+    size_t k;
+    struct sigaction action = {0};
+    action.sa_handler = on_signal;
+    if (pipe(stop_pipe) < 0 || sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0)
+        die("cannot", "handle signals");
+    fds[0].fd = stop_pipe[0], fds[0].events = POLLIN;
+    if (argc < 2 || argc > 1 + MAX_LISTENERS)
+        errno = EINVAL, die("usage: ip_reputation ADDRESS:PORT|unix:PATH ...,", "at most 8");
+    for (; listeners < argc - 1; listeners++)
+        fds[1 + listeners].fd = listen_on(argv[1 + listeners]);
+
+    while (!stopping || (connection_count > 0 && now_ms() < stop_at)) {
+        size_t polled = connection_count;
+        int timeout = prepare(fds + 1 + listeners, stopping ? (int)(stop_at - now_ms()) : -1);
+        for (i = 1; i <= listeners; i++)
+            fds[i].events = connection_count < MAX_CONNECTIONS ? POLLIN : 0;
+        if (poll(fds, (nfds_t)(1 + (size_t)listeners + polled), timeout) < 0)
+            continue; /* a signal */
+        for (k = polled; k-- > 0;) /* backwards, since drop() moves the last one */
+            if (!turn(connections[k], fds[1 + (size_t)listeners + k].revents))
+                drop(k);
+        for (i = 1; i <= listeners && connection_count < MAX_CONNECTIONS; i++)
+            if (fds[i].revents & POLLIN)
+                welcome(fds[i].fd);
+        if (fds[0].revents & POLLIN) {
+            stopping = 1, stop_at = now_ms() + GRACE_MS;
+            fds[0].fd = -1;
+            while (listeners > 0)
+                close(fds[listeners--].fd);
+            for (k = connection_count; k-- > 0;) {
+                spop_agent_close(connections[k]->agent, SPOP_STATUS_NORMAL);
+                if (!turn(connections[k], 0))
+                    drop(k);
+            }
+        }
+    }
+    fprintf(stderr, "ip_reputation: %lu connections, %lu ACKs, %lu errors\n", accepted, acks, failed);
+    while (connection_count > 0)
+        drop(connection_count - 1);
+    return 0;
+}
