@@ -14,6 +14,8 @@ use source::Source;
 #[link(name = "c")]
 extern "C" {
     fn read(fd: i32, buf: *mut u8, len: usize) -> isize;
+    #[cfg(not(feature = "no-panic"))]
+    fn abort() -> !;
 }
 
 #[panic_handler]
@@ -27,8 +29,9 @@ fn on_panic(_: &core::panic::PanicInfo<'_>) -> ! {
         unsafe { spop_core_can_panic() }
     }
     #[cfg(not(feature = "no-panic"))]
-    loop {
-        core::hint::spin_loop();
+    // SAFETY: it takes nothing and may be called at any time.
+    unsafe {
+        abort()
     }
 }
 
