@@ -15,9 +15,14 @@ pub struct Kv<'a> {
 }
 
 impl<'a> Kv<'a> {
-    #[inline(always)]
+    #[inline(never)]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Kv { key: reader.string()?, value: Value::decode(reader)? })
+    }
+
+    #[inline(always)]
+    fn decode_inline(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Ok(Kv { key: reader.string()?, value: Value::decode_inline(reader)? })
     }
 
     /// The key as text, if it is UTF-8.
@@ -108,11 +113,11 @@ impl<'a> Args<'a> {
 /// The same with the error.
 #[cold]
 fn decode_all(bytes: &[u8], base: usize, count: usize) -> Result<Reader<'_>, DecodeError> {
-    let mut args = Args::at(Reader::resume(bytes, base), count);
-    for kv in &mut args {
-        kv?;
+    let mut reader = Reader::resume(bytes, base);
+    for _ in 0..count {
+        Kv::decode(&mut reader)?;
     }
-    Ok(args.reader)
+    Ok(reader)
 }
 
 /// What follows `count` pairs; `None` for any error.
@@ -132,7 +137,7 @@ impl<'a> Iterator for Args<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let item = Kv::decode(&mut self.reader);
+        let item = Kv::decode_inline(&mut self.reader);
         if item.is_err() {
             *self = Args::at(Reader::new(&[]), 0);
         }

@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeReason::Truncated`] if fewer are left.
-    #[inline(always)]
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((&array, rest)) = self.rest.split_first_chunk() else { return self.error(DecodeReason::Truncated) };
         self.rest = rest;
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Those of [`varint`](Self::varint) and [`bytes`](Self::bytes).
-    #[inline(always)]
+    #[inline]
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.varint()?;
         self.bytes(len)

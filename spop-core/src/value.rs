@@ -66,8 +66,14 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`DecodeReason::Truncated`], the varint errors, [`DecodeReason::ReservedType`] for the types 10 to 15,
     /// [`DecodeReason::IntegerOutOfRange`] for a 32-bit type with a larger value.
-    #[inline(always)]
+    #[inline(never)]
     pub fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Value::decode_inline(reader)
+    }
+
+    /// The same as a part of the caller, for the walk over a message's arguments: there the call costs more than the code.
+    #[inline(always)]
+    pub(crate) fn decode_inline(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let first = reader.u8()?;
         let start = reader.offset().wrapping_sub(1);
         Ok(match first & TYPE_MASK {

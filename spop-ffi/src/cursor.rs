@@ -216,7 +216,7 @@ pub unsafe extern "C" fn spop_arg_next(args: *mut spop_cursor, arg: *mut spop_kv
         let (cursor, out) = unsafe { (unique(args)?, Out::new(arg)?) };
         // SAFETY: the same.
         let mut args = Args::at(unsafe { cursor.reader(SPOP_LIST_ARGS)? }, cursor.arg_count());
-        let item = args.next();
+        let item = next_arg(&mut args);
         out.set(cursor.step(item, args.reader(), args.len())?.into());
         Ok(())
     })
@@ -236,10 +236,22 @@ pub unsafe extern "C" fn spop_arg_find(
         let (message, name, value) = unsafe { (shared(message)?, input(name, name_len)?, Out::new(value)?) };
         // SAFETY: the same.
         let reader = unsafe { message.args.reader(SPOP_LIST_ARGS)? };
-        let message = Message { name: &[], args: Args::at(reader, message.args.arg_count()) };
-        value.set(message.arg(name)?.ok_or(Code(SPOP_NOT_FOUND))?.into());
-        Ok(())
+        let mut args = Args::at(reader, message.args.arg_count());
+        while let Some(arg) = next_arg(&mut args) {
+            let arg = arg?;
+            if arg.key == name {
+                value.set(arg.value.into());
+                return Ok(());
+            }
+        }
+        Err(Code(SPOP_NOT_FOUND))
     })
+}
+
+/// One copy of this code is enough for a small library.
+#[inline(never)]
+fn next_arg<'a>(args: &mut Args<'a>) -> Option<Result<Kv<'a>, DecodeError>> {
+    args.next()
 }
 
 /// The next key with its value into `*kv`, of a HELLO or DISCONNECT. SPOP_END after the last one.

@@ -82,7 +82,7 @@ fn sizes() {
     assert_eq!((size_of::<spop_frame>(), size_of::<spop_hello>(), size_of::<spop_disconnect>()), (40, 48, 24));
     assert_eq!((size_of::<spop_writer>(), size_of::<spop_event>()), (40, 88));
     assert_eq!((size_of::<spop_agent_config>(), size_of::<spop_client_config>()), (64, 48));
-    assert_eq!((size_of::<spop_agent_stats>(), size_of::<spop_client_stats>()), (72, 32));
+    assert_eq!((size_of::<spop_agent_stats>(), size_of::<spop_client_stats>()), (80, 40));
     assert_eq!((offset_of!(spop_event, r#as), offset_of!(spop_frame, payload)), (8, 24));
     assert_eq!(offset_of!(spop_action, value), 24);
 }

@@ -5,9 +5,9 @@ use core::fmt::{Debug, Display, Write as _};
 
 use spop_core::encode::encoded_len;
 use spop_core::{
-    peek_len, supports_2_0, varint, AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError, Disconnect,
-    DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList, Message,
-    Messages, NotifyEncoder, ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer,
+    peek_len, supports_2_0, varint, AckEncoder, Action, Actions, AgentHello, Args, Capabilities, DecodeError,
+    Disconnect, DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList,
+    Message, Messages, NotifyEncoder, ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer,
 };
 
 use crate::source::{touch, Source};
@@ -75,6 +75,7 @@ fn error(error: &DecodeError) {
 }
 
 pub fn kvs(list: KvList<'_>) {
+    touch(KvList::at(list.reader()).count());
     for kv in list {
         match kv {
             Ok(kv) => self::kv(&kv),
@@ -98,6 +99,7 @@ pub fn messages(messages: Messages<'_>, name: &[u8]) {
             Err(e) => error(&e),
         }
     }
+    touch(Messages::after(messages.pending()).validate());
     let mut messages = messages;
     while let Some(Ok(mut message)) = messages.next() {
         message.args.next().iter().flatten().for_each(kv);
@@ -106,6 +108,7 @@ pub fn messages(messages: Messages<'_>, name: &[u8]) {
 }
 
 fn message(message: &Message<'_>, name: &[u8]) {
+    touch(Args::at(message.args.reader(), message.args.len()).count());
     touch((message.name_str(), message.args.len(), message.args().count()));
     touch(message.arg(name));
     message.args().flatten().for_each(|kv| self::kv(&kv));
@@ -113,6 +116,7 @@ fn message(message: &Message<'_>, name: &[u8]) {
 }
 
 pub fn actions(actions: Actions<'_>) {
+    touch(Actions::at(actions.reader()).count());
     for action in actions {
         match action {
             Ok(action @ (Action::SetVar { scope, .. } | Action::UnsetVar { scope, .. })) => {
@@ -221,16 +225,19 @@ fn data_encoders(source: &mut Source<'_>, out: &mut [u8]) -> Result<(), EncodeEr
     touch(ack.finish());
 
     let notify = NotifyEncoder::new(out, max, stream_id, frame_id)?;
+    let args = notify.args();
     fill(source, notify)?;
+    let (len, framed) = (source.u32() as usize, source.bool());
+    fill(source, NotifyEncoder::resume(Writer::resume(out, len), framed, args))?;
     fill(source, NotifyEncoder::payload(out))
 }
 
 pub fn fill(source: &mut Source<'_>, mut notify: NotifyEncoder<'_>) -> Result<(), EncodeError> {
     for _ in 0..source.u8() {
-        if source.bool() {
-            notify.message(source.bytes())?;
-        } else {
-            notify.arg(source.bytes(), &source.value())?;
+        match source.u8() {
+            0 => notify.encoded(source.bytes())?,
+            1 => notify.message(source.bytes())?,
+            _ => notify.arg(source.bytes(), &source.value())?,
         }
         touch(notify.room());
     }

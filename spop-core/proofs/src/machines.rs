@@ -10,10 +10,8 @@ use crate::source::{touch, Source};
 pub fn all(mut source: Source<'_>) {
     agent::<128>(&mut source);
     agent::<1>(&mut source);
-    agent::<0>(&mut source);
     client::<128>(&mut source);
     client::<1>(&mut source);
-    client::<0>(&mut source);
 }
 
 fn agent<const OPEN: usize>(source: &mut Source<'_>) {
@@ -32,7 +30,13 @@ fn agent<const OPEN: usize>(source: &mut Source<'_>) {
     let mut ticket = None;
     for _ in 0..source.u8() {
         match source.u8() {
-            0 => touch((agent.negotiated(), agent.is_closed(), agent.open(), agent.poll_timeout())),
+            0 => touch((
+                agent.negotiated(),
+                agent.is_closed(),
+                agent.open(),
+                agent.poll_timeout(),
+                agent.pending_disconnect(),
+            )),
             1 => touch((agent.want(source.bytes()).bytes(), *agent.stats())),
             2 => agent.close(source.status()),
             3 => touch(agent.handle_eof()),
@@ -55,7 +59,7 @@ fn receive<const OPEN: usize>(agent: &mut Agent<OPEN>, source: &mut Source<'_>, 
                 AgentEvent::Notify(notify) => {
                     messages(notify.messages(), source.bytes());
                     touch(notify.payload());
-                    return Some(notify.ticket);
+                    return Some(Ticket::from_bits(notify.ticket.to_bits()));
                 }
                 AgentEvent::Disconnect(end) => disconnect(&end),
                 other => touch(other),

@@ -9,7 +9,7 @@ pub use event::{ClientEvent, ClientStats, NotifyError};
 use super::open::OpenTable;
 use super::{control_frame, missing, Negotiated, Want};
 use crate::encode::{DisconnectEncoder, FrameEncoder, HelloEncoder, NotifyEncoder};
-use crate::error::{EncodeError, ProtocolError, Status, Timer};
+use crate::error::{DecodeError, EncodeError, ProtocolError, Status, Timer};
 use crate::frame::{
     peek_len, AgentHello, Capabilities, Disconnect, Flags, Frame, FrameId, FrameType, Header, StreamId, Version,
     MIN_MAX_FRAME_SIZE, PREFIX_LEN,
@@ -33,6 +33,12 @@ enum Transmit {
         /// An error: the connection is over without the agent's answer.
         last: bool,
     },
+}
+
+/// Out of line: of the two sides the agent's is the one to be fast, and the C library is to stay small.
+#[inline(never)]
+fn decode(body: &[u8]) -> Result<Frame<'_>, DecodeError> {
+    Frame::decode(body)
 }
 
 /// How far a fragmented NOTIFY is sent.
@@ -137,7 +143,7 @@ impl<const OPEN: usize> Client<OPEN> {
 
     #[inline]
     fn on_frame<'a>(&mut self, body: &'a [u8]) -> Result<Option<ClientEvent<'a>>, ProtocolError> {
-        let frame = Frame::decode(body)?;
+        let frame = decode(body)?;
         match (self.state, frame.header.frame_type) {
             (_, FrameType::AGENT_DISCONNECT) => self.on_disconnect(&frame),
             // Between our DISCONNECT and the agent's everything else is late.
