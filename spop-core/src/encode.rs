@@ -50,6 +50,11 @@ impl<'b> FrameEncoder<'b> {
         Ok(FrameEncoder { writer })
     }
 
+    /// Goes on with a frame that an encoder over a writer with the same bytes began.
+    pub const fn resume(writer: Writer<'b>) -> Self {
+        FrameEncoder { writer }
+    }
+
     /// Where the payload is appended.
     pub fn payload(&mut self) -> &mut Writer<'b> {
         &mut self.writer
@@ -176,6 +181,17 @@ impl<'b> NotifyEncoder<'b> {
         NotifyEncoder { writer: Writer::new(buf), framed: false, args: None }
     }
 
+    /// Goes on with what a `NotifyEncoder` over a writer with the same bytes began. `framed`: it is a whole NOTIFY.
+    /// `args`: what [`args`](Self::args) was then.
+    pub const fn resume(writer: Writer<'b>, framed: bool, args: Option<(usize, u8)>) -> Self {
+        NotifyEncoder { writer, framed, args }
+    }
+
+    /// Position and value of the argument count of the last message; `None` before the first.
+    pub const fn args(&self) -> Option<(usize, u8)> {
+        self.args
+    }
+
     /// Begins a message.
     ///
     /// # Errors
@@ -244,6 +260,16 @@ impl<'b> HelloEncoder<'b> {
     fn new(buf: &'b mut [u8], max_frame_size: u32, frame_type: FrameType) -> Result<Self, EncodeError> {
         let header = Header::new(frame_type, StreamId(0), FrameId(0));
         Ok(HelloEncoder { frame: FrameEncoder::new(buf, max_frame_size, header)? })
+    }
+
+    /// Goes on with a HELLO.
+    pub const fn resume(frame: FrameEncoder<'b>) -> Self {
+        HelloEncoder { frame }
+    }
+
+    /// The bytes that still fit.
+    pub const fn room(&self) -> usize {
+        self.frame.writer.room()
     }
 
     /// Adds `version` (agent).

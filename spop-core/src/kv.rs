@@ -39,13 +39,14 @@ impl<'a> KvList<'a> {
         KvList { reader: Reader::new(bytes) }
     }
 
-    pub(crate) const fn at(reader: Reader<'a>) -> Self {
+    /// The pairs from `reader` on.
+    pub const fn at(reader: Reader<'a>) -> Self {
         KvList { reader }
     }
 
-    /// Offset of the next pair in the bytes that errors refer to.
-    pub(crate) const fn offset(&self) -> usize {
-        self.reader.offset()
+    /// Where the next pair begins.
+    pub const fn reader(&self) -> Reader<'a> {
+        self.reader
     }
 }
 
@@ -77,7 +78,8 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    pub(crate) const fn at(reader: Reader<'a>, count: u8) -> Self {
+    /// The next `count` pairs from `reader` on.
+    pub const fn at(reader: Reader<'a>, count: u8) -> Self {
         Args { reader, left: count }
     }
 
@@ -87,8 +89,9 @@ impl<'a> Args<'a> {
         self.left as usize
     }
 
-    pub(crate) const fn remaining(&self) -> &'a [u8] {
-        self.reader.remaining()
+    /// Where the next pair begins.
+    pub const fn reader(&self) -> Reader<'a> {
+        self.reader
     }
 
     /// Passes over all that is left; the cursor behind it.

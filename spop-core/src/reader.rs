@@ -19,9 +19,9 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, end: bytes.len() }
     }
 
-    /// A cursor over `bytes` that stand at `base` in what errors refer to.
-    pub(crate) const fn with_base(bytes: &'a [u8], base: usize) -> Self {
-        Reader { rest: bytes, end: base.wrapping_add(bytes.len()) }
+    /// A cursor over `bytes` that stand at `offset` in what errors refer to: goes on where another one stopped.
+    pub const fn resume(bytes: &'a [u8], offset: usize) -> Self {
+        Reader { rest: bytes, end: offset.wrapping_add(bytes.len()) }
     }
 
     /// Offset of the next byte.

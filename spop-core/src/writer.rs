@@ -19,6 +19,12 @@ impl<'b> Writer<'b> {
         Writer { buf, len: 0 }
     }
 
+    /// Goes on where a writer over the same `buf` stopped, `len` bytes written.
+    pub fn resume(buf: &'b mut [u8], len: usize) -> Self {
+        let len = len.min(buf.len());
+        Writer { buf, len }
+    }
+
     /// The number of bytes written.
     pub const fn len(&self) -> usize {
         self.len

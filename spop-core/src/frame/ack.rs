@@ -86,8 +86,14 @@ impl<'a> Actions<'a> {
         Actions::at(Reader::new(payload))
     }
 
-    pub(crate) const fn at(reader: Reader<'a>) -> Self {
+    /// The actions from `reader` on.
+    pub const fn at(reader: Reader<'a>) -> Self {
         Actions { reader }
+    }
+
+    /// Where the next action begins.
+    pub const fn reader(&self) -> Reader<'a> {
+        self.reader
     }
 
     #[inline]

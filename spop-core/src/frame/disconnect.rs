@@ -21,7 +21,7 @@ impl<'a> Disconnect<'a> {
     pub fn parse(frame: &Frame<'a>) -> Result<Self, DecodeError> {
         let mut disconnect = Disconnect { status: None, message: &[] };
         let mut list = frame.kv();
-        let mut at = list.offset();
+        let mut at = list.reader().offset();
         while let Some(kv) = list.next() {
             let kv = kv?;
             match (kv.key, kv.value) {
@@ -34,7 +34,7 @@ impl<'a> Disconnect<'a> {
                 (b"message", _) => return Err(DecodeError::new(DecodeReason::WrongValueType, at)),
                 _ => {}
             }
-            at = list.offset();
+            at = list.reader().offset();
         }
         Ok(disconnect)
     }

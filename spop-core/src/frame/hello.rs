@@ -130,7 +130,7 @@ impl<'a> Keys<'a> {
     fn parse(frame: &Frame<'a>, version_key: &[u8]) -> Result<Self, DecodeError> {
         let mut keys = Keys::default();
         let mut list = frame.kv();
-        let mut at = list.offset();
+        let mut at = list.reader().offset();
         while let Some(kv) = list.next() {
             let kv = kv?;
             let wrong_type = Err(DecodeError::new(DecodeReason::WrongValueType, at));
@@ -151,7 +151,7 @@ impl<'a> Keys<'a> {
                 (b"engine-id", _) => return wrong_type,
                 _ => {}
             }
-            at = list.offset();
+            at = list.reader().offset();
         }
         Ok(keys)
     }

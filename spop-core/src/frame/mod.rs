@@ -189,6 +189,12 @@ impl<'a> Frame<'a> {
         Ok(Frame { header, payload: reader.remaining(), header_len: reader.offset() })
     }
 
+    /// A frame from its parts.
+    pub const fn new(header: Header, payload: &'a [u8]) -> Self {
+        // A varint has one encoding only, so this is what the header took.
+        Frame { header, payload, header_len: header.encoded_len() }
+    }
+
     /// The payload as a list of messages (NOTIFY).
     pub const fn messages(&self) -> Messages<'a> {
         Messages::at(self.payload_reader())
@@ -205,6 +211,6 @@ impl<'a> Frame<'a> {
     }
 
     const fn payload_reader(&self) -> Reader<'a> {
-        Reader::with_base(self.payload, self.header_len)
+        Reader::resume(self.payload, self.header_len)
     }
 }

@@ -58,12 +58,22 @@ impl<'a> Messages<'a> {
     }
 
     pub(crate) const fn at(reader: Reader<'a>) -> Self {
-        Messages { pending: Args::at(reader, 0) }
+        Messages::after(Args::at(reader, 0))
+    }
+
+    /// The messages that follow these arguments: goes on where another walk stopped.
+    pub const fn after(args: Args<'a>) -> Self {
+        Messages { pending: args }
+    }
+
+    /// The arguments of the last message, all of them; the next message follows.
+    pub fn pending(&self) -> Args<'a> {
+        self.pending.clone()
     }
 
     /// All bytes, of an iterator that has not begun.
     pub(crate) const fn unread(&self) -> &'a [u8] {
-        self.pending.remaining()
+        self.pending.reader().remaining()
     }
 
     /// Walks to the end; the number of messages.

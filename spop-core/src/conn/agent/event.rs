@@ -65,6 +65,18 @@ impl<'a> Notify<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Ticket(pub(super) u64);
 
+impl Ticket {
+    /// The ticket as a number, for callers that cannot keep the type.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The ticket of such a number; of any other number, a ticket that is not open or names another NOTIFY.
+    pub const fn from_bits(bits: u64) -> Self {
+        Ticket(bits)
+    }
+}
+
 /// Why a NOTIFY cannot be answered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
