@@ -131,7 +131,8 @@ fn want(stack: &Stack<'_>) -> Outcome {
     })
 }
 
-/// `agent:feed(bytes)`: the events, as a list.
+/// `agent:feed(bytes)`: the events, as a list; and true if it stopped before a whole frame, because NOTIFYs must be answered
+/// or output be sent first: then feed("") goes on.
 fn feed(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
         let fed = stack.string_argument(2)?;
@@ -179,7 +180,13 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         } else {
             input.consume(used);
         }
-        Ok(1)
+        let frame_waits = match agent.want(&[]) {
+            Want::Read(_) if !output.is_full() => false,
+            Want::Close => false,
+            _ => !input.bytes.is_empty(),
+        };
+        stack.push_boolean(frame_waits);
+        Ok(2)
     })
 }
 

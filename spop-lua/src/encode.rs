@@ -24,7 +24,7 @@ pub(crate) const FUNCTIONS: Functions = &[
 /// The default bound of a frame: HAProxy's own.
 const MAX_FRAME_SIZE: u32 = 16380;
 /// A buffer that most frames fit in.
-const FIRST_ROOM: usize = 1024;
+const FIRST_ROOM: usize = 256;
 pub(crate) const NO_ROOM: &str = "the frame is longer than max-frame-size";
 
 /// What an encoder left: the length, or that the frame needs more room.

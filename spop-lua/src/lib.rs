@@ -1,5 +1,5 @@
 //! The Lua module `spop`: SPOP 2.0, the protocol between HAProxy's SPOE filter and its agents, for HAProxy's Lua and for
-//! plain Lua. The README shows its use, `lua/spop.lua` describes the whole interface.
+//! plain Lua. The README shows its use, `meta/spop.lua` describes the whole interface.
 //!
 //! What a peer sends never raises a Lua error: functions that read it return nil, a text and an SPOP status. A mistake of
 //! the script raises an error.
