@@ -91,10 +91,11 @@ function Frame:messages() end
 ---@return integer? status
 function Frame:message(name) end
 
---- The actions of an ACK.
+--- The actions of an ACK. If they are malformed, `before` has those before the error, which HAProxy applies.
 ---@return spop.Action[]? actions
 ---@return string? message
 ---@return integer? status
+---@return spop.Action[]? before
 function Frame:actions() end
 
 --- The pairs of a HELLO or DISCONNECT.

@@ -240,14 +240,14 @@ fn message(stack: &Stack<'_>) -> Outcome {
     Ok(1)
 }
 
-/// `frame:actions()`: the actions of an ACK, as `encode_ack` takes them.
+/// `frame:actions()`: the actions of an ACK, as `encode_ack` takes them. If they are malformed: nil, a text, a status, and
+/// the actions before the error, which are those that HAProxy applies.
 fn actions(stack: &Stack<'_>) -> Outcome {
     let Object { frame, .. } = Object::this(stack)?;
-    if let Some(error) = contain(|| frame.actions().find_map(Result::err))? {
-        return malformed(stack, error);
-    }
+    let error = contain(|| frame.actions().find_map(Result::err))?;
+    let failure = error.map_or(Ok(0), |error| malformed(stack, error))?;
     push_actions(stack, frame.actions());
-    Ok(1)
+    Ok(failure + 1)
 }
 
 fn push_actions(stack: &Stack<'_>, actions: Actions<'_>) {
