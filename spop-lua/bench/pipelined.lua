@@ -1,8 +1,9 @@
 -- NOTIFYs per second on one pipelined connection, every answer compared:
 --
---     pipelined.lua VECTORS ip|trace SECONDS NAME=PORT...
+--     pipelined.lua VECTORS ip|trace SECONDS PID NAME=PORT...
 --
--- Three turns each, alternating; the medians. 100 NOTIFYs are in flight at most, in two batches.
+-- Three turns each, alternating; the medians, and the processor time that HAProxy (PID) took for a NOTIFY, kernel included.
+-- 100 NOTIFYs are in flight at most, in two batches.
 local here = arg[0]:match("^(.*)/") or "."
 package.path = here .. "/../tests/?.lua;" .. package.path
 local socket = require "socket"
@@ -30,6 +31,14 @@ local function batch(first)
 end
 local batches = { batch(0), batch(BATCH) }
 
+-- Processor time of HAProxy so far, in microseconds; a tick of Linux's /proc is 10 ms.
+local function processor_time()
+  local file = assert(io.open("/proc/" .. arg[4] .. "/stat"))
+  local user, system = file:read("*a"):match("^.*%) " .. ("%S+ "):rep(11) .. "(%d+) (%d+)")
+  file:close()
+  return (user + system) * 10000
+end
+
 local function run(port, seconds)
   local connection = assert(socket.connect("127.0.0.1", port))
   connection:settimeout(10)
@@ -38,7 +47,7 @@ local function run(port, seconds)
   local prefix = assert(connection:receive(4))
   assert(connection:receive(spop.peek_len(prefix) - 4))
   local count, turn = 0, 1
-  local start = socket.gettime()
+  local start, time = socket.gettime(), processor_time()
   assert(connection:send(batches[1][1]))
   local elapsed
   repeat
@@ -52,19 +61,21 @@ local function run(port, seconds)
   until elapsed >= seconds
   assert(connection:receive(#batches[turn][2]))
   connection:close()
-  return count / elapsed
+  return count / elapsed, (processor_time() - time) / count
 end
 
-local rates = {}
+local rates, times = {}, {}
 for turn = 1, 3 do
-  for i = 4, #arg do
+  for i = 5, #arg do
     local who, port = arg[i]:match("^(.-)=(%d+)$")
-    rates[who] = rates[who] or {}
-    rates[who][turn] = run(tonumber(port), tonumber(arg[3]))
+    rates[who], times[who] = rates[who] or {}, times[who] or {}
+    rates[who][turn], times[who][turn] = run(tonumber(port), tonumber(arg[3]))
   end
 end
-for i = 4, #arg do
+for i = 5, #arg do
   local who = arg[i]:match("^(.-)=")
   table.sort(rates[who])
-  print(("%s %s %.0f NOTIFY/s (%.0f to %.0f)"):format(arg[2], who, rates[who][2], rates[who][1], rates[who][3]))
+  table.sort(times[who])
+  print(("%-5s %-6s %7.0f NOTIFY/s (%.0f to %.0f), %.1f us of HAProxy's time each"):format(arg[2], who, rates[who][2],
+    rates[who][1], rates[who][3], times[who][2]))
 end

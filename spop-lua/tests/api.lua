@@ -340,7 +340,8 @@ test("memory is flat over 100,000 frames", function()
   local after, rss_after = exchange(frames), resident()
   print(("memory over %d frames: Lua %.0f to %.0f KiB, process %d to %d KiB"):format(frames, before, after, rss_before, rss_after))
   assert(after < before + 16, "Lua's memory grew")
-  assert(rss_after < rss_before + 1024, "the process grew")
+  -- Few frames say nothing about the process (valgrind).
+  assert(frames < 100000 or rss_after < rss_before + 1024, "the process grew")
 end)
 
 if spop.panic then

@@ -39,8 +39,9 @@ end
 local function burn()
   local connection = connect()
   for i = 1, 60 do
-    local actions, why = connection:notify("burn", { ms = 100 })
-    if not actions then return i, why end
+    local actions = connection:notify("burn", { ms = 100 })
+    -- HAProxy's error of an execution timeout ends the handler, and the connection with or after it.
+    if not actions or not actions[1] then return i - 1 end
     assert(actions[1][4] > 0)
   end
   connection:close()

@@ -136,14 +136,17 @@ local function serve(context, stream)
   local data = ""
   while true do
     local events, more, status = agent:feed(data)
-    if events then
-      for i = 1, #events do handle(context, agent, events[i]) end
+    local count = events and #events
+    if count then
+      for i = 1, count do handle(context, agent, events[i]) end
     else
       context.log(("the peer broke the protocol: %s (status %d)"):format(more, status))
     end
-    local output = agent:output()
-    if output ~= "" then stream:send(output) end
-    if events and more then
+    if count ~= 0 then -- nothing happened: nothing to send
+      local output = agent:output()
+      if output ~= "" then stream:send(output) end
+    end
+    if count and more then
       data = ""
     else
       local want = agent:want()
