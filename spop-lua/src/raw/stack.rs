@@ -1,54 +1,12 @@
-//! The Lua stack, as far as this module uses it: all its `unsafe` is in this file.
-//!
-//! mlua's own callbacks and tables cost several times the work that the hot functions do (the benchmark shows it), so the
-//! functions of this module are plain C functions. What makes them sound:
-//!
-//! - A Lua error jumps over the Rust frames between the function that raises it and Lua. So no frame of this module that
-//!   calls Lua owns anything that needs a drop: bodies hold borrowed slices, numbers and `Copy` errors. Misuse by the
-//!   script is returned as a [`Misuse`] and raised by the outermost frame.
-//! - A slice that Lua owns borrows the [`Stack`] it is on, and stays on it as long: values only come off at the end of
-//!   [`Stack::scoped`], which nothing borrowed inside outlives. Lua's collector does not move objects.
-//! - A panic does not reach Lua: what computes runs in [`contain`], and nothing in there calls Lua.
+//! The stack of a call: arguments, results, tables, and userdata that are bytes.
 
-use std::ffi::{c_char, c_int, c_void, CStr};
-use std::fmt::{self, Write};
+use std::ffi::{c_int, c_void, CStr};
+use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use mlua::ffi;
 
-/// The kinds of userdata, each by the position of its metatable among the upvalues of every function.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub(crate) enum Class {
-    Frame = 1,
-    Message,
-    Args,
-    Typed,
-    Agent,
-    Client,
-}
-
-impl Class {
-    pub(crate) const ALL: [Class; 6] =
-        [Class::Frame, Class::Message, Class::Args, Class::Typed, Class::Agent, Class::Client];
-
-    pub(crate) const fn name(self) -> &'static CStr {
-        match self {
-            Class::Frame => c"spop.frame",
-            Class::Message => c"spop.message",
-            Class::Args => c"spop.args",
-            Class::Typed => c"spop.value",
-            Class::Agent => c"spop.agent",
-            Class::Client => c"spop.client",
-        }
-    }
-}
-
-/// The upvalue with the string "type", so that its look-up in a table allocates nothing.
-const KEY_TYPE: c_int = Class::ALL.len() as c_int + 1;
-/// The upvalue with the methods of a class, for its `__index`.
-const METHODS: c_int = KEY_TYPE + 1;
+use super::{Class, Misuse, Text, KEY_TYPE, METHODS};
 
 /// What a Lua value is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,139 +21,26 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// A text of bounded length that needs no drop.
-#[derive(Clone, Copy)]
-pub(crate) struct Text {
-    bytes: [u8; Text::CAPACITY],
-    len: u8,
-}
-
-impl Text {
-    const CAPACITY: usize = 119;
-
-    /// Longer texts are cut.
-    pub(crate) fn new(text: fmt::Arguments<'_>) -> Self {
-        let mut new = Text { bytes: [0; Text::CAPACITY], len: 0 };
-        let _cut = new.write_fmt(text);
-        new
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // The last byte stays 0 for C.
-        let room = (Text::CAPACITY - 1).saturating_sub(usize::from(self.len));
-        let taken = text.len().min(room);
-        let at = usize::from(self.len);
-        if let (Some(room), Some(part)) = (self.bytes.get_mut(at..at + taken), text.as_bytes().get(..taken)) {
-            room.copy_from_slice(part);
-            self.len += taken as u8;
-        }
-        if taken == text.len() {
-            Ok(())
-        } else {
-            Err(fmt::Error)
-        }
-    }
-}
-
-/// A mistake of the script, to be raised as a Lua error.
-#[derive(Clone, Copy)]
-pub(crate) struct Misuse {
-    /// The argument, 0 for none.
-    argument: u8,
-    /// The module panicked: what it worked on must not be used again.
-    panicked: bool,
-    text: Text,
-}
-
-impl Misuse {
-    #[cold]
-    pub(crate) fn argument(argument: c_int, text: fmt::Arguments<'_>) -> Self {
-        Misuse { argument: argument as u8, panicked: false, text: Text::new(text) }
-    }
-
-    #[cold]
-    pub(crate) fn plain(text: &str) -> Self {
-        Misuse::argument(0, format_args!("{text}"))
-    }
-}
-
-/// The number of results, or what to raise.
-pub(crate) type Outcome = Result<c_int, Misuse>;
-
-/// What a function of this module does.
-pub(crate) type Body = fn(&Stack<'_>) -> Outcome;
-
-/// Runs what computes, without any call of Lua in it. A panic becomes an error of the script's call.
-#[inline]
-pub(crate) fn contain<R>(compute: impl FnOnce() -> R) -> Result<R, Misuse> {
-    catch_unwind(AssertUnwindSafe(compute)).map_err(|_payload| Misuse {
-        argument: 0,
-        panicked: true,
-        text: Text::new(format_args!("the spop module panicked (its message is on standard error)")),
-    })
-}
-
-/// Makes a C function of a [`Body`].
-macro_rules! c_function {
-    ($body:path) => {{
-        unsafe extern "C-unwind" fn function(state: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
-            // SAFETY: Lua calls this with its state and the upvalues that `Builder` gave the function.
-            unsafe { $crate::raw::run($body, state) }
-        }
-        function as mlua::ffi::lua_CFunction
-    }};
-}
-pub(crate) use c_function;
-
-/// Runs a body, then raises what it returned.
-///
-/// # Safety
-/// Only for a function that [`Builder`] made, called by Lua with `state`.
-#[inline]
-pub(crate) unsafe fn run(body: Body, state: *mut ffi::lua_State) -> c_int {
-    match body(&Stack { state, call: PhantomData }) {
-        Ok(results) => results,
-        // SAFETY: this frame, and the C function around it, own nothing.
-        Err(misuse) => unsafe { raise(state, &misuse) },
-    }
-}
-
-/// # Safety
-/// Called by Lua with `state`; does not return.
-#[cold]
-unsafe fn raise(state: *mut ffi::lua_State, misuse: &Misuse) -> c_int {
-    let text = misuse.text.bytes.as_ptr().cast::<c_char>();
-    // SAFETY: `text` ends with 0; Lua copies it before the jump.
-    unsafe {
-        if misuse.argument > 0 {
-            return ffi::luaL_argerror(state, c_int::from(misuse.argument), text);
-        }
-        ffi::luaL_where(state, 1);
-        ffi::lua_pushstring(state, text);
-        ffi::lua_concat(state, 2);
-        ffi::lua_error(state)
-    }
-}
-
 /// The stack of one call. Positive positions are those of the arguments.
 ///
 /// All takes `&self`: what is on the stack stays there. A body has at least 20 free slots beside its arguments
 /// (`LUA_MINSTACK`); what may need more calls [`reserve`](Self::reserve).
 pub(crate) struct Stack<'c> {
-    state: *mut ffi::lua_State,
+    pub(super) state: *mut ffi::lua_State,
     call: PhantomData<&'c ()>,
 }
 
-// SAFETY of all calls of `ffi` below: `self.state` is the state that runs this call, and `run` is the only maker of a
-// `Stack` besides `Builder`. A function that may raise (it allocates) is called with nothing to drop in the frames of this
+// SAFETY of all calls of `ffi` below: `self.state` is the state that runs this call, as the maker of the
+// first `Stack` says, and the others come from it. A function that may raise (it allocates) is called with nothing to drop in the frames of this
 // module. The other conditions stand where they are needed.
 impl Stack<'_> {
+    /// # Safety
+    /// Only in a function that [`build`](super::build()) made, called by Lua with `state`; not used after its return.
+    #[inline]
+    pub(super) unsafe fn of_call(state: *mut ffi::lua_State) -> Self {
+        Stack { state, call: PhantomData }
+    }
+
     pub(crate) fn top(&self) -> c_int {
         // SAFETY: see above.
         unsafe { ffi::lua_gettop(self.state) }
@@ -464,7 +309,7 @@ impl Stack<'_> {
     }
 
     #[inline]
-    fn is(&self, index: c_int, class: Class) -> bool {
+    pub(super) fn is(&self, index: c_int, class: Class) -> bool {
         // SAFETY: see above; upvalue `class` is the metatable of that class, and scripts cannot reach it (`__metatable`).
         unsafe {
             if ffi::lua_type(self.state, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(self.state, index) == 0 {
@@ -512,55 +357,6 @@ impl Stack<'_> {
             ffi::lua_setmetatable(self.state, -2);
         }
     }
-
-    /// Pushes a new object. `make` is called when nothing can be raised any more.
-    pub(crate) fn push_object<T: Object>(&self, make: impl FnOnce() -> T + Copy) {
-        // SAFETY: see above. Until the pointer is written the userdata has no metatable, so no `__gc` sees it; the layout
-        // of a pointer is what `object` and `collect` read.
-        unsafe {
-            let memory = new_userdata(self.state, size_of::<*mut Slot<T>>()).cast::<*mut Slot<T>>();
-            memory.write(Box::into_raw(Box::new(Slot { value: make(), in_use: false })));
-            ffi::lua_pushvalue(self.state, ffi::lua_upvalueindex(T::CLASS as c_int));
-            ffi::lua_setmetatable(self.state, -2);
-        }
-    }
-
-    /// Calls `f` with the object that a method was called on. The object is marked while it is in use: the collector may
-    /// run a script's finalizer in between, and that may call methods of the same object. If Lua raises an error inside
-    /// (it ran out of memory), or the module panics, the mark stays.
-    #[inline]
-    pub(crate) fn with_this<T: Object>(&self, f: impl FnOnce(&mut T) -> Outcome) -> Outcome {
-        if !self.is(1, T::CLASS) {
-            return Err(self.expected(1, T::CLASS.name().to_str().unwrap_or_default()));
-        }
-        // SAFETY: the class says that the userdata holds the pointer of `push_object`, or null after `collect`. It is on
-        // the stack as the first argument for the whole call, so it is not collected. `in_use` keeps out a second `&mut`.
-        let slot = unsafe {
-            let slot = *ffi::lua_touserdata(self.state, 1).cast::<*mut Slot<T>>();
-            if slot.is_null() || (*slot).in_use {
-                return Err(Misuse::plain("this object cannot be used any more: an earlier call on it was cut short"));
-            }
-            &mut *slot
-        };
-        slot.in_use = true;
-        let outcome = f(&mut slot.value);
-        slot.in_use = matches!(outcome, Err(Misuse { panicked: true, .. }));
-        outcome
-    }
-
-    /// In a `__gc`: drops the object.
-    pub(crate) fn collect<T: Object>(&self) -> Outcome {
-        if self.is(1, T::CLASS) {
-            // SAFETY: as in `with_this`; the pointer is dropped once, since it becomes null, and not while in use.
-            unsafe {
-                let memory = ffi::lua_touserdata(self.state, 1).cast::<*mut Slot<T>>();
-                if !(*memory).is_null() && !(**memory).in_use {
-                    drop(Box::from_raw(memory.replace(std::ptr::null_mut())));
-                }
-            }
-        }
-        Ok(0)
-    }
 }
 
 /// What a number of LuaJIT holds exactly, with everything below.
@@ -570,7 +366,7 @@ const MAX_EXACT: u64 = 1 << 53;
 /// # Safety
 /// Called by Lua with `state`; nothing to drop in the frames below Lua.
 #[inline]
-unsafe fn new_userdata(state: *mut ffi::lua_State, len: usize) -> *mut c_void {
+pub(super) unsafe fn new_userdata(state: *mut ffi::lua_State, len: usize) -> *mut c_void {
     #[cfg(feature = "lua54")]
     // SAFETY: the caller's.
     unsafe {
@@ -580,82 +376,5 @@ unsafe fn new_userdata(state: *mut ffi::lua_State, len: usize) -> *mut c_void {
     // SAFETY: the caller's.
     unsafe {
         ffi::lua_newuserdata(state, len)
-    }
-}
-
-/// A Rust object behind a userdata.
-pub(crate) trait Object: Sized {
-    const CLASS: Class;
-}
-
-struct Slot<T> {
-    value: T,
-    in_use: bool,
-}
-
-/// Functions of a table or of a class: their names and what they do.
-pub(crate) type Functions = &'static [(&'static CStr, ffi::lua_CFunction)];
-
-/// The functions of a class.
-pub(crate) struct ClassFunctions {
-    pub(crate) class: Class,
-    /// The metamethods. An `__index` among them finds `methods` first; without one they are the `__index`.
-    pub(crate) meta: Functions,
-    pub(crate) methods: Functions,
-}
-
-/// Pushes the module's table with `functions`.
-///
-/// # Safety
-/// In a protected call of Lua with `state`; nothing to drop in the frames below Lua.
-pub(crate) unsafe fn build(state: *mut ffi::lua_State, functions: &[Functions], classes: &[ClassFunctions]) {
-    // SAFETY: the caller's; 20 slots are free, and 8 + 7 + 2 are the most used.
-    unsafe {
-        let base = ffi::lua_gettop(state);
-        for class in Class::ALL {
-            ffi::lua_createtable(state, 0, 8);
-            // What `getmetatable` gives instead of the metatable.
-            ffi::lua_pushstring(state, class.name().as_ptr());
-            ffi::lua_setfield(state, -2, c"__metatable".as_ptr());
-            ffi::lua_pushstring(state, class.name().as_ptr());
-            ffi::lua_setfield(state, -2, c"__name".as_ptr());
-        }
-        ffi::lua_pushstring(state, c"type".as_ptr());
-        for class in classes {
-            ffi::lua_createtable(state, 0, class.methods.len() as c_int);
-            let methods = ffi::lua_gettop(state);
-            set_functions(state, base, methods, methods, class.methods);
-            let metatable = base + class.class as c_int;
-            ffi::lua_pushvalue(state, methods);
-            ffi::lua_setfield(state, metatable, c"__index".as_ptr());
-            set_functions(state, base, methods, metatable, class.meta);
-            ffi::lua_pop(state, 1);
-        }
-        ffi::lua_createtable(state, 0, 48);
-        let module = ffi::lua_gettop(state);
-        for functions in functions {
-            set_functions(state, base, module, module, functions);
-        }
-        ffi::lua_replace(state, base + 1);
-        ffi::lua_settop(state, base + 1);
-    }
-}
-
-/// Puts functions into `table`, with the upvalues that `Stack` counts on: the metatables and the key from `base` on, and
-/// `methods`.
-///
-/// # Safety
-/// As in [`build`].
-unsafe fn set_functions(state: *mut ffi::lua_State, base: c_int, methods: c_int, table: c_int, functions: Functions) {
-    for (name, function) in functions {
-        // SAFETY: the caller's.
-        unsafe {
-            for upvalue in 1..=KEY_TYPE {
-                ffi::lua_pushvalue(state, base + upvalue);
-            }
-            ffi::lua_pushvalue(state, methods);
-            ffi::lua_pushcclosure(state, *function, METHODS);
-            ffi::lua_setfield(state, table, name.as_ptr());
-        }
     }
 }
