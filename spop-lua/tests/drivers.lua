@@ -1,0 +1,133 @@
+-- The drivers outside HAProxy: drivers.lua PORT...; each port has an SPOA that scores addresses.
+local here = arg[0]:match("^(.*)/") or "."
+package.path = here .. "/?.lua;" .. package.path
+local socket = require "socket"
+local spop = require "spop"
+local client = require "spop.client"
+local service = require "spop.service"
+local suite = require "suite"
+local test, equal, raises = suite.test, suite.equal, suite.raises
+
+-- A socket whose peer sends `input` and then ends, or is silent; takes `pieces` bytes at each send.
+local function fake(input, silent, piece)
+  local self = { sent = "", closed = false }
+  function self.settimeout() end
+  function self.close() self.closed = true end
+  function self.send(_, bytes)
+    local taken = math.min(piece or #bytes, #bytes)
+    self.sent = self.sent .. bytes:sub(1, taken)
+    return taken
+  end
+  function self.receive(_, n)
+    local data = input:sub(1, n)
+    input = input:sub(n + 1)
+    if #data == n then return data end
+    return nil, silent and "timeout" or "closed", data
+  end
+  return self
+end
+local HELLO = spop.encode_hello({ capabilities = "pipelining", max_frame_size = 16380 })
+
+for i = 1, #arg do
+  local port = tonumber(arg[i])
+  test("SPOA at port " .. port, function()
+    assert(client.check("127.0.0.1", port).healthcheck)
+    local agent = assert(client.connect("127.0.0.1", port, { timeout = 5 }))
+    for n = 1, 200 do
+      local actions = assert(agent:notify("check-client-ip", { ip = spop.ipv4("10.0.0." .. n) }))
+      equal(actions, { { "set-var", "sess", "ip_score", (10 + n) % 101, type = "int64" } })
+    end
+    equal(assert(agent:notify({ { "check-client-ip", { ip = spop.ipv4("192.0.2.17") } } }))[1][4], 42)
+    equal(assert(agent:notify("check-client-ip", { ip = spop.ipv6("::5") }))[1][4], 5)
+    agent:close()
+    equal({ agent:notify("check-client-ip") }, { nil, "the connection was closed", 0 })
+  end)
+end
+
+test("nobody there", function()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listener:getsockname()
+  -- It listens but does not answer.
+  local nothing, why, status = client.connect("127.0.0.1", port, { timeout = 0.1 })
+  equal({ nothing, why, status }, { nil, "timeout", 2 })
+  listener:close()
+  nothing, why, status = client.connect("127.0.0.1", port)
+  equal({ nothing, why, status }, { nil, "connection refused", 1 })
+end)
+
+test("a client whose agent misbehaves", function()
+  local peer = fake("GARBAGE!")
+  local nothing, why, status = client.connect(nil, nil, { socket = peer })
+  equal({ nothing, status, peer.closed }, { nil, 3, true })
+  assert(why:find("max%-frame%-size"), why)
+  -- The last frame it got tells it.
+  assert(peer.sent:find("status-code\3\3", 1, true), "a DISCONNECT 3")
+  peer = fake(spop.encode_disconnect(99, "not today"))
+  equal({ client.connect(nil, nil, { socket = peer }) }, { nil, "the agent ended the connection: not today", 99 })
+  equal({ client.connect(nil, nil, { socket = fake("") }) }, { nil, "closed", 1 })
+  -- It ends in the middle of an ACK.
+  local agent = assert(client.connect(nil, nil, { socket = fake(HELLO .. spop.encode_ack(1, 1):sub(1, 7)) }))
+  equal({ agent:notify("m") }, { nil, "closed", 1 })
+  equal({ agent:notify("m") }, { nil, "closed", 1 })
+  -- Its actions are malformed.
+  agent = assert(client.connect(nil, nil, { socket = fake(HELLO .. spop.encode_frame(spop.ACK, 1, 1, 1, "\9")) }))
+  equal({ select("#", agent:notify("m")) }, { 4 })
+end)
+
+test("an answer that comes after the timeout is no answer to the next question", function()
+  local input = { HELLO, nil }
+  local peer = fake("")
+  local late = spop.encode_ack(1, 1, { { "set-var", "txn", "late", 1 } }) ..
+    spop.encode_ack(2, 1, { { "set-var", "txn", "right", 1 } })
+  local turns = 0
+  function peer.receive(_, n)
+    turns = turns + 1
+    if turns == 3 then return nil, "timeout", "" end
+    if turns == 4 then input[1] = input[1] .. late end
+    local data = input[1]:sub(1, n)
+    input[1] = input[1]:sub(n + 1)
+    return data
+  end
+  local agent = assert(client.connect(nil, nil, { socket = peer }))
+  equal({ agent:notify("m") }, { nil, "timeout", 2 })
+  equal(assert(agent:notify("m"))[1][3], "right")
+end)
+
+test("a socket that takes few bytes at a time", function()
+  local peer = fake(HELLO .. spop.encode_ack(1, 1), false, 3)
+  local agent = assert(client.connect(nil, nil, { socket = peer, engine_id = "me" }))
+  equal(agent:notify("m", { a = 1 }), {})
+  assert(peer.sent:find("engine-id\8\2me", 1, true))
+  equal(select(2, peer.sent:gsub("\1m\1\1a\4\1", "")), 1)
+end)
+
+test("misuse of the drivers", function()
+  raises("inside HAProxy only", service.register, "x", {})
+  raises("handlers: a table expected", service.serve, fake(""), nil)
+  raises("a function for each message name", service.serve, fake(""), { m = 1 })
+  raises("unknown option 'maximum'", service.serve, fake(""), {}, { maximum = 1 })
+  raises("option 'timeout'", client.connect, "127.0.0.1", 1, { timeout = 0 })
+  raises("unknown option 'tls'", client.connect, "127.0.0.1", 1, { tls = true })
+end)
+
+test("a service and what it logs", function()
+  local lines = {}
+  local input = { spop.encode_hello({ from = "haproxy", capabilities = "pipelining" }) }
+  for i = 1, 40 do input[#input + 1] = spop.encode_notify(i, 1, { { i % 2 == 0 and "fail" or "unknown" } }) end
+  input[#input + 1] = spop.encode_frame(spop.NOTIFY, spop.FIN, 99, 1, "\5cut")
+  local peer = fake(table.concat(input))
+  service.serve(peer, { fail = function() error("on purpose") end }, { log = function(line) lines[#lines + 1] = line end })
+  local acks, at, last = 0, 1, nil
+  while at <= #peer.sent do
+    local length = assert(spop.peek_len(peer.sent:sub(at)))
+    last = assert(spop.decode(peer.sent:sub(at + 4, at + length - 1)))
+    if last.type == spop.ACK then acks = acks + 1 end
+    at = at + length
+  end
+  equal({ acks, last.type, last:kv()[1][2] }, { 40, spop.AGENT_DISCONNECT, 4 })
+  equal(#lines, 10, "log lines, the rest counted")
+  assert(lines[1]:find('no handler for the message "unknown"', 1, true), lines[1])
+  assert(lines[2]:find("on purpose", 1, true), lines[2])
+end)
+
+suite.finish("drivers")
