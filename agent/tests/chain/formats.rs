@@ -26,7 +26,12 @@ impl Formats {
         let spoa = Spoa::start("127.0.0.1:0", &["--otlp", &collector.url], env).await;
         let ports = ["B3", "B3MULTI", "JAEGER", "ALL"].map(|name| (name, format!("127.0.0.1:{}", free_port())));
         let names = ports.each_ref().map(|(name, _)| format!("{name}_ADDRESS"));
-        let mut env = vec![("SPOA_ADDRESS", spoa.addr.as_str()), ("SERVER_ADDRESS", &origin.addr)];
+        let spoe_cfg = conf("propagation/spoe.cfg");
+        let mut env = vec![
+            ("SPOA_ADDRESS", spoa.addr.as_str()),
+            ("SERVER_ADDRESS", &origin.addr),
+            ("SPOE_CFG", spoe_cfg.to_str().unwrap()),
+        ];
         env.extend(names.iter().zip(&ports).map(|(name, (_, addr))| (name.as_str(), addr.as_str())));
         let proxy = Haproxy::start(program, &conf("propagation/haproxy.cfg"), &env, &ports[0].1).await;
         assert!(!proxy.check().contains("[WARNING]"), "{}", proxy.check());
