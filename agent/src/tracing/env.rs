@@ -62,7 +62,7 @@ impl TracerConfig {
 fn set_number<T: FromStr>(
     names: &[&str],
     number: &mut T,
-    env: impl Fn(&str) -> Option<String>,
+    env: &impl Fn(&str) -> Option<String>,
     warnings: &mut Vec<String>,
 ) {
     for name in names {

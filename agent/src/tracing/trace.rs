@@ -53,7 +53,7 @@ struct Reserved {
 }
 
 /// What the answer to a NOTIFY propagates.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Injection {
     /// By `inject=`, not implicitly.
     pub(super) explicit: bool,
@@ -321,16 +321,15 @@ impl Trace {
     fn injection(&mut self, span_id: SpanId, now: Instant, env: &Env) -> Injection {
         let explicit = self.explicit;
         let baggage = if explicit && env.config.propagators.baggage() { self.baggage.header() } else { None };
-        if let Binding::Unbound { provisional } = self.binding {
-            let trace_id = provisional.map_or_else(|| env.ids.new_trace_id(), |(trace_id, _)| trace_id);
-            let told = provisional.map(|(_, verdict)| verdict);
-            let verdict = self.decide(trace_id, CallersDecision::Deferred, told, now, env);
-            self.binding = Binding::Unbound { provisional: Some((trace_id, verdict)) };
-        }
         let (trace_id, sampled, decision, parent) = match &self.binding {
-            Binding::Unbound { provisional: None } => return Injection { explicit, ..Injection::default() },
-            Binding::Unbound { provisional: Some((trace_id, verdict)) } => {
-                (*trace_id, verdict.sampled, CallersDecision::Deferred, None)
+            Binding::Unbound { provisional } => {
+                let (trace_id, told) = match *provisional {
+                    Some((trace_id, verdict)) => (trace_id, Some(verdict)),
+                    None => (env.ids.new_trace_id(), None),
+                };
+                let verdict = self.decide(trace_id, CallersDecision::Deferred, told, now, env);
+                self.binding = Binding::Unbound { provisional: Some((trace_id, verdict)) };
+                (trace_id, verdict.sampled, CallersDecision::Deferred, None)
             }
             Binding::Bound { trace_id, parent, decision, sampled, .. } => {
                 (*trace_id, sampled.unwrap_or(false), *decision, parent.as_deref())
