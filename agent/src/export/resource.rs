@@ -77,4 +77,16 @@ mod tests {
         let error = parse("a=1,b=%ff").unwrap_err().to_string();
         assert!(error.starts_with("OTEL_RESOURCE_ATTRIBUTES: the value of b is not UTF-8"), "{error}");
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn encoded_attributes_come_back(attributes in proptest::collection::vec(("\\PC{1,8}", "\\PC{0,8}"), 0..4)) {
+            let encode = |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
+            let entries = attributes.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+            let text = entries.collect::<Vec<_>>().join(",");
+            proptest::prop_assert_eq!(parse(&text), Ok(attributes));
+        }
+    }
 }

@@ -181,4 +181,24 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_is_taken_is_a_rule_with_sensible_numbers(
+            any in ".{0,40}",
+            parts in "((service|path|ratio|rate|parent|x)=?[0-9a-z*?/.,-]{0,6}(/s)?,?){1,4}",
+            number in "ratio=-?[0-9.e]{1,6}|rate=-?[0-9.e]{1,6}/s",
+        ) {
+            for text in [any, parts, number] {
+                let Ok(rule) = text.parse::<SamplingRule>() else { continue };
+                proptest::prop_assert_eq!(&rule.to_string().parse::<SamplingRule>().unwrap(), &rule);
+                match rule.quota {
+                    Quota::Ratio(ratio) => proptest::prop_assert!((0.0..=1.0).contains(&ratio)),
+                    Quota::PerSecond(rate) => proptest::prop_assert!(rate > 0.0 && rate.is_finite()),
+                }
+            }
+        }
+    }
 }
