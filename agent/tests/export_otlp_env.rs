@@ -19,13 +19,14 @@ fn the_environment_configures_the_exporter() {
     set("OTEL_SERVICE_NAME", "not-this-one");
     set("OTEL_EXPORTER_OTLP_HEADERS", "x-token=a%20b");
     set("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip");
-    let attributes = "deployment.environment.name=test,service.name=nor-this";
+    let attributes = "deployment.environment.name=a%20test,service.name=nor-this,telemetry.sdk.language=c";
     set("OTEL_RESOURCE_ATTRIBUTES", attributes);
     for (protocol, name) in [(Protocol::HttpProtobuf, "http/protobuf"), (Protocol::Grpc, "grpc")] {
         set("OTEL_EXPORTER_OTLP_PROTOCOL", name);
         let (resource, token, encoding) = runtime.block_on(exported(protocol));
         assert_eq!(resource["service.name"], "haproxy-1");
-        assert_eq!(resource["deployment.environment.name"], "test");
+        assert_eq!(resource["deployment.environment.name"], "a test");
+        assert_eq!(resource["telemetry.sdk.language"], "rust", "that is not for the user to say");
         assert!(resource.contains_key("service.instance.id"));
         assert_eq!(token, ["a b"]);
         assert_eq!(encoding, "gzip");
@@ -33,6 +34,9 @@ fn the_environment_configures_the_exporter() {
     set("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=mine");
     let (resource, ..) = runtime.block_on(exported(Protocol::Grpc));
     assert_eq!(resource["service.instance.id"], "mine");
+    set("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=mine,malformed");
+    let (resource, ..) = runtime.block_on(exported(Protocol::Grpc));
+    assert_ne!(resource["service.instance.id"], "mine", "an error spoils all");
 }
 
 /// Exports a span to the endpoint of the environment. Gives its resource, the

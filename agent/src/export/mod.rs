@@ -17,6 +17,7 @@ mod http_server;
 pub mod otlp;
 mod queue;
 pub mod receiver;
+pub(crate) mod resource;
 mod stats;
 mod worker;
 

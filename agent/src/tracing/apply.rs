@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 use spop_core::Value;
 
 use super::language::{Dialect, Head, Item, Keyword, Values};
+use super::propagation::{self, Format, Headers};
 use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
-use super::trace::{extract, Env, Trace};
+use super::trace::{Env, Trace};
 use super::value;
 
 /// The latest time that fits into nanoseconds of 64 bits, in microseconds: the year 2554.
@@ -16,7 +17,8 @@ const MAX_MICROS: u64 = u64::MAX / 1000;
 
 /// Carries out a message that was received at this instant.
 pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &Env) {
-    let mut message = Run { trace, env, now, dialect: head.dialect, block: None, marks: SmallVec::new() };
+    let mut message =
+        Run { trace, env, now, dialect: head.dialect, block: None, marks: SmallVec::new(), extracts: SmallVec::new() };
     let mut items = head.items.clone();
     for item in items.by_ref() {
         message.item(item);
@@ -55,6 +57,8 @@ struct Run<'t, 'a> {
     block: Option<Block>,
     /// They take effect after the message's starts.
     marks: SmallVec<[Mark<'a>; 4]>,
+    /// What came of `extract=` and its kin; it takes effect before `inject=`, or at the message's end.
+    extracts: SmallVec<[Headers<'a>; 2]>,
 }
 
 impl<'a> Run<'_, 'a> {
@@ -69,7 +73,10 @@ impl<'a> Run<'_, 'a> {
             Keyword::Span => self.span(item),
             Keyword::Finish => self.finish(item),
             Keyword::Baggage => self.baggage(item),
-            Keyword::Extract => self.extract(item),
+            Keyword::Extract => self.extract(item, Format::TraceContext),
+            Keyword::ExtractB3 => self.extract(item, Format::B3),
+            Keyword::ExtractB3Multi => self.extract(item, Format::B3Multi),
+            Keyword::ExtractJaeger => self.extract(item, Format::Jaeger),
             Keyword::Inject => self.inject(item),
             _ if self.block.is_none() => counters.args_misplaced.one(),
             Keyword::ChildOf => self.reference(item, Reference::ChildOf),
@@ -85,6 +92,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     fn end(mut self) {
+        self.join();
         self.end_block();
         for mark in std::mem::take(&mut self.marks) {
             let at = match mark {
@@ -122,7 +130,7 @@ impl<'a> Run<'_, 'a> {
 
     /// The current span, if what is recorded will be of use.
     fn recording(&mut self) -> Option<&mut OpenSpan> {
-        if self.trace.is_recording() {
+        if self.trace.is_recording(self.env) {
             self.current()
         } else {
             None
@@ -197,8 +205,7 @@ impl<'a> Run<'_, 'a> {
         let env = self.env;
         let Some(span) = self.recording() else { return };
         if let Some(attribute) = value::attribute(item.more) {
-            let limit = env.config.span_limits.max_attributes_per_span;
-            span.attributes.set(&name, attribute, limit, &env.counters);
+            span.attributes.set_of_span(&name, attribute, &env.config.span_limits, &env.counters);
         }
     }
 
@@ -207,8 +214,7 @@ impl<'a> Run<'_, 'a> {
         let Some(block) = &mut self.block else { return };
         let log = block.log.get_or_insert_with(Attributes::default);
         if let Some(attribute) = value::attribute(item.more) {
-            let limit = self.env.config.span_limits.max_attributes_per_event;
-            log.set(&name, attribute, limit, &self.env.counters);
+            log.set_of_event(&name, attribute, &self.env.config.span_limits, &self.env.counters);
         }
     }
 
@@ -221,7 +227,7 @@ impl<'a> Run<'_, 'a> {
             let value = values.next();
             let Some(key) = self.name(&key) else { continue };
             if let Some(attribute) = value::attribute(value.into_iter()) {
-                attributes.set(&key, attribute, env.config.span_limits.max_attributes_per_event, &env.counters);
+                attributes.set_of_event(&key, attribute, &env.config.span_limits, &env.counters);
             }
         }
         if let Some(span) = self.recording() {
@@ -258,16 +264,49 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    fn extract(&mut self, item: Item<'a>) {
-        let mut values = item.more;
-        let headers = [Some(item.value), values.next(), values.next()];
-        self.surplus(&values);
-        extract(self.trace, headers.map(|value| value.and_then(|value| value.as_bytes())), self.env);
+    /// Takes the values of an `extract=` or of one of its kin.
+    fn extract(&mut self, item: Item<'a>, format: Format) {
+        let (propagators, counters) = (&self.env.config.propagators, &self.env.counters);
+        let count = match format {
+            // With baggage, which is a propagator of its own.
+            Format::TraceContext => 3,
+            Format::B3 | Format::Jaeger => 1,
+            Format::B3Multi => 4,
+        };
+        let (mut values, mut more) = ([None; 4], item.more);
+        for (slot, value) in values.iter_mut().take(count).zip(std::iter::once(item.value).chain(more.by_ref())) {
+            *slot = value.as_bytes();
+        }
+        self.surplus(&more);
+        let baggage = if format == Format::TraceContext { values[2].take() } else { None };
+        let with_baggage = format == Format::TraceContext && propagators.baggage();
+        if !with_baggage && !propagators.formats().contains(&format) {
+            counters.extracts_off.one();
+        } else if self.trace.trace_id().is_some() {
+            counters.extracts_late.one();
+        } else {
+            if with_baggage {
+                counters.baggage_dropped.add(self.trace.baggage.extend(baggage.unwrap_or_default()));
+            }
+            self.extracts.push(Headers { format, values });
+        }
+    }
+
+    /// Joins the caller's trace: that of the first format that has one, wherever in the message it stands.
+    fn join(&mut self) {
+        if self.extracts.is_empty() {
+            return;
+        }
+        let extracted = propagation::extract(self.env.config.propagators.formats(), &self.extracts);
+        self.extracts.clear();
+        self.env.counters.extracts_invalid.add(extracted.invalid);
+        self.trace.bind_extracted(extracted, self.env);
     }
 
     fn inject(&mut self, item: Item<'a>) {
         self.surplus(&item.more);
         let Some(name) = self.name(&item.value) else { return };
+        self.join();
         self.trace.inject(&name, self.env);
     }
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_sdk::trace::SpanLimits;
-
+use super::limits::SpanLimits;
 use super::propagation::Propagators;
-use super::sampler::Sampler;
+use super::sampling::{Sampler, SamplingRule};
 
 /// Options of a [`Tracer`](super::Tracer).
 #[derive(Clone, Debug)]
@@ -30,10 +29,14 @@ pub struct TracerConfig {
     pub max_remembered: usize,
     /// Attributes, events and links of a span.
     pub span_limits: SpanLimits,
-    /// Which traces are exported.
+    /// Which traces are exported: the first rule that matches, else the sampler.
+    pub sampling_rules: Vec<SamplingRule>,
+    /// Which traces are exported if no rule says so.
     pub sampler: Sampler,
     /// What is extracted and injected.
     pub propagators: Propagators,
+    /// No span is exported; the caller's context is passed on as it came. `OTEL_SDK_DISABLED`
+    pub disabled: bool,
 }
 
 impl Default for TracerConfig {
@@ -47,8 +50,10 @@ impl Default for TracerConfig {
             remember_ended: Duration::from_secs(30),
             max_remembered: 16_384,
             span_limits: SpanLimits::default(),
+            sampling_rules: Vec::new(),
             sampler: Sampler::default(),
             propagators: Propagators::default(),
+            disabled: false,
         }
     }
 }

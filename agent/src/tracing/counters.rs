@@ -62,10 +62,12 @@ counters! {
     references_unknown,
     /// `finish=` of a name that is not open.
     finishes_unknown,
-    /// `extract=` after the trace id was bound.
+    /// `extract=` and its kin after the trace id was bound.
     extracts_late,
-    /// Values of `extract=` that are present but not valid: a traceparent or tracestate.
+    /// Values of `extract=` and its kin that are present but not valid.
     extracts_invalid,
+    /// `extract=` and its kin of formats that are not in `OTEL_PROPAGATORS`: ignored.
+    extracts_off,
     /// Baggage entries that were malformed or beyond the bounds.
     baggage_dropped,
     /// Variables that did not fit into the ACK.
@@ -94,6 +96,8 @@ counters! {
     traces_unsampled,
     /// Attributes beyond the limits, of spans, events and links.
     attributes_dropped,
+    /// Attribute values that were cut because they were too long.
+    values_cut,
     /// Span events beyond the limit.
     events_dropped,
     /// Span links beyond the limit.

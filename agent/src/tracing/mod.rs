@@ -8,11 +8,13 @@ mod apply;
 mod clock;
 mod config;
 mod counters;
+mod env;
 mod index;
 mod language;
+mod limits;
 mod list;
 mod propagation;
-mod sampler;
+mod sampling;
 mod span;
 mod table;
 mod trace;
@@ -32,14 +34,17 @@ use crate::export::FinishedSpan;
 use crate::ratelimit::LogLimit;
 use crate::time::Timestamp;
 use language::{Dialect, Head, Rejection};
+use propagation::SpanRef;
+use sampling::Sampling;
 use table::{Outbox, Table};
 use trace::{Env, Injection};
 
 pub use clock::{Clock, SystemClock};
 pub use config::TracerConfig;
 pub use counters::TracerStats;
-pub use propagation::{PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
-pub use sampler::{Sampler, SamplerError, SUPPORTED_SAMPLERS};
+pub use limits::SpanLimits;
+pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
+pub use sampling::{Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats, SUPPORTED_SAMPLERS};
 
 /// Takes the spans that ended.
 pub trait SpanSink: Send + Sync {
@@ -84,6 +89,7 @@ impl Tracer {
             table: Table::new(&config),
             index: index::TraceIndex::default(),
             env: Env {
+                sampling: Sampling::new(&config.sampling_rules, config.sampler.clone(), config.disabled),
                 config,
                 counters: counters::Counters::default(),
                 clock,
@@ -134,7 +140,7 @@ impl Tracer {
                 for head in heads {
                     apply::apply(trace, head, received.wall, env);
                 }
-                trace.end_notify(implicit, env, &mut out.spans)
+                trace.end_notify(implicit, received.clock, env, &mut out.spans)
             })
         });
         self.pass_on(out);
@@ -180,6 +186,11 @@ impl Tracer {
         stats
     }
 
+    /// How many traces were sampled, by who decided: each rule, the caller, the sampler.
+    pub fn sampling_stats(&self) -> Vec<SamplingStats> {
+        self.env.sampling.stats()
+    }
+
     /// The number of open spans of a trace, of all its ids here.
     pub fn open_spans(&self, trace_id: TraceId) -> usize {
         self.index.open_spans(trace_id)
@@ -223,22 +234,21 @@ impl Tracer {
 
     /// Writes what is propagated. What does not fit is left out and counted.
     fn write(&self, injection: &Injection, ack: &mut AckEncoder<'_>) {
-        let Injection { explicit, trace_id, span_id, sampled, .. } = *injection;
+        let Injection { explicit, span, sampled, .. } = *injection;
         let scope = if explicit { Scope::Transaction } else { Scope::Request };
         let mut no_room = 0;
         let mut set = |name: &str, value: Value<'_>| {
             no_room += usize::from(ack.set_var(scope, name.as_bytes(), &value).is_err());
         };
-        if self.env.config.propagators.trace_context {
-            set("traceparent", propagation::traceparent(trace_id, span_id, sampled).as_str().into());
-            if let Some(tracestate) = &injection.tracestate {
-                set("tracestate", Value::from(&**tracestate));
-            }
+        if let Some(span) = &span {
+            span.inject(self.env.config.propagators.formats(), injection.tracestate.as_deref(), &mut set);
         }
         if explicit {
             set("sampled", sampled.into());
-            set("trace_id", trace_id.to_string().as_str().into());
-            set("span_id", span_id.to_string().as_str().into());
+            if let Some(SpanRef { trace_id, span_id, .. }) = span {
+                set("trace_id", trace_id.to_string().as_str().into());
+                set("span_id", span_id.to_string().as_str().into());
+            }
             if let Some(baggage) = &injection.baggage {
                 set("baggage", baggage.as_str().into());
             }

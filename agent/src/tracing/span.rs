@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLimits, SpanLinks};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::counters::Counters;
+use super::limits::SpanLimits;
 use super::value;
 
 /// Attribute of spans that no `finish=` ended.
@@ -168,6 +169,9 @@ impl OpenSpan {
             counters.links_dropped.one();
             return;
         }
+        if limits.max_attributes_per_link == 0 {
+            counters.attributes_dropped.one();
+        }
         self.size += size_of::<(SpanId, Reference)>();
         self.links.push((to, reference));
     }
@@ -195,8 +199,9 @@ impl OpenSpan {
         events.events = self.events;
         events.dropped_count = self.events_dropped;
         let mut links = SpanLinks::default();
-        let link = |(to, reference): (SpanId, Reference)| {
-            Link::new(context(to), vec![KeyValue::new(REF_TYPE, reference.text())], 0)
+        let link = |(to, reference): (SpanId, Reference)| match trace.limits.max_attributes_per_link {
+            0 => Link::new(context(to), Vec::new(), 1),
+            _ => Link::new(context(to), vec![KeyValue::new(REF_TYPE, reference.text())], 0),
         };
         links.links = self.links.into_iter().map(link).collect();
         links.dropped_count = self.links_dropped;
@@ -224,6 +229,7 @@ pub(super) struct ExportContext<'a> {
     pub(super) remote_parent: Option<SpanId>,
     pub(super) trace_state: &'a TraceState,
     pub(super) scope: &'a InstrumentationScope,
+    pub(super) limits: &'a SpanLimits,
 }
 
 /// A bounded list of attributes with unique names.
@@ -239,13 +245,25 @@ impl Attributes {
         &self.list
     }
 
-    /// Sets an attribute, instead of one of the same name.
-    pub(super) fn set(&mut self, name: &str, attribute: Value, limit: u32, counters: &Counters) {
+    /// Sets an attribute of a span, instead of one of the same name.
+    pub(super) fn set_of_span(&mut self, name: &str, attribute: Value, limits: &SpanLimits, counters: &Counters) {
+        self.set(name, attribute, limits.max_attributes_per_span, limits, counters);
+    }
+
+    /// Sets an attribute of an event, instead of one of the same name.
+    pub(super) fn set_of_event(&mut self, name: &str, attribute: Value, limits: &SpanLimits, counters: &Counters) {
+        self.set(name, attribute, limits.max_attributes_per_event, limits, counters);
+    }
+
+    fn set(&mut self, name: &str, mut attribute: Value, max: u32, limits: &SpanLimits, counters: &Counters) {
+        if limits.cut(&mut attribute) {
+            counters.values_cut.one();
+        }
         let size = value::size(&attribute);
         if let Some(same) = self.list.iter_mut().find(|same| same.key.as_str() == name) {
             self.size = (self.size + size).saturating_sub(value::size(&same.value));
             same.value = attribute;
-        } else if self.list.len() >= limit as usize {
+        } else if self.list.len() >= max as usize {
             self.dropped = self.dropped.saturating_add(1);
             counters.attributes_dropped.one();
         } else {

@@ -242,7 +242,7 @@ impl Shard {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         // Nobody knows when an idle id really ended; to wait for more was our affair.
         let at = if cause == EndCause::Idle { entry.trace.seen } else { now.wall };
-        entry.trace.end(cause, at, env, &mut out.spans);
+        entry.trace.end(cause, at, now.clock, env, &mut out.spans);
         entry.touched = entry.touched.max(now.clock);
         self.settle(slot, out);
         if self.entries.get(slot).is_some_and(|entry| entry.live) {

@@ -2,16 +2,17 @@
 
 use std::mem::size_of;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceId, TraceState};
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 use super::clock::Clock;
 use super::config::TracerConfig;
 use super::counters::Counters;
-use super::propagation::{self, Baggage, RemoteParent};
+use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, SpanRef};
+use super::sampling::{Request, Sampling, Verdict};
 use super::span::{EndCause, ExportContext, OpenSpan};
 use crate::export::FinishedSpan;
 
@@ -19,6 +20,7 @@ use crate::export::FinishedSpan;
 pub(super) struct Env {
     pub(super) config: TracerConfig,
     pub(super) counters: Counters,
+    pub(super) sampling: Sampling,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RandomIdGenerator,
     pub(super) scope: InstrumentationScope,
@@ -28,11 +30,14 @@ pub(super) struct Env {
 #[derive(Debug)]
 enum Binding {
     /// No; an implicit inject may have given out a provisional one.
-    Unbound { provisional: Option<TraceId> },
+    Unbound { provisional: Option<(TraceId, Verdict)> },
     /// Yes.
     Bound {
         trace_id: TraceId,
         parent: Option<Box<RemoteParent>>,
+        decision: CallersDecision,
+        /// What an implicit inject said of this trace id.
+        provisional: Option<Verdict>,
         /// Decided at the end of the NOTIFY.
         sampled: Option<bool>,
     },
@@ -52,8 +57,9 @@ struct Reserved {
 pub(super) struct Injection {
     /// By `inject=`, not implicitly.
     pub(super) explicit: bool,
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
+    /// `None` if there is nothing to propagate: the SDK is disabled, and no caller's span is known.
+    pub(super) span: Option<SpanRef>,
+    /// Are the spans of this trace recorded?
     pub(super) sampled: bool,
     pub(super) tracestate: Option<Box<str>>,
     pub(super) baggage: Option<String>,
@@ -147,8 +153,8 @@ impl Trace {
     }
 
     /// False if what is recorded would not be exported anyway.
-    pub(super) fn is_recording(&self) -> bool {
-        !matches!(self.binding, Binding::Bound { sampled: Some(false), .. })
+    pub(super) fn is_recording(&self, env: &Env) -> bool {
+        !env.config.disabled && !matches!(self.binding, Binding::Bound { sampled: Some(false), .. })
     }
 
     /// The number of span ids that were injected without a span that opened.
@@ -198,34 +204,37 @@ impl Trace {
         Some(self.spans.len() - 1)
     }
 
-    /// `extract=`; false if the trace id is bound already.
-    pub(super) fn bind_extracted(&mut self, parent: Option<RemoteParent>, env: &Env) -> bool {
-        let Binding::Unbound { provisional } = self.binding else { return false };
+    /// `extract=` and its kin.
+    pub(super) fn bind_extracted(&mut self, extracted: Extracted, env: &Env) {
+        let Extracted { parent, decision, .. } = extracted;
+        let Binding::Unbound { provisional } = self.binding else { return };
+        self.replaced = provisional.is_some() && (parent.is_some() || decision != CallersDecision::Deferred);
         match parent {
             Some(parent) => {
-                self.replaced = provisional.is_some();
                 self.binding = Binding::Bound {
                     trace_id: parent.context.trace_id(),
                     parent: Some(Box::new(parent)),
+                    decision,
+                    provisional: None,
                     sampled: None,
                 };
             }
-            None => self.bind(env),
+            None => self.bind(decision, env),
         }
-        true
     }
 
     /// Gives it a trace id of its own, if it has none.
-    fn bind(&mut self, env: &Env) {
+    fn bind(&mut self, decision: CallersDecision, env: &Env) {
         if let Binding::Unbound { provisional } = self.binding {
-            let trace_id = provisional.unwrap_or_else(|| env.ids.new_trace_id());
-            self.binding = Binding::Bound { trace_id, parent: None, sampled: None };
+            let trace_id = provisional.map_or_else(|| env.ids.new_trace_id(), |(trace_id, _)| trace_id);
+            let provisional = provisional.map(|(_, verdict)| verdict);
+            self.binding = Binding::Bound { trace_id, parent: None, decision, provisional, sampled: None };
         }
     }
 
     /// `inject=`; false if there are too many spans to reserve one more.
     pub(super) fn inject(&mut self, name: &str, env: &Env) -> bool {
-        self.bind(env);
+        self.bind(CallersDecision::Deferred, env);
         if !self.explicit {
             self.explicit = true;
             self.inject = None;
@@ -268,14 +277,21 @@ impl Trace {
     }
 
     /// Ends all spans for another reason than `finish=`, and exports them.
-    pub(super) fn end(&mut self, cause: EndCause, at: SystemTime, env: &Env, exports: &mut Vec<FinishedSpan>) {
+    pub(super) fn end(
+        &mut self,
+        cause: EndCause,
+        at: SystemTime,
+        now: Instant,
+        env: &Env,
+        exports: &mut Vec<FinishedSpan>,
+    ) {
         cause.count(&env.counters, self.spans.len());
         for mut span in self.spans.drain(..) {
             span.end_at(at, &env.counters);
             span.set_end_cause(cause);
             self.ended.push(span);
         }
-        self.export(env, exports);
+        self.export(now, env, exports);
         self.spans.shrink_to_fit();
     }
 
@@ -284,14 +300,15 @@ impl Trace {
     pub(super) fn end_notify(
         &mut self,
         implicit: bool,
+        now: Instant,
         env: &Env,
         exports: &mut Vec<FinishedSpan>,
     ) -> Option<Injection> {
-        self.export(env, exports);
+        self.export(now, env, exports);
         if implicit && std::mem::take(&mut self.replaced) && !self.explicit {
             self.inject = self.inject.or(self.implicit);
         }
-        let injection = self.inject.take().map(|span_id| self.injection(span_id, env));
+        let injection = self.inject.take().map(|span_id| self.injection(span_id, now, env));
         if self.reserved.is_empty() {
             self.answered = None;
         } else {
@@ -301,33 +318,62 @@ impl Trace {
         injection
     }
 
-    fn injection(&mut self, span_id: SpanId, env: &Env) -> Injection {
+    fn injection(&mut self, span_id: SpanId, now: Instant, env: &Env) -> Injection {
         let explicit = self.explicit;
-        let (trace_id, sampled, parent) = match &mut self.binding {
-            Binding::Bound { trace_id, parent, sampled } => (*trace_id, sampled.unwrap_or(false), parent.as_deref()),
+        let baggage = if explicit && env.config.propagators.baggage() { self.baggage.header() } else { None };
+        let (trace_id, sampled, decision, parent) = match &self.binding {
             Binding::Unbound { provisional } => {
-                let trace_id = *provisional.get_or_insert_with(|| env.ids.new_trace_id());
-                (trace_id, decide(&env.config, None, trace_id, None), None)
+                let (trace_id, told) = match *provisional {
+                    Some((trace_id, verdict)) => (trace_id, Some(verdict)),
+                    None => (env.ids.new_trace_id(), None),
+                };
+                let verdict = self.decide(trace_id, CallersDecision::Deferred, told, now, env);
+                self.binding = Binding::Unbound { provisional: Some((trace_id, verdict)) };
+                (trace_id, verdict.sampled, CallersDecision::Deferred, None)
+            }
+            Binding::Bound { trace_id, parent, decision, sampled, .. } => {
+                (*trace_id, sampled.unwrap_or(false), *decision, parent.as_deref())
             }
         };
-        let tracestate = parent.filter(|_| env.config.propagators.trace_context).and_then(|p| p.tracestate.clone());
-        let baggage = if explicit && env.config.propagators.baggage { self.baggage.header() } else { None };
-        Injection { explicit, trace_id, span_id, sampled, tracestate, baggage }
+        let span = if env.config.disabled {
+            let callers = parent.map(|parent| parent.context.span_id());
+            callers.map(|span_id| SpanRef { trace_id, span_id, decision })
+        } else {
+            Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled) })
+        };
+        let tracestate = parent.and_then(|parent| parent.tracestate.clone());
+        Injection { explicit, span, sampled, tracestate, baggage }
+    }
+
+    /// Asks whether this trace is to be sampled, by what is known of its spans.
+    fn decide(
+        &self,
+        trace_id: TraceId,
+        caller: CallersDecision,
+        provisional: Option<Verdict>,
+        now: Instant,
+        env: &Env,
+    ) -> Verdict {
+        let request = Request { service: &self.service, trace_id, caller, provisional };
+        let attributes = self.ended.iter().chain(&self.spans).flat_map(|span| span.attributes.as_slice());
+        env.sampling.decide(&request, attributes, now)
     }
 
     /// Decides on sampling once the trace id is bound, and exports the ended spans.
-    fn export(&mut self, env: &Env, exports: &mut Vec<FinishedSpan>) {
+    fn export(&mut self, now: Instant, env: &Env, exports: &mut Vec<FinishedSpan>) {
         if !self.ended.is_empty() {
-            self.bind(env);
+            self.bind(CallersDecision::Deferred, env);
         }
-        let Binding::Bound { trace_id, parent, sampled } = &mut self.binding else { return };
-        let sampled = *sampled.get_or_insert_with(|| {
-            let root = self.root.and_then(|id| self.spans.iter().chain(&self.ended).find(|span| span.span_id == id));
-            let sampled = decide(&env.config, parent.as_ref().map(|parent| &parent.context), *trace_id, root);
+        if let Binding::Bound { trace_id, decision, provisional, sampled: None, .. } = self.binding {
+            let verdict = self.decide(trace_id, decision, provisional, now, env);
+            env.sampling.count(verdict);
             let counters = &env.counters;
-            if sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();
-            sampled
-        });
+            if verdict.sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();
+            if let Binding::Bound { sampled, .. } = &mut self.binding {
+                *sampled = Some(verdict.sampled);
+            }
+        }
+        let Binding::Bound { trace_id, parent, sampled: Some(sampled), .. } = &self.binding else { return };
         if !sampled {
             env.counters.spans_unsampled.add(self.ended.len());
             self.ended.clear();
@@ -339,36 +385,11 @@ impl Trace {
             remote_parent: parent.as_ref().map(|parent| parent.context.span_id()),
             trace_state: parent.as_ref().map_or(&none, |parent| parent.context.trace_state()),
             scope: &env.scope,
+            limits: &env.config.span_limits,
         };
         env.counters.spans_exported.add(self.ended.len());
         let service = &self.service;
         let finished = |span: OpenSpan| FinishedSpan { service: service.clone(), data: span.into_data(&context) };
         exports.extend(self.ended.drain(..).map(finished));
     }
-}
-
-fn decide(config: &TracerConfig, parent: Option<&SpanContext>, trace_id: TraceId, root: Option<&OpenSpan>) -> bool {
-    let (name, kind, attributes) = match root {
-        Some(root) => (root.name.as_str(), &root.kind, root.attributes.as_slice()),
-        None => ("", &SpanKind::Internal, &[][..]),
-    };
-    config.sampler.decide(parent, trace_id, name, kind, attributes)
-}
-
-/// Reads what `extract=` gave, as far as these propagators are on.
-pub(super) fn extract(trace: &mut Trace, [traceparent, tracestate, baggage]: [Option<&[u8]>; 3], env: &Env) {
-    if trace.trace_id().is_some() {
-        env.counters.extracts_late.one();
-        return;
-    }
-    let mut parent = None;
-    if env.config.propagators.trace_context {
-        let extracted = propagation::extract(traceparent, tracestate);
-        env.counters.extracts_invalid.add(extracted.invalid);
-        parent = extracted.parent;
-    }
-    if env.config.propagators.baggage {
-        env.counters.baggage_dropped.add(trace.baggage.extend(baggage.unwrap_or_default()));
-    }
-    trace.bind_extracted(parent, env);
 }

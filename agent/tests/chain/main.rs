@@ -2,6 +2,7 @@
 
 mod collector;
 mod failures;
+mod formats;
 mod haproxy;
 mod http_only;
 mod load;

@@ -89,3 +89,48 @@ async fn the_sampler_of_the_environment_decides_about_roots() {
     let spans = chain.collector.wait_for(18).await;
     assert!(spans.iter().all(|span| span.trace_id == TRACE));
 }
+
+#[tokio::test]
+async fn the_rules_of_the_command_line_come_before_the_sampler() {
+    let program = &programs()[0];
+    let args = ["--sample", "service=haproxy-1,path=/quiet/*,ratio=0", "--sample", "path=/never,ratio=0,parent=ignore"];
+    let env = [("OTEL_SPAN_EVENT_COUNT_LIMIT", "many"), ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "11")];
+    let mut chain = Chain::start(program, Setup { spoa_args: &args, spoa_env: &env, ..Setup::default() }).await;
+    let warning = "OTEL_SPAN_EVENT_COUNT_LIMIT: \"many\" is not a number";
+    chain.spoa.process.line("a warning", |line| line.contains(warning).then_some(())).await;
+
+    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let told = |path: &str| chain.origin.hit(path).header("traceparent").unwrap().ends_with("-01");
+    chain.get("/quiet/root", &[]).await;
+    assert!(!told("/quiet/root"));
+    chain.get("/never", &[("traceparent", &sampled)]).await;
+    assert!(!told("/never"), "the rule ignores the caller");
+    chain.get("/quiet/child", &[("traceparent", &sampled)]).await;
+    assert!(told("/quiet/child"), "the caller is respected");
+
+    let traces = by_trace(chain.collector.wait_for(18 * 2).await);
+    assert_eq!(traces[TRACE].len(), 18);
+    let session = find(&traces[TRACE], "haproxy-1", "HAProxy session");
+    assert_eq!(session.tag("url.path").as_deref(), Some("/quiet/chil"), "cut");
+    chain.spoa.process.signal("-TERM");
+    assert!(chain.spoa.process.ended().await.success());
+    let log = chain.spoa.process.output().join("\n");
+    // HAProxy~2 was told by HAProxy~1, and respects it but for the second rule.
+    let count = "decided_by=\"service=haproxy-1,path=/quiet/*,ratio=0\" sampled=0 unsampled=1";
+    assert!(log.contains(count), "{log}");
+    assert!(log.contains("decided_by=\"path=/never,ratio=0,parent=ignore\" sampled=0 unsampled=2"), "{log}");
+}
+
+#[test]
+fn a_malformed_rule_is_an_error_of_the_command_line() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_spoa-otel"))
+        .args(["--listen", "127.0.0.1:0", "--sample", "path=/x,rate=10"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("rate=10: write it as a positive number of traces in a second, such as 10/s"),
+        "{message}"
+    );
+}

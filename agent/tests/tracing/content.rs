@@ -234,6 +234,50 @@ fn limits_of_events_links_and_their_attributes() {
 }
 
 #[test]
+fn long_texts_are_cut_wherever_they_are() {
+    let agent = Agent::with(|config| {
+        config.span_limits.max_value_len = Some(4);
+        config.span_limits.max_attributes_per_span = 2;
+        config.span_limits.max_attributes_per_link = 0;
+    });
+    agent.notify(
+        0,
+        &[message!(
+            "otel:a",
+            "id" = "1",
+            "baggage" = "kept",
+            "" = "as it is",
+            "span" = "A",
+            "span" = "Bbbbbb",
+            "follows-from" = "A",
+            "tag" = "text",
+            "" = "\u{e9}\u{e8}",
+            "" = 12345,
+            "tag" = "number",
+            "" = 12345,
+            "tag" = "third",
+            "" = "1",
+            "event" = "eeeeee",
+            "" = "a",
+            "" = "12345",
+            "log" = "h",
+            "" = "1234",
+            "inject" = "Bbbbbb",
+            "finish" = "",
+        )],
+    );
+    let spans = agent.take();
+    let span = spans.get("Bbbbbb");
+    assert_eq!(span.attributes(), [("text", Attribute::from("\u{e9}\u{e8}12")), ("number", Attribute::I64(12345))]);
+    let events: Vec<_> = span.data.events.iter().map(|e| (&*e.name, e.attributes[0].value.to_string())).collect();
+    assert_eq!(events, [("eeeeee", "1234".to_owned()), ("log", "1234".to_owned())]);
+    let link = &span.data.links[0];
+    assert_eq!((link.attributes.len(), link.dropped_attributes_count), (0, 1));
+    let stats = agent.stats();
+    assert_eq!((stats.values_cut, stats.attributes_dropped), (2, 2));
+}
+
+#[test]
 fn kinds() {
     let agent = Agent::new();
     agent.notify(

@@ -318,7 +318,7 @@ fn unknown_arguments_and_their_values_are_skipped() {
             "" = "blue",
             "tag" = "t",
             "" = 1,
-            "extract-b3" = "x",
+            "extract-b2" = "x",
             "finish" = "A",
         )],
     );

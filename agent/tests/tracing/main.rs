@@ -2,9 +2,11 @@
 
 mod bounds;
 mod content;
+mod formats;
 mod language;
 mod propagation;
 mod properties;
+mod rules;
 mod sampling;
 mod sessions;
 mod support;

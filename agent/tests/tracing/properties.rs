@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spop_agent::tracing::Sampler;
+use spop_agent::tracing::{Propagators, Sampler};
 use spop_core::Value;
 
 use crate::support::{Agent, Message};
@@ -13,7 +13,7 @@ const MEMORY: usize = 30_000;
 const SPANS: usize = 6;
 const REMEMBERED: usize = 4;
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 23] = [
     "",
     "",
     "",
@@ -29,6 +29,9 @@ const KEYS: [&str; 20] = [
     "log",
     "finish",
     "extract",
+    "extract-b3",
+    "extract-b3multi",
+    "extract-jaeger",
     "inject",
     "kind",
     "status",
@@ -37,16 +40,20 @@ const KEYS: [&str; 20] = [
 ];
 
 fn value() -> impl Strategy<Value = Value<'static>> {
-    const NAMES: [&str; 14] = ["A", "B", "C", "D", "E", "F", "G", "H", "*", "", "server", "error", "a=1,b=2", "k=v;p"];
-    let traceparents = [
+    const NAMES: [&str; 15] =
+        ["url.path", "A", "B", "C", "D", "E", "F", "G", "H", "*", "", "server", "error", "a=1,b=2", "k=v;p"];
+    let contexts = [
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+        "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-d",
+        "0af7651916cd43dd8448eb211c80319c:b7ad6b7169203331:0:1",
+        "0",
     ];
     let long: &'static [u8] = &[b'x'; 2000];
     prop_oneof![
         12 => proptest::sample::select(&NAMES[..]).prop_map(Value::from),
-        2 => proptest::sample::select(traceparents.to_vec()).prop_map(Value::from),
+        2 => proptest::sample::select(contexts.to_vec()).prop_map(Value::from),
         1 => Just(Value::Null),
         1 => any::<bool>().prop_map(Value::Bool),
         1 => any::<i64>().prop_map(Value::Int64),
@@ -107,6 +114,8 @@ proptest! {
             config.max_spans_per_id = SPANS;
             config.max_remembered = REMEMBERED;
             config.sampler = Sampler::new(Some(sampler), None).unwrap();
+            config.sampling_rules = vec!["path=A*,rate=1/s,parent=ignore".parse().unwrap(), "path=B,ratio=0.5".parse().unwrap()];
+            config.propagators = Propagators::new(Some("jaeger,b3multi,b3,tracecontext,baggage")).unwrap();
         });
         let (mut now, mut seen, mut traces, mut exported) = (0, HashSet::new(), HashSet::new(), 0);
         for (step, pause) in steps {
@@ -143,7 +152,10 @@ proptest! {
         prop_assert_eq!(stats.spans_started, stats.spans_exported + stats.spans_unsampled);
         prop_assert_eq!((stats.table_bytes, stats.open_ids, stats.remembered_ids, stats.open_spans), (0, 0, 0, 0));
         prop_assert!(traces.iter().all(|trace_id| agent.tracer.open_spans(*trace_id) == 0));
-        if sampler == "always_off" {
+        let by = agent.tracer.sampling_stats();
+        let decided = (by.iter().map(|by| by.sampled).sum(), by.iter().map(|by| by.unsampled).sum());
+        prop_assert_eq!((stats.traces_sampled, stats.traces_unsampled), decided);
+        if decided.0 == 0 {
             prop_assert_eq!(exported, 0);
         }
     }

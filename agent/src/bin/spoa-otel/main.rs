@@ -67,6 +67,9 @@ impl Handler for TracingHandler {
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let stop = stop_signal()?;
     let tracer_config = options.tracing.config()?;
+    if tracer_config.disabled {
+        info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
+    }
     let otlp = options.export.otlp()?.map(OtlpExporter::start).transpose()?.map(Arc::new);
     let console = options.export.console(otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
     let exporters: Vec<Arc<dyn Exporter>> =
@@ -111,6 +114,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     for (name, stats) in pipeline.shutdown(grace).await {
         info!(exporter = name, exported = stats.exported, dropped = stats.dropped(), "export ended");
         lost += stats.dropped();
+    }
+    for by in tracer.sampling_stats().iter().filter(|by| by.sampled + by.unsampled > 0) {
+        info!(decided_by = by.decided_by, sampled = by.sampled, unsampled = by.unsampled, "traces");
     }
     let served = stats.snapshot();
     info!(connections = served.connections, notifies = served.notifies, acks = served.acks, "stopped");

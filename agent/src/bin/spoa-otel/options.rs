@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -11,7 +10,7 @@ use spop_agent::duration;
 use spop_agent::export::console::ConsoleConfig;
 use spop_agent::export::otlp::{OtlpConfig, Protocol};
 use spop_agent::server::ServerConfig;
-use spop_agent::tracing::{Propagators, Sampler, TracerConfig};
+use spop_agent::tracing::{SamplingRule, TracerConfig};
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]
@@ -44,8 +43,12 @@ Environment:
   OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT, _PROTOCOL, _HEADERS, _COMPRESSION, _TIMEOUT,
       _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY
   OTEL_SERVICE_NAME (default haproxy), OTEL_RESOURCE_ATTRIBUTES
+  OTEL_SDK_DISABLED (true: no spans; the caller's trace context is passed on)
   OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG (default parentbased_always_on)
-  OTEL_PROPAGATORS (default tracecontext,baggage)
+  OTEL_PROPAGATORS (default tracecontext,baggage; also b3, b3multi, jaeger, none)
+  OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, OTEL_LINK_ATTRIBUTE_COUNT_LIMIT,
+      OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT, OTEL_SPAN_LINK_COUNT_LIMIT (default 128 each)
+  OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT (default none)
   NO_COLOR, CLICOLOR_FORCE
 
 Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot start, 2 for a wrong command line.";
@@ -65,6 +68,12 @@ pub struct TracingOptions {
     /// Memory of all open ids; beyond it the least recently used ones are ended
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     max_memory: ByteSize,
+
+    /// Sampling rule, such as path=/healthz,ratio=0 or service=shop*,path=/api/*,rate=10/s; repeatable, the first that
+    /// matches decides, else OTEL_TRACES_SAMPLER. It does not overrule a caller whose decision that sampler respects,
+    /// unless it has parent=ignore
+    #[arg(long, value_name = "RULE")]
+    sample: Vec<SamplingRule>,
 }
 
 /// Where finished spans go.
@@ -111,12 +120,10 @@ impl TracingOptions {
         config.idle_timeout = self.idle_timeout;
         config.max_lifetime = self.max_lifetime;
         config.max_memory = usize::try_from(self.max_memory.as_u64())?;
-        if let Some(name) = env("OTEL_SERVICE_NAME") {
-            config.default_service = Arc::from(name);
+        config.sampling_rules = self.sample.clone();
+        for warning in config.read_env(env) {
+            tracing::warn!("{warning}");
         }
-        config.sampler =
-            Sampler::new(env("OTEL_TRACES_SAMPLER").as_deref(), env("OTEL_TRACES_SAMPLER_ARG").as_deref())?;
-        config.propagators = Propagators::new(env("OTEL_PROPAGATORS").as_deref())?;
         Ok(config)
     }
 }

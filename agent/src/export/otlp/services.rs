@@ -3,19 +3,16 @@
 
 use super::config::{Compression, OtlpConfig};
 use super::transport::{CountingClient, Transport};
-use crate::export::ExportStats;
-use opentelemetry::{Key, KeyValue};
+use crate::export::{resource, ExportStats};
+use opentelemetry::KeyValue;
 use opentelemetry_otlp::{
     ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
-use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector};
 use opentelemetry_sdk::trace::SpanExporter as _;
 use opentelemetry_sdk::Resource;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::metadata::MetadataMap;
-
-const SERVICE_INSTANCE_ID: &str = "service.instance.id";
 
 /// The exporters by service, least recently used dropped first.
 pub(super) struct ServiceExporters {
@@ -108,15 +105,11 @@ impl ServiceExporters {
     }
 }
 
-/// The resource of a service: `telemetry.sdk.*`, `OTEL_RESOURCE_ATTRIBUTES`,
-/// the service's name and, unless the environment names one, the instance id.
+/// The resource of a service.
 fn resource(service: &str, instance_id: &str) -> Resource {
-    let from_env = EnvResourceDetector::new().detect();
-    let mut builder = Resource::builder().with_service_name(service.to_owned());
-    if from_env.get(&Key::from_static_str(SERVICE_INSTANCE_ID)).is_none() {
-        builder = builder.with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, instance_id.to_owned()));
-    }
-    builder.build()
+    let common = resource::common(instance_id);
+    let attributes = common.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty().with_attributes(attributes).with_service_name(service.to_owned()).build()
 }
 
 #[cfg(test)]

@@ -1,54 +1,66 @@
-//! Context propagation: what `extract=` reads and `inject=` writes.
+//! Context propagation: what `extract=` and its kin read and `inject=` writes.
 
+mod b3;
 mod baggage;
+mod formats;
+mod hex;
+mod jaeger;
 mod w3c;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use spop_core::Value;
 
 pub(super) use baggage::Baggage;
+pub use formats::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
 
-/// What `OTEL_PROPAGATORS` may list.
-pub const SUPPORTED_PROPAGATORS: &str = "tracecontext, baggage, none";
-
-/// The formats that are extracted and injected, by `OTEL_PROPAGATORS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Propagators {
-    /// `traceparent` and `tracestate` of the W3C.
-    pub trace_context: bool,
-    /// `baggage` of the W3C.
-    pub baggage: bool,
+/// What the caller decided about sampling; also what is told to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CallersDecision {
+    /// Nothing: it is left to us.
+    #[default]
+    Deferred,
+    Deny,
+    Accept,
+    /// Accepted, and the backends are to keep it at all costs.
+    Debug,
 }
 
-/// A propagator that is not supported.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("OTEL_PROPAGATORS: unknown propagator {0:?}; supported are {SUPPORTED_PROPAGATORS}")]
-pub struct PropagatorError(String);
-
-impl Default for Propagators {
-    /// `tracecontext,baggage`.
-    fn default() -> Self {
-        Propagators { trace_context: true, baggage: true }
-    }
-}
-
-impl Propagators {
-    /// The propagators of a comma-separated list; none or an empty one is the default.
-    ///
-    /// # Errors
-    /// A name that is not supported.
-    pub fn new(list: Option<&str>) -> Result<Self, PropagatorError> {
-        let Some(list) = list.filter(|list| !list.trim().is_empty()) else { return Ok(Propagators::default()) };
-        let mut propagators = Propagators { trace_context: false, baggage: false };
-        for name in list.split(',').map(str::trim) {
-            match name {
-                "tracecontext" => propagators.trace_context = true,
-                "baggage" => propagators.baggage = true,
-                "none" | "" => {}
-                other => return Err(PropagatorError(other.to_owned())),
-            }
+impl CallersDecision {
+    /// `None` if it is left to us.
+    pub(super) fn sampled(self) -> Option<bool> {
+        match self {
+            CallersDecision::Deferred => None,
+            CallersDecision::Deny => Some(false),
+            CallersDecision::Accept | CallersDecision::Debug => Some(true),
         }
-        Ok(propagators)
     }
+
+    /// What we tell the server once it is decided: a debug request stays one.
+    pub(super) fn passed_on(self, sampled: bool) -> Self {
+        match (sampled, self) {
+            (false, _) => CallersDecision::Deny,
+            (true, CallersDecision::Debug) => CallersDecision::Debug,
+            (true, _) => CallersDecision::Accept,
+        }
+    }
+}
+
+/// What is present but cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Invalid;
+
+/// What a header said, or several: the caller's span, a decision, or both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Context {
+    parent: Option<(TraceId, SpanId)>,
+    decision: CallersDecision,
+}
+
+/// The values of an `extract=` argument, or of one of its kin: as many as its format has headers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Headers<'a> {
+    pub(super) format: Format,
+    pub(super) values: [Option<&'a [u8]>; 4],
 }
 
 /// The caller's span, as extracted.
@@ -60,77 +72,111 @@ pub(super) struct RemoteParent {
     pub(super) tracestate: Option<Box<str>>,
 }
 
-/// What came of the values of `extract=`.
+/// What came of the extract arguments of a message.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Extracted {
     pub(super) parent: Option<RemoteParent>,
+    /// Of the caller, which may have said nothing else.
+    pub(super) decision: CallersDecision,
     /// The number of values that were present but not valid.
     pub(super) invalid: usize,
 }
 
-/// Reads `traceparent` and `tracestate`; without a valid traceparent there is no parent.
-pub(super) fn extract(traceparent: Option<&[u8]>, tracestate: Option<&[u8]>) -> Extracted {
-    // HAProxy gives an empty string for an empty header.
-    let Some(traceparent) = traceparent.filter(|value| !value.is_empty()) else { return Extracted::default() };
-    let Some((trace_id, span_id, flags)) = w3c::parse_traceparent(traceparent) else {
-        return Extracted { parent: None, invalid: 1 };
-    };
-    let (tracestate, invalid) = match tracestate.map(w3c::parse_tracestate) {
-        None => (None, 0),
-        Some(Ok(tracestate)) => (tracestate, 0),
-        Some(Err(w3c::InvalidTracestate)) => (None, 1),
-    };
-    let parsed = tracestate.as_deref().and_then(|text| text.parse::<TraceState>().ok()).unwrap_or_default();
-    let context = SpanContext::new(trace_id, span_id, flags, true, parsed);
-    Extracted { parent: Some(RemoteParent { context, tracestate: tracestate.map(Into::into) }), invalid }
+/// Tries the formats in their order: the first that gives a caller's span wins. Without one, the first that gives a
+/// decision.
+pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracted {
+    let mut extracted = Extracted::default();
+    let in_order = formats.iter().flat_map(|format| arguments.iter().filter(move |headers| headers.format == *format));
+    for headers in in_order {
+        // HAProxy gives an empty string for an empty header.
+        let values = headers.values.map(|value| value.filter(|value| !value.is_empty()));
+        let [first, second, ..] = values;
+        let context = match headers.format {
+            Format::TraceContext => first.map(traceparent_context).transpose(),
+            Format::B3 => first.map(b3::parse_single).transpose(),
+            Format::B3Multi => b3::parse_multi(values),
+            Format::Jaeger => first.map(jaeger::parse).transpose(),
+        };
+        match context {
+            Ok(None) => {}
+            Err(Invalid) => extracted.invalid += 1,
+            Ok(Some(Context { parent: None, decision })) => {
+                if extracted.decision == CallersDecision::Deferred {
+                    extracted.decision = decision;
+                }
+            }
+            Ok(Some(Context { parent: Some((trace_id, span_id)), decision })) => {
+                let tracestate = match second.filter(|_| headers.format == Format::TraceContext) {
+                    None => None,
+                    Some(header) => w3c::parse_tracestate(header).unwrap_or_else(|w3c::InvalidTracestate| {
+                        extracted.invalid += 1;
+                        None
+                    }),
+                };
+                extracted.parent = Some(remote_parent(trace_id, span_id, decision, tracestate));
+                extracted.decision = decision;
+                return extracted;
+            }
+        }
+    }
+    extracted
 }
 
-/// The `traceparent` of a span.
-pub(super) fn traceparent(trace_id: TraceId, span_id: SpanId, sampled: bool) -> String {
-    format!("00-{trace_id}-{span_id}-{:02x}", TraceFlags::default().with_sampled(sampled))
+fn traceparent_context(header: &[u8]) -> Result<Context, Invalid> {
+    let (trace_id, span_id, flags) = w3c::parse_traceparent(header).ok_or(Invalid)?;
+    let decision = if flags.is_sampled() { CallersDecision::Accept } else { CallersDecision::Deny };
+    Ok(Context { parent: Some((trace_id, span_id)), decision })
+}
+
+fn remote_parent(
+    trace_id: TraceId,
+    span_id: SpanId,
+    decision: CallersDecision,
+    tracestate: Option<String>,
+) -> RemoteParent {
+    let flags = TraceFlags::default().with_sampled(decision.sampled() == Some(true));
+    let parsed = tracestate.as_deref().and_then(|text| text.parse::<TraceState>().ok()).unwrap_or_default();
+    let context = SpanContext::new(trace_id, span_id, flags, true, parsed);
+    RemoteParent { context, tracestate: tracestate.map(Into::into) }
+}
+
+/// The span that the server is to take for its parent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SpanRef {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) decision: CallersDecision,
+}
+
+impl SpanRef {
+    /// Says all variables of these formats.
+    pub(super) fn inject(&self, formats: &[Format], tracestate: Option<&str>, mut set: impl FnMut(&str, Value<'_>)) {
+        for format in formats {
+            match format {
+                Format::TraceContext => {
+                    set("traceparent", self.traceparent().as_str().into());
+                    if let Some(tracestate) = tracestate {
+                        set("tracestate", tracestate.into());
+                    }
+                }
+                Format::B3 => set("b3", b3::single(self).as_str().into()),
+                Format::B3Multi => {
+                    set("x_b3_traceid", self.trace_id.to_string().as_str().into());
+                    set("x_b3_spanid", self.span_id.to_string().as_str().into());
+                    if let Some((name, value)) = b3::multi_state(self.decision) {
+                        set(name, value.into());
+                    }
+                }
+                Format::Jaeger => set("uber_trace_id", jaeger::header(self).as_str().into()),
+            }
+        }
+    }
+
+    fn traceparent(&self) -> String {
+        let flags = TraceFlags::default().with_sampled(self.decision.sampled() == Some(true));
+        format!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PARENT: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-    #[test]
-    fn propagators_by_name() {
-        assert_eq!(Propagators::new(None), Ok(Propagators { trace_context: true, baggage: true }));
-        assert_eq!(Propagators::new(Some(" ")), Ok(Propagators::default()));
-        assert_eq!(Propagators::new(Some("none")), Ok(Propagators { trace_context: false, baggage: false }));
-        assert_eq!(Propagators::new(Some("baggage, ")), Ok(Propagators { trace_context: false, baggage: true }));
-        let error = Propagators::new(Some("tracecontext,xray")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "OTEL_PROPAGATORS: unknown propagator \"xray\"; supported are tracecontext, baggage, none"
-        );
-    }
-
-    #[test]
-    fn an_absent_or_empty_traceparent_is_not_invalid() {
-        assert_eq!(extract(None, Some(b"a=1")), Extracted::default());
-        assert_eq!(extract(Some(b""), None), Extracted::default());
-        assert_eq!(extract(Some(b"00-x"), Some(b"a=1")), Extracted { parent: None, invalid: 1 });
-    }
-
-    #[test]
-    fn an_invalid_tracestate_leaves_the_parent() {
-        let extracted = extract(Some(PARENT), Some(b"A=1"));
-        assert_eq!(extracted.invalid, 1);
-        let parent = extracted.parent.unwrap();
-        assert_eq!((parent.tracestate, parent.context.is_sampled()), (None, true));
-    }
-
-    #[test]
-    fn what_is_extracted_can_be_injected() {
-        let parent = extract(Some(PARENT), Some(b"a=1, b@c=2")).parent.unwrap();
-        assert_eq!(parent.tracestate.as_deref(), Some("a=1, b@c=2"));
-        assert_eq!(parent.context.trace_state().header(), "a=1,b@c=2");
-        let context = &parent.context;
-        assert_eq!(traceparent(context.trace_id(), context.span_id(), context.is_sampled()).as_bytes(), PARENT);
-        assert!(traceparent(context.trace_id(), context.span_id(), false).ends_with("-00"));
-    }
-}
+mod tests;

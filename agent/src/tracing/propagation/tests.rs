@@ -1,0 +1,133 @@
+//! The formats together.
+
+use proptest::prelude::*;
+
+use super::*;
+use CallersDecision::{Accept, Debug, Deferred, Deny};
+
+const ALL: [Format; 4] = [Format::TraceContext, Format::B3, Format::B3Multi, Format::Jaeger];
+const W3C: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const B3: &[u8] = b"80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-0";
+
+fn w3c<'a>(traceparent: &'a [u8], tracestate: Option<&'a [u8]>) -> Headers<'a> {
+    Headers { format: Format::TraceContext, values: [Some(traceparent), tracestate, None, None] }
+}
+
+fn single(format: Format, value: &[u8]) -> Headers<'_> {
+    Headers { format, values: [Some(value), None, None, None] }
+}
+
+fn trace(extracted: &Extracted) -> String {
+    extracted.parent.as_ref().map(|parent| parent.context.trace_id().to_string()).unwrap_or_default()
+}
+
+#[test]
+fn an_absent_or_empty_header_is_not_invalid() {
+    assert_eq!(extract(&ALL, &[]), Extracted::default());
+    let empty = ALL.map(|format| Headers { format, values: [Some(b""), Some(b"a=1"), None, Some(b"")] });
+    let expected = Extracted { invalid: 1, ..Extracted::default() };
+    assert_eq!(extract(&ALL, &empty), expected, "x-b3-spanid without a trace id");
+    let absent = ALL.map(|format| Headers { format, values: [None; 4] });
+    assert_eq!(extract(&ALL, &absent), Extracted::default());
+}
+
+#[test]
+fn the_first_format_that_gives_a_span_wins() {
+    let arguments = [single(Format::B3, B3), w3c(W3C, Some(b"a=1"))];
+    let first = extract(&[Format::TraceContext, Format::B3], &arguments);
+    assert_eq!((trace(&first).as_str(), first.decision), ("0af7651916cd43dd8448eb211c80319c", Accept));
+    let first = extract(&[Format::B3, Format::TraceContext], &arguments);
+    assert_eq!((trace(&first).as_str(), first.decision), ("80f198ee56343ba864fe8b2a57d3eff7", Deny));
+    assert_eq!(first.parent.unwrap().tracestate, None, "it belongs to another trace");
+    assert_eq!(extract(&[Format::Jaeger], &arguments), Extracted::default());
+
+    let arguments = [w3c(b"garbage", None), single(Format::B3, B3), single(Format::Jaeger, b"garbage")];
+    let second = extract(&ALL, &arguments);
+    assert_eq!(trace(&second), "80f198ee56343ba864fe8b2a57d3eff7");
+    assert_eq!(second.invalid, 1, "what comes after the winner is not looked at");
+}
+
+#[test]
+fn a_decision_alone_gives_way_to_a_span() {
+    let alone = [single(Format::B3, b"0"), single(Format::Jaeger, b"abc:1:0:1")];
+    let extracted = extract(&ALL, &alone);
+    assert_eq!((trace(&extracted).len(), extracted.decision), (32, Accept));
+    let extracted = extract(&[Format::B3], &alone);
+    assert_eq!((extracted.parent, extracted.decision, extracted.invalid), (None, Deny, 0));
+    let two = [single(Format::B3, b"d"), Headers { format: Format::B3Multi, values: [None, None, Some(b"0"), None] }];
+    assert_eq!(extract(&ALL, &two).decision, Debug);
+}
+
+#[test]
+fn an_invalid_tracestate_leaves_the_parent() {
+    let extracted = extract(&ALL, &[w3c(W3C, Some(b"A=1"))]);
+    assert_eq!(extracted.invalid, 1);
+    let parent = extracted.parent.unwrap();
+    assert_eq!((parent.tracestate, parent.context.is_sampled()), (None, true));
+    let parent = extract(&ALL, &[w3c(W3C, Some(b"a=1, b@c=2"))]).parent.unwrap();
+    assert_eq!(parent.tracestate.as_deref(), Some("a=1, b@c=2"));
+    assert_eq!(parent.context.trace_state().header(), "a=1,b@c=2");
+}
+
+/// The variables as the headers of their format.
+fn injected(span: &SpanRef, format: Format) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    span.inject(&[format], None, |name, value| {
+        assert!(name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{name}");
+        variables.push((name.to_owned(), value.as_str().unwrap().to_owned()));
+    });
+    variables
+}
+
+fn names(format: Format) -> [&'static str; 4] {
+    match format {
+        Format::TraceContext => ["traceparent", "tracestate", "", ""],
+        Format::B3 => ["b3", "", "", ""],
+        Format::B3Multi => ["x_b3_traceid", "x_b3_spanid", "x_b3_sampled", "x_b3_flags"],
+        Format::Jaeger => ["uber_trace_id", "", "", ""],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_injected_can_be_extracted(trace_id in 1..u128::MAX, span_id in 1..u64::MAX, decision in 0..4usize) {
+        let decision = [Deferred, Deny, Accept, Debug][decision];
+        let span = SpanRef { trace_id: TraceId::from(trace_id), span_id: SpanId::from(span_id), decision };
+        for format in ALL {
+            let variables = injected(&span, format);
+            let value = |name| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_bytes());
+            let extracted = extract(&ALL, &[Headers { format, values: names(format).map(value) }]);
+            prop_assert_eq!(extracted.invalid, 0);
+            let context = extracted.parent.unwrap().context;
+            prop_assert_eq!((context.trace_id(), context.span_id()), (span.trace_id, span.span_id));
+            let lossy = match (format, decision) {
+                (Format::B3 | Format::B3Multi, _) => decision,
+                (_, Deferred) => Deny,
+                (Format::TraceContext, Debug) => Accept,
+                _ => decision,
+            };
+            prop_assert_eq!(extracted.decision, lossy);
+            prop_assert_eq!(context.is_sampled(), lossy.sampled() == Some(true));
+        }
+    }
+
+    /// No panic, and whatever is taken is a valid span.
+    #[test]
+    fn arbitrary_headers_do_no_harm(
+        bytes in proptest::collection::vec(any::<u8>(), 0..80),
+        text in "[0-9a-fA-Fd:%+ -]{0,70}",
+        ids in "([0-9a-f]{16}|[0-9a-f]{32})[-:][0-9a-f]{15,17}[-:]([01d]|0)([-:][0-9a-f]{1,16})?",
+    ) {
+        for value in [bytes.as_slice(), text.as_bytes(), ids.as_bytes()] {
+            for format in ALL {
+                for values in [[Some(value); 4], [Some(value), None, None, None]] {
+                    let extracted = extract(&ALL, &[Headers { format, values }]);
+                    prop_assert!(extracted.invalid <= 1 || format == Format::TraceContext);
+                    prop_assert!(extracted.parent.is_none_or(|parent| parent.context.is_valid()));
+                }
+            }
+        }
+    }
+}
