@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::buffer::{Input, Output};
+use super::frames::Frames;
 use super::handler::Connection;
 use super::responder::{Agent, Outcome, Responder};
 use super::stats::{ServerStats, Side};
@@ -48,11 +49,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     draining: watch::Receiver<bool>,
 ) {
     let shared = open.shared.clone();
+    let stopping = draining.clone();
     let mut session = Session::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
     session.finish(&result);
     match result {
-        Ok(()) => session.linger().await,
+        Ok(()) => {
+            let late = session.linger().await;
+            // After an error of the protocol nobody can tell where a frame begins.
+            if *stopping.borrow() {
+                ServerStats::add(&shared.stats.late, late);
+            }
+        }
         Err(error) if is_normal_end(&error) => {}
         Err(error) => {
             ServerStats::add(&shared.stats.io_errors, 1);
@@ -195,7 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.responder.output.pending().len() > OUTPUT_HIGH {
                 return true;
             }
-            if self.has_all_in_flight() {
+            // What comes after the end stays in the input: it is to be counted.
+            if self.has_all_in_flight() || self.agent.want(self.input.unread()) == Want::Close {
                 return false;
             }
             if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
@@ -278,16 +287,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         tracing::debug!(connection = self.responder.connection.id, unanswered, ok = result.is_ok(), "connection ended");
     }
 
-    /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes.
-    async fn linger(&mut self) {
+    /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes. Gives
+    /// the number of NOTIFYs in it.
+    async fn linger(&mut self) -> u64 {
+        let mut frames = Frames::default();
+        frames.scan(self.input.unread());
         let discard = async {
             self.stream.shutdown().await?;
             let mut scrap = [0; 1024];
-            while self.stream.read(&mut scrap).await? > 0 {}
-            Ok::<(), io::Error>(())
+            loop {
+                match self.stream.read(&mut scrap).await? {
+                    0 => return Ok::<(), io::Error>(()),
+                    n => frames.scan(scrap.get(..n).unwrap_or_default()),
+                }
+            }
         };
         // Whatever happens here, the connection is over.
         let _ended = tokio::time::timeout(LINGER, discard).await;
+        frames.notifies()
     }
 }
 
