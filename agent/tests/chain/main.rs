@@ -2,6 +2,7 @@
 
 mod collector;
 mod failures;
+mod faults;
 mod haproxy;
 mod http_only;
 mod load;
@@ -12,4 +13,5 @@ mod propagation;
 mod restart;
 mod seed_style;
 mod setup;
+mod soak;
 mod spans;

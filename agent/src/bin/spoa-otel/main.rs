@@ -1,5 +1,6 @@
 //! `spoa-otel`: the tracing agent.
 
+mod files;
 mod options;
 mod report;
 
@@ -108,6 +109,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             Some(receiver)
         }
     };
+    files::make_room(options.server.max_connections);
     // The connections end at once as a rule. If they do not, there is still time for the spans.
     let server_config = ServerConfig { grace: grace / 2, ..options.server };
     let mut server = Server::new(server_config, TracingHandler(tracer.clone()));
