@@ -1,8 +1,8 @@
-//! What a collector gets: content, headers, compression, TLS.
+//! What a collector gets: content, headers, compression.
 
 mod export_common;
 
-use export_common::collector::{certificate, Arrived, Collector};
+use export_common::collector::{Arrived, Collector};
 use export_common::{at, context, span, until, EPOCH, TRACE};
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
@@ -11,10 +11,9 @@ use opentelemetry_proto::tonic::common::v1::{
 };
 use opentelemetry_proto::tonic::trace::v1::{self as proto, ResourceSpans, ScopeSpans};
 use prost::Message;
-use spop_agent::export::otlp::{Compression, OtlpConfig, OtlpConfigError, OtlpExporter, Protocol};
+use spop_agent::export::otlp::{Compression, OtlpConfig, OtlpExporter, Protocol};
 use spop_agent::export::{ExportSnapshot, FinishedSpan, Pipeline};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,8 +142,8 @@ async fn every_field_arrives_over_both_protocols() {
         let second = span("haproxy-1", 2, 1, "second", 0, 1);
         let stats = export(config, vec![full, root, second]).await;
         assert_eq!((stats.submitted, stats.exported, stats.dropped()), (3, 3, 0));
-        // One batch, one request for each service.
-        assert_eq!((stats.attempts, stats.failures), (2, 0));
+        // One request for both services.
+        assert_eq!((stats.attempts, stats.failures), (1, 0));
 
         let arrived = collector.arrived();
         let services = by_service(&arrived);
@@ -216,12 +215,11 @@ async fn headers_and_compression_are_applied() {
 }
 
 #[tokio::test]
-async fn many_services_need_no_more_exporters_than_allowed() {
-    let (collector, mut config) = collector(Protocol::HttpProtobuf).await;
-    config.max_services = 2;
-    config.max_concurrent = 1;
+async fn many_services_share_a_request() {
+    let (collector, config) = collector(Protocol::HttpProtobuf).await;
     let spans = (0..30).map(|n| span(&format!("service-{}", n % 10), n + 1, 0, "n", 0, 1));
     assert_eq!(export(config, spans.collect()).await.exported, 30);
+    assert_eq!(collector.arrived().len(), 1);
     let services = by_service(&collector.arrived());
     assert_eq!(services.len(), 10);
     for resource_spans in services.values() {
@@ -248,92 +246,4 @@ async fn a_batch_leaves_when_it_is_full_or_old_enough() {
     let mut sizes: Vec<_> = sizes.collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 2, 2]);
-}
-
-fn pem_file(name: &str, content: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, content).unwrap();
-    path
-}
-
-#[tokio::test]
-async fn tls_with_a_certificate_of_ones_own() {
-    let pem = certificate();
-    let ca = pem_file("export_otlp_ca.pem", &pem.0);
-    let stranger = pem_file("export_otlp_stranger.pem", &certificate().0);
-    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-        let collector = match protocol {
-            Protocol::HttpProtobuf => Collector::https(&pem, None).await,
-            Protocol::Grpc => Collector::grpcs(&pem, None).await,
-        };
-        let url = format!("https://{}", collector.addr);
-        let mut config = OtlpConfig::new(&url, protocol).unwrap();
-        config.retry.max_retries = 0;
-        config.tls.ca = Some(stranger.clone());
-        let stats = export(config.clone(), vec![span("s", 1, 0, "n", 0, 1)]).await;
-        assert_eq!((stats.exported, stats.dropped_export_failed), (0, 1));
-        assert_eq!(collector.arrived().len(), 0);
-
-        config.tls.ca = Some(ca.clone());
-        let stats = export(config, vec![span("s", 1, 0, "n", 0, 1)]).await;
-        assert_eq!((stats.exported, stats.dropped()), (1, 0));
-        assert_eq!(collector.arrived().len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn mutual_tls() {
-    let (pem, client) = (certificate(), certificate());
-    let ca = pem_file("export_otlp_mutual_ca.pem", &pem.0);
-    let client_certificate = pem_file("export_otlp_client.pem", &client.0);
-    let client_key = pem_file("export_otlp_client_key.pem", &client.1);
-    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-        let collector = match protocol {
-            Protocol::HttpProtobuf => Collector::https(&pem, Some(&client.0)).await,
-            Protocol::Grpc => Collector::grpcs(&pem, Some(&client.0)).await,
-        };
-        let url = format!("https://{}", collector.addr);
-        let mut config = OtlpConfig::new(&url, protocol).unwrap();
-        config.retry.max_retries = 0;
-        config.tls.ca = Some(ca.clone());
-        let stats = export(config.clone(), vec![span("s", 1, 0, "n", 0, 1)]).await;
-        assert_eq!((stats.exported, stats.dropped_export_failed), (0, 1));
-
-        config.tls.client_certificate = Some(client_certificate.clone());
-        config.tls.client_key = Some(client_key.clone());
-        let stats = export(config, vec![span("s", 1, 0, "n", 0, 1)]).await;
-        assert_eq!((stats.exported, stats.dropped()), (1, 0));
-        assert_eq!(collector.arrived().len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn unusable_tls_files_are_errors_at_the_start() {
-    let empty = pem_file("export_otlp_empty.pem", "no certificate\n");
-    let pem = certificate();
-    let good = pem_file("export_otlp_good.pem", &pem.0);
-    let missing = PathBuf::from("/nonexistent/ca.pem");
-    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-        let error = |change: &dyn Fn(&mut OtlpConfig)| {
-            let mut config = OtlpConfig::new("https://127.0.0.1:1", protocol).unwrap();
-            config.tls.ca = Some(good.clone());
-            change(&mut config);
-            match OtlpExporter::start(config) {
-                Err(OtlpConfigError::TlsFile { path, .. }) => path,
-                Err(other) => panic!("{other}"),
-                Ok(_) => panic!("started"),
-            }
-        };
-        for file in [&empty, &missing] {
-            let path = error(&|config| config.tls.ca = Some(file.clone()));
-            assert_eq!(path, file.display().to_string());
-        }
-        let path = error(&|config| config.tls.client_key = Some(missing.clone()));
-        assert_eq!(path, missing.display().to_string());
-        let path = error(&|config| {
-            config.tls.client_certificate = Some(good.clone());
-            config.tls.client_key = Some(empty.clone());
-        });
-        assert_eq!(path, empty.display().to_string(), "{protocol:?}");
-    }
 }

@@ -4,7 +4,7 @@
 mod export_common;
 
 use export_common::collector::{Answer, Collector};
-use export_common::{span, until};
+use export_common::{span, until, CapturedLog};
 use spop_agent::export::otlp::{OtlpConfig, OtlpExporter, Protocol};
 use spop_agent::export::{Exporter, FinishedSpan, Pipeline};
 use std::net::SocketAddr;
@@ -33,31 +33,40 @@ fn one(id: u64) -> Arc<FinishedSpan> {
 }
 
 #[tokio::test]
-async fn a_collector_that_comes_back_gets_what_is_submitted_then() {
-    // A port on which nothing listens.
-    let addr = start(Protocol::HttpProtobuf).await.addr;
-    let mut config = config(addr, Protocol::HttpProtobuf);
-    config.queue.max_spans = 100;
-    config.queue.batch_spans = 100;
-    config.retry.max_retries = 2;
-    let exporter = OtlpExporter::start(config).unwrap();
-    // On this single-threaded runtime the export task cannot run before the
-    // loop ends: submitting waits for nothing.
-    for id in 1..=1000 {
-        exporter.submit(&one(id));
-    }
-    let stats = exporter.stats();
-    assert_eq!((stats.submitted, stats.dropped_queue_full), (1000, 900));
-    until("the batch is given up", || exporter.stats().pending() == 0).await;
-    let stats = exporter.stats();
-    assert_eq!((stats.exported, stats.dropped_export_failed), (0, 100));
-    // The first attempt and two retries.
-    assert_eq!((stats.attempts, stats.failures), (3, 1));
+async fn a_collector_that_comes_back_gets_what_the_queue_held() {
+    for protocol in BOTH {
+        // A port on which nothing listens.
+        let addr = start(protocol).await.addr;
+        let mut config = config(addr, protocol);
+        config.queue.max_spans = 100;
+        config.queue.batch_spans = 10;
+        let log = CapturedLog::start();
+        let exporter = OtlpExporter::start(config).unwrap();
+        // On this single-threaded runtime the export task cannot run before the
+        // loop ends: submitting waits for nothing.
+        for id in 1..=1000 {
+            exporter.submit(&one(id));
+        }
+        let stats = exporter.stats();
+        assert_eq!((stats.submitted, stats.dropped_queue_full, stats.queued_spans), (1000, 900, 100));
+        until("many attempts fail", || exporter.stats().retries > 20).await;
+        let stats = exporter.stats();
+        assert_eq!((stats.exported, stats.pending(), stats.queued_spans), (0, 100, 100), "all are kept");
+        // The place of a batch on its way is not free.
+        exporter.submit(&one(1001));
+        assert_eq!(exporter.stats().dropped_queue_full, 901);
 
-    let collector = Collector::http_at(addr).await;
-    exporter.submit(&one(1001));
-    until("the span is exported", || exporter.stats().exported == 1).await;
-    assert_eq!(collector.arrived().len(), 1);
+        let collector = Collector::at(addr, protocol).await;
+        until("all are exported", || exporter.stats().exported == 100).await;
+        assert_eq!(collector.span_ids(), (1..=100).collect::<Vec<_>>());
+        let stats = exporter.stats();
+        assert_eq!((stats.dropped(), stats.failures, stats.queued_spans, stats.queued_bytes), (901, 0, 0, 0));
+        let text = log.text();
+        assert_eq!(text.matches("OTLP export fails").count(), 1, "{text}");
+        assert!(text.contains("is the collector running?"), "{text}");
+        assert_eq!(text.matches("the collector takes spans again").count(), 1, "{text}");
+        assert_eq!(text.matches("cause=\"queue_full\"").count(), 1, "{text}");
+    }
 }
 
 #[tokio::test]
@@ -69,7 +78,7 @@ async fn a_failing_collector_is_asked_again() {
         exporter.submit(&one(1));
         until("the span is exported", || exporter.stats().exported == 1).await;
         let stats = exporter.stats();
-        assert_eq!((stats.attempts, stats.failures, stats.dropped()), (3, 0, 0));
+        assert_eq!((stats.attempts, stats.retries, stats.failures, stats.dropped()), (3, 2, 0, 0));
         let arrived = collector.arrived();
         assert_eq!(arrived.len(), 3);
         assert_eq!(arrived[0].message, arrived[2].message);
@@ -79,31 +88,108 @@ async fn a_failing_collector_is_asked_again() {
         exporter.submit(&one(2));
         until("the span is dropped", || exporter.stats().dropped() == 1).await;
         let stats = exporter.stats();
-        assert_eq!((stats.attempts, stats.failures), (4, 1));
-        assert_eq!(stats.dropped_export_failed, 1);
+        assert_eq!((stats.attempts, stats.failures, stats.dropped_rejected), (4, 1, 1));
     }
 }
 
 #[tokio::test]
-async fn a_hanging_collector_runs_into_the_timeout() {
+async fn a_busy_collector_says_when_to_come_back_within_the_bound() {
     for protocol in BOTH {
         let collector = start(protocol).await;
-        collector.answer([Answer::Hang, Answer::Hang]);
+        collector.answer([Answer::Busy(1)]);
+        let exporter = OtlpExporter::start(config(collector.addr, protocol)).unwrap();
+        exporter.submit(&one(1));
+        until("the span is exported", || exporter.stats().exported == 1).await;
+        let arrived = collector.arrived();
+        let wait = arrived[1].at - arrived[0].at;
+        assert!(wait >= Duration::from_millis(990), "{protocol:?}: {wait:?}");
+
+        // An hour is too long.
+        let mut config = config(collector.addr, protocol);
+        config.retry.max_retry_after = Duration::from_millis(50);
+        collector.answer([Answer::Busy(3600)]);
+        let exporter = OtlpExporter::start(config).unwrap();
+        exporter.submit(&one(2));
+        until("the span is exported", || exporter.stats().exported == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_collector_rejects_of_a_request_is_counted() {
+    for protocol in BOTH {
+        let collector = start(protocol).await;
+        collector.answer([Answer::Partial(3), Answer::Partial(1000), Answer::Partial(-5)]);
+        let log = CapturedLog::start();
+        let mut config = config(collector.addr, protocol);
+        config.max_concurrent = 1;
+        config.queue.batch_spans = 10;
+        let exporter = OtlpExporter::start(config).unwrap();
+        for id in 1..=30 {
+            exporter.submit(&one(id));
+        }
+        until("all are settled", || exporter.stats().pending() == 0).await;
+        let stats = exporter.stats();
+        // Not more than there were, and not less than none.
+        assert_eq!((stats.exported, stats.dropped_rejected, stats.attempts), (7 + 10, 3 + 10, 3));
+        let text = log.text();
+        assert!(text.contains("rejected=3") && text.contains("too old"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_collector_runs_into_the_timeout_and_is_asked_again() {
+    for protocol in BOTH {
+        let collector = start(protocol).await;
+        collector.answer([Answer::Hang, Answer::Hang, Answer::Hang]);
         let mut config = config(collector.addr, protocol);
         config.timeout = Duration::from_millis(100);
         config.queue.batch_spans = 1;
         config.max_concurrent = 2;
         let exporter = OtlpExporter::start(config).unwrap();
-        for id in 1..=2 {
+        for id in 1..=3 {
             exporter.submit(&one(id));
         }
-        until("both hang", || collector.arrived().len() == 2).await;
-        // All places are taken; this one waits for its turn.
-        exporter.submit(&one(3));
-        until("the third is exported", || exporter.stats().exported == 1).await;
-        until("the others are dropped", || exporter.stats().pending() == 0).await;
+        until("all are exported", || exporter.stats().exported == 3).await;
         let stats = exporter.stats();
-        assert_eq!((stats.dropped_export_failed, stats.failures), (2, 2));
+        assert_eq!((stats.dropped(), stats.retries, stats.attempts), (0, 3, 6));
+    }
+}
+
+#[tokio::test]
+async fn spans_that_wait_too_long_are_given_up() {
+    for protocol in BOTH {
+        let addr = start(protocol).await.addr;
+        let mut config = config(addr, protocol);
+        config.max_age = Duration::from_millis(100);
+        config.queue.batch_spans = 1;
+        config.max_concurrent = 1;
+        let exporter = OtlpExporter::start(config).unwrap();
+        for id in 1..=3 {
+            exporter.submit(&one(id));
+        }
+        until("all are given up", || exporter.stats().pending() == 0).await;
+        let stats = exporter.stats();
+        assert_eq!((stats.dropped_expired, stats.failures, stats.queued_spans), (3, 3, 0));
+
+        let _collector = Collector::at(addr, protocol).await;
+        exporter.submit(&one(4));
+        until("it goes on", || exporter.stats().exported == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_told() {
+    for protocol in BOTH {
+        // `.invalid` never exists (RFC 2606).
+        let mut config = OtlpConfig::new("http://collector.invalid:4318", protocol).unwrap();
+        config.queue.batch_delay = Duration::from_millis(5);
+        let log = CapturedLog::start();
+        let exporter = OtlpExporter::start(config).unwrap();
+        exporter.submit(&one(1));
+        until("an attempt fails", || exporter.stats().retries > 0).await;
+        let text = log.text();
+        assert!(text.contains("the name collector.invalid is not known here"), "{protocol:?}: {text}");
+        assert_eq!(exporter.stats().pending(), 1);
     }
 }
 

@@ -253,7 +253,7 @@ async fn relay(protocol: Protocol, change: impl FnOnce(&mut OtlpConfig)) -> Rela
     let mut config = OtlpConfig::new(&format!("http://{}", collector.addr), protocol).unwrap();
     config.headers.insert("x-token", "secret".parse().unwrap());
     config.retry.initial_delay = Duration::from_millis(1);
-    config.retry.max_retries = 2;
+    config.retry.max_delay = Duration::from_millis(1);
     change(&mut config);
     let exporter = Arc::new(OtlpExporter::start(config).unwrap());
     let forwarder = exporter.forwarder();
@@ -308,20 +308,23 @@ async fn forwarding_failures_are_retried_and_counted() {
             Answer::Partial(1),
             // Not to be repeated.
             Answer::Status(400),
-            // Too many failures.
+            // More failures than one would like.
+            busy,
+            busy,
             busy,
             busy,
             busy,
         ];
         relay.collector.answer(answers);
-        for (outcome, attempts) in [((2, 1), 3), ((2, 4), 4), ((2, 7), 7)] {
+        for (outcome, attempts) in [((2, 1), 3), ((2, 4), 4), ((5, 4), 10)] {
             assert_eq!(post(addr, &[PROTOBUF], &request(3)).await.status, 200);
             until("the request is done", || relay.forwarder.stats().pending() == 0).await;
             let stats = relay.forwarder.stats();
-            assert_eq!((stats.exported, stats.dropped_export_failed), outcome);
+            assert_eq!((stats.exported, stats.dropped_rejected), outcome);
             assert_eq!(stats.attempts, attempts);
         }
-        assert_eq!(relay.forwarder.stats().failures, 3);
+        let stats = relay.forwarder.stats();
+        assert_eq!((stats.failures, stats.retries), (1, 7));
         // The exporter of this process' own spans has no part in this.
         assert_eq!(relay.exporter.stats(), Default::default());
     }
@@ -331,7 +334,7 @@ async fn forwarding_failures_are_retried_and_counted() {
 async fn the_forwarder_is_bounded_and_ends_with_the_exporter() {
     let relay = relay(Protocol::HttpProtobuf, |config| {
         config.max_concurrent = 1;
-        config.queue.max_spans = 3;
+        config.queue.max_spans = 5;
     })
     .await;
     let addr = relay.receiver.local_addr();

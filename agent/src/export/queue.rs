@@ -4,7 +4,7 @@
 use super::stats::DropCause;
 use super::LONGEST_WAIT;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 /// Bounds of one exporter's queue and of the batches taken from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueConfig {
-    /// Most spans that may wait (default 65,536).
+    /// Most spans that may wait or be on their way (default 65,536).
     pub max_spans: usize,
-    /// Most bytes that may wait, as estimated for spans and exact for
-    /// forwarded requests (default 64 MiB).
+    /// Most bytes that may wait or be on their way, as estimated for spans and
+    /// exact for forwarded requests (default 64 MiB).
     pub max_bytes: usize,
     /// Most spans in one batch (default 512).
     pub batch_spans: usize,
@@ -38,10 +38,20 @@ impl Default for QueueConfig {
 }
 
 /// What an item counts against the bounds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     pub(crate) spans: usize,
     pub(crate) bytes: usize,
+}
+
+impl Weight {
+    fn plus(self, other: Self) -> Self {
+        Self { spans: self.spans.saturating_add(other.spans), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self { spans: self.spans.saturating_sub(other.spans), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
 }
 
 /// A multi-producer queue with one consumer.
@@ -54,11 +64,38 @@ pub(crate) struct BoundedQueue<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    items: VecDeque<(T, Weight)>,
-    total: Weight,
+    items: VecDeque<Item<T>>,
+    waiting: Weight,
+    /// Of the batches that are taken and not dropped yet.
+    taken: Weight,
     /// When the oldest waiting item came, or the last batch was taken.
     since: Instant,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Item<T> {
+    value: T,
+    weight: Weight,
+    came: Instant,
+}
+
+/// Items taken together. They count against the queue's bounds until this is
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    pub(crate) items: Vec<T>,
+    /// When the oldest of them came.
+    pub(crate) since: Instant,
+    weight: Weight,
+    queue: Arc<BoundedQueue<T>>,
+}
+
+impl<T> Drop for Batch<T> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.taken = state.taken.minus(self.weight);
+    }
 }
 
 impl<T> BoundedQueue<T> {
@@ -68,7 +105,8 @@ impl<T> BoundedQueue<T> {
             config,
             state: Mutex::new(State {
                 items: VecDeque::new(),
-                total: Weight::default(),
+                waiting: Weight::default(),
+                taken: Weight::default(),
                 since: Instant::now(),
                 closed: false,
             }),
@@ -80,28 +118,35 @@ impl<T> BoundedQueue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What counts against the bounds at present.
+    pub(crate) fn held(&self) -> Weight {
+        let state = self.lock();
+        state.waiting.plus(state.taken)
+    }
+
     /// Appends an item, or says why it cannot be taken.
-    pub(crate) fn push(&self, item: T, weight: Weight) -> Result<(), DropCause> {
+    pub(crate) fn push(&self, value: T, weight: Weight) -> Result<(), DropCause> {
+        let came = Instant::now();
         let mut state = self.lock();
         if state.closed {
             return Err(DropCause::Shutdown);
         }
-        let before = state.total;
-        let spans = before.spans.saturating_add(weight.spans);
-        let bytes = before.bytes.saturating_add(weight.bytes);
-        if spans > self.config.max_spans {
+        let before = state.waiting;
+        let after = before.plus(weight);
+        let held = after.plus(state.taken);
+        if held.spans > self.config.max_spans {
             return Err(DropCause::QueueFull);
         }
-        if bytes > self.config.max_bytes {
+        if held.bytes > self.config.max_bytes {
             return Err(DropCause::QueueBytes);
         }
         if state.items.is_empty() {
-            state.since = Instant::now();
+            state.since = came;
         }
         // The consumer is woken only when there is something new to decide.
-        let wake = state.items.is_empty() || (!self.fills_batch(before) && self.fills_batch(Weight { spans, bytes }));
-        state.items.push_back((item, weight));
-        state.total = Weight { spans, bytes };
+        let wake = state.items.is_empty() || (!self.fills_batch(before) && self.fills_batch(after));
+        state.items.push_back(Item { value, weight, came });
+        state.waiting = after;
         drop(state);
         if wake {
             self.wake.notify_one();
@@ -116,7 +161,7 @@ impl<T> BoundedQueue<T> {
     /// Takes the next batch as soon as it is full, its delay is over or the
     /// queue is closed. `None` when the queue is closed and empty. Nothing is
     /// lost when the future is dropped.
-    pub(crate) async fn next_batch(&self) -> Option<Vec<T>> {
+    pub(crate) async fn next_batch(self: &Arc<Self>) -> Option<Batch<T>> {
         loop {
             let woken = self.wake.notified();
             let ready_at = {
@@ -128,7 +173,7 @@ impl<T> BoundedQueue<T> {
                     None
                 } else {
                     let ready_at = state.since + self.config.batch_delay;
-                    if state.closed || self.fills_batch(state.total) || ready_at <= Instant::now() {
+                    if state.closed || self.fills_batch(state.waiting) || ready_at <= Instant::now() {
                         return Some(self.take_batch(&mut state));
                     }
                     Some(ready_at)
@@ -142,21 +187,22 @@ impl<T> BoundedQueue<T> {
         }
     }
 
-    fn take_batch(&self, state: &mut State<T>) -> Vec<T> {
-        let mut batch = Vec::new();
-        let mut taken = Weight::default();
-        while let Some((item, weight)) = state.items.pop_front() {
-            taken.spans = taken.spans.saturating_add(weight.spans);
-            taken.bytes = taken.bytes.saturating_add(weight.bytes);
-            batch.push(item);
-            if self.fills_batch(taken) {
+    fn take_batch(self: &Arc<Self>, state: &mut State<T>) -> Batch<T> {
+        let now = Instant::now();
+        let since = state.items.front().map_or(now, |oldest| oldest.came);
+        let mut items = Vec::new();
+        let mut weight = Weight::default();
+        while let Some(item) = state.items.pop_front() {
+            weight = weight.plus(item.weight);
+            items.push(item.value);
+            if self.fills_batch(weight) {
                 break;
             }
         }
-        state.total.spans -= taken.spans;
-        state.total.bytes -= taken.bytes;
-        state.since = Instant::now();
-        batch
+        state.waiting = state.waiting.minus(weight);
+        state.taken = state.taken.plus(weight);
+        state.since = now;
+        Batch { items, since, weight, queue: self.clone() }
     }
 
     /// Refuses new items; what waits can still be taken.
@@ -170,14 +216,19 @@ impl<T> BoundedQueue<T> {
 mod tests {
     use super::*;
 
-    fn queue(max_spans: usize, max_bytes: usize, batch_spans: usize) -> BoundedQueue<u32> {
-        BoundedQueue::new(QueueConfig {
+    fn queue(max_spans: usize, max_bytes: usize, batch_spans: usize) -> Arc<BoundedQueue<u32>> {
+        Arc::new(BoundedQueue::new(QueueConfig {
             max_spans,
             max_bytes,
             batch_spans,
             batch_bytes: 1000,
             batch_delay: Duration::from_secs(1),
-        })
+        }))
+    }
+
+    /// The items of the next batch, which is done at once.
+    async fn next(queue: &Arc<BoundedQueue<u32>>) -> Option<Vec<u32>> {
+        queue.next_batch().await.map(|mut batch| std::mem::take(&mut batch.items))
     }
 
     fn weight(spans: usize, bytes: usize) -> Weight {
@@ -191,12 +242,29 @@ mod tests {
         assert_eq!(queue.push(2, weight(1, 41)), Err(DropCause::QueueBytes));
         assert_eq!(queue.push(3, weight(1, 40)), Ok(()));
         assert_eq!(queue.push(4, weight(1, 0)), Err(DropCause::QueueFull));
-        assert_eq!(queue.next_batch().await, Some(vec![1, 3]));
+        assert_eq!(next(&queue).await, Some(vec![1, 3]));
         assert_eq!(queue.push(5, weight(2, 100)), Ok(()));
         queue.close();
         assert_eq!(queue.push(6, weight(1, 1)), Err(DropCause::Shutdown));
-        assert_eq!(queue.next_batch().await, Some(vec![5]));
-        assert_eq!(queue.next_batch().await, None);
+        assert_eq!(next(&queue).await, Some(vec![5]));
+        assert_eq!(next(&queue).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_counts_until_it_is_done_and_is_as_old_as_its_oldest_item() {
+        let queue = queue(2, 100, 2);
+        let start = Instant::now();
+        queue.push(1, weight(1, 30)).unwrap();
+        tokio::time::advance(Duration::from_millis(300)).await;
+        queue.push(2, weight(1, 30)).unwrap();
+        let batch = queue.next_batch().await.unwrap();
+        assert_eq!((batch.items.as_slice(), batch.since), (&[1, 2][..], start));
+        assert_eq!(queue.held(), weight(2, 60));
+        assert_eq!(queue.push(3, weight(1, 1)), Err(DropCause::QueueFull));
+        assert_eq!(queue.push(3, weight(0, 41)), Err(DropCause::QueueBytes));
+        drop(batch);
+        assert_eq!(queue.held(), weight(0, 0));
+        assert_eq!(queue.push(3, weight(1, 1)), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -204,19 +272,19 @@ mod tests {
         let queue = queue(10, 10_000, 3);
         queue.push(1, weight(1, 1)).unwrap();
         let start = Instant::now();
-        assert_eq!(queue.next_batch().await, Some(vec![1]));
+        assert_eq!(next(&queue).await, Some(vec![1]));
         assert_eq!(start.elapsed(), Duration::from_secs(1));
 
         for item in 2..=5 {
             queue.push(item, weight(1, 1)).unwrap();
         }
         let start = Instant::now();
-        assert_eq!(queue.next_batch().await, Some(vec![2, 3, 4]));
+        assert_eq!(next(&queue).await, Some(vec![2, 3, 4]));
         assert_eq!(start.elapsed(), Duration::ZERO);
 
         // 5 is left; the byte limit completes the next batch.
         queue.push(6, weight(1, 999)).unwrap();
-        assert_eq!(queue.next_batch().await, Some(vec![5, 6]));
+        assert_eq!(next(&queue).await, Some(vec![5, 6]));
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
@@ -229,26 +297,26 @@ mod tests {
             let wait = tokio::time::timeout(Duration::from_millis(200), queue.next_batch());
             assert!(wait.await.is_err());
         }
-        assert_eq!(queue.next_batch().await, Some(vec![1]));
+        assert_eq!(next(&queue).await, Some(vec![1]));
         assert_eq!(start.elapsed(), Duration::from_secs(1));
     }
 
     #[tokio::test]
     async fn a_delay_without_end_is_no_panic() {
-        let queue = BoundedQueue::new(QueueConfig { batch_delay: Duration::MAX, ..QueueConfig::default() });
+        let queue = Arc::new(BoundedQueue::new(QueueConfig { batch_delay: Duration::MAX, ..QueueConfig::default() }));
         queue.push(1, weight(1, 1)).unwrap();
         let wait = tokio::time::timeout(Duration::from_millis(1), queue.next_batch());
         assert!(wait.await.is_err());
         queue.close();
-        assert_eq!(queue.next_batch().await, Some(vec![1]));
+        assert_eq!(next(&queue).await, Some(vec![1]));
     }
 
     #[tokio::test]
     async fn a_waiting_consumer_is_woken_by_push_and_by_close() {
-        let queue = std::sync::Arc::new(queue(10, 10_000, 1));
+        let queue = queue(10, 10_000, 1);
         let consumer = tokio::spawn({
             let queue = queue.clone();
-            async move { (queue.next_batch().await, queue.next_batch().await) }
+            async move { (next(&queue).await, next(&queue).await) }
         });
         tokio::task::yield_now().await;
         queue.push(7, weight(1, 1)).unwrap();

@@ -1,6 +1,7 @@
 //! Counters of the export path. Every span that enters an exporter is counted
 //! once more when it leaves it: as exported or under the cause of its loss.
 
+use super::queue::Weight;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,20 @@ pub enum DropCause {
     QueueFull,
     /// The queue held its maximum of bytes.
     QueueBytes,
-    /// The destination refused the span, or all attempts failed.
+    /// The span could not be written: the output of the console failed.
     ExportFailed,
+    /// The destination refused the span.
+    Rejected,
+    /// The destination could not be reached until the span was too old.
+    Expired,
     /// The exporter was stopped before the span was delivered.
     Shutdown,
 }
 
 impl DropCause {
     /// All causes, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::QueueFull, Self::QueueBytes, Self::ExportFailed, Self::Shutdown];
+    pub const ALL: [Self; 6] =
+        [Self::QueueFull, Self::QueueBytes, Self::ExportFailed, Self::Rejected, Self::Expired, Self::Shutdown];
 
     /// The cause as a metric label.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +34,8 @@ impl DropCause {
             Self::QueueFull => "queue_full",
             Self::QueueBytes => "queue_bytes",
             Self::ExportFailed => "export_failed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
             Self::Shutdown => "shutdown",
         }
     }
@@ -40,6 +48,7 @@ pub struct ExportStats {
     exported: AtomicU64,
     dropped: [AtomicU64; DropCause::ALL.len()],
     attempts: AtomicU64,
+    retries: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -49,22 +58,32 @@ pub struct ExportStats {
 pub struct ExportSnapshot {
     /// Spans given to the exporter.
     pub submitted: u64,
-    /// Spans delivered: acknowledged by the collector, or printed. Spans of
-    /// this process that a collector rejects in a partial success are among
-    /// them (the SDK's exporter logs these, but does not tell).
+    /// Spans delivered: acknowledged by the collector, or printed.
     pub exported: u64,
     /// Spans lost because the queue held its maximum of spans.
     pub dropped_queue_full: u64,
     /// Spans lost because the queue held its maximum of bytes.
     pub dropped_queue_bytes: u64,
-    /// Spans lost because the destination refused them or could not be reached.
+    /// Spans lost because they could not be written.
     pub dropped_export_failed: u64,
+    /// Spans lost because the destination refused them, a part of a request or
+    /// all of it.
+    pub dropped_rejected: u64,
+    /// Spans lost because the destination could not be reached for too long.
+    pub dropped_expired: u64,
     /// Spans lost because the exporter stopped first.
     pub dropped_shutdown: u64,
-    /// Requests sent to the destination, retries included.
+    /// Requests sent to the destination, repeated ones included.
     pub attempts: u64,
-    /// Batches given up after the last attempt.
+    /// Requests that failed and are sent again.
+    pub retries: u64,
+    /// Requests given up.
     pub failures: u64,
+    /// Gauge: spans that wait or are on their way, as counted against the
+    /// queue's bound.
+    pub queued_spans: u64,
+    /// Gauge: bytes of these.
+    pub queued_bytes: u64,
 }
 
 impl ExportStats {
@@ -84,11 +103,16 @@ impl ExportStats {
         self.attempts.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn add_retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn add_failure(&self) {
         self.failures.fetch_add(1, Relaxed);
     }
 
-    /// Reads all counters. Concurrent updates may be seen in part.
+    /// Reads all counters; the gauges are 0. Concurrent updates may be seen in
+    /// part.
     pub fn snapshot(&self) -> ExportSnapshot {
         let dropped = |cause: DropCause| self.dropped[cause as usize].load(Relaxed);
         ExportSnapshot {
@@ -97,9 +121,14 @@ impl ExportStats {
             dropped_queue_full: dropped(DropCause::QueueFull),
             dropped_queue_bytes: dropped(DropCause::QueueBytes),
             dropped_export_failed: dropped(DropCause::ExportFailed),
+            dropped_rejected: dropped(DropCause::Rejected),
+            dropped_expired: dropped(DropCause::Expired),
             dropped_shutdown: dropped(DropCause::Shutdown),
             attempts: self.attempts.load(Relaxed),
+            retries: self.retries.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            queued_spans: 0,
+            queued_bytes: 0,
         }
     }
 
@@ -112,9 +141,14 @@ impl ExportStats {
 }
 
 impl ExportSnapshot {
+    pub(crate) fn with_queue(mut self, held: Weight) -> Self {
+        (self.queued_spans, self.queued_bytes) = (held.spans as u64, held.bytes as u64);
+        self
+    }
+
     /// Spans lost, whatever the cause.
     pub fn dropped(&self) -> u64 {
-        self.dropped_queue_full + self.dropped_queue_bytes + self.dropped_export_failed + self.dropped_shutdown
+        DropCause::ALL.into_iter().map(|cause| self.dropped_by(cause)).sum()
     }
 
     /// Spans lost by one cause.
@@ -123,6 +157,8 @@ impl ExportSnapshot {
             DropCause::QueueFull => self.dropped_queue_full,
             DropCause::QueueBytes => self.dropped_queue_bytes,
             DropCause::ExportFailed => self.dropped_export_failed,
+            DropCause::Rejected => self.dropped_rejected,
+            DropCause::Expired => self.dropped_expired,
             DropCause::Shutdown => self.dropped_shutdown,
         }
     }
@@ -130,6 +166,30 @@ impl ExportSnapshot {
     /// Spans queued or on their way.
     pub fn pending(&self) -> u64 {
         self.submitted.saturating_sub(self.exported).saturating_sub(self.dropped())
+    }
+}
+
+/// Counts lost spans, and logs each cause at a limited rate.
+#[derive(Debug)]
+pub(crate) struct DropLog {
+    text: &'static str,
+    limits: [LogLimit; DropCause::ALL.len()],
+}
+
+impl DropLog {
+    /// `text`: what the log says.
+    pub(crate) fn new(text: &'static str) -> Self {
+        Self { text, limits: Default::default() }
+    }
+
+    pub(crate) fn dropped(&self, stats: &ExportStats, cause: DropCause, spans: usize) {
+        if spans == 0 {
+            return;
+        }
+        stats.add_dropped(cause, spans);
+        if let Some(spans) = self.limits[cause as usize].occurred(spans) {
+            tracing::warn!(spans, cause = cause.as_str(), "{}", self.text);
+        }
     }
 }
 
@@ -177,19 +237,19 @@ mod tests {
     #[test]
     fn pending_spans_are_those_without_an_outcome() {
         let stats = ExportStats::default();
-        stats.add_submitted(10);
+        stats.add_submitted(20);
         stats.add_exported(3);
         for (spans, cause) in DropCause::ALL.into_iter().enumerate() {
             stats.add_dropped(cause, spans);
         }
         let snapshot = stats.snapshot();
-        assert_eq!(snapshot.dropped(), 6);
-        assert_eq!(snapshot.pending(), 1);
+        assert_eq!(snapshot.dropped(), 15);
+        assert_eq!(snapshot.pending(), 2);
         for (spans, cause) in DropCause::ALL.into_iter().enumerate() {
             assert_eq!(snapshot.dropped_by(cause), spans as u64);
         }
         stats.drop_pending();
-        assert_eq!(stats.snapshot().dropped_shutdown, 4);
+        assert_eq!(stats.snapshot().dropped_shutdown, 7);
         assert_eq!(stats.snapshot().pending(), 0);
     }
 

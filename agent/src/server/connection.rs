@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::buffer::{Input, Output};
+use super::frames::Frames;
 use super::handler::Connection;
 use super::responder::{Agent, Outcome, Responder};
 use super::stats::{ServerStats, Side};
@@ -50,11 +51,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     draining: watch::Receiver<bool>,
 ) {
     let shared = open.shared.clone();
+    let stopping = draining.clone();
     let mut session = Session::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
     session.finish(&result);
     match result {
-        Ok(()) => session.linger().await,
+        Ok(()) => {
+            let late = session.linger().await;
+            // After an error of the protocol nobody can tell where a frame begins.
+            if *stopping.borrow() {
+                ServerStats::add(&shared.stats.late, late);
+            }
+        }
         Err(error) if is_normal_end(&error) => {}
         Err(error) => {
             ServerStats::add(&shared.stats.io_errors, 1);
@@ -197,7 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.responder.output.pending().len() > OUTPUT_HIGH {
                 return true;
             }
-            if self.has_all_in_flight() {
+            // What comes after the end stays in the input: it is to be counted.
+            if self.has_all_in_flight() || self.agent.want(self.input.unread()) == Want::Close {
                 return false;
             }
             if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
@@ -285,17 +294,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         tracing::debug!(connection = self.responder.connection.id, ok = result.is_ok(), "connection ended");
     }
 
-    /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes.
-    async fn linger(&mut self) {
+    /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes. Gives
+    /// the number of NOTIFYs in it.
+    async fn linger(&mut self) -> u64 {
+        let mut frames = Frames::default();
+        frames.scan(self.input.unread());
+        self.input.consume(self.input.unread().len());
         let discard = async {
             self.stream.shutdown().await?;
             while self.input.read(&mut self.stream).await? > 0 {
+                frames.scan(self.input.unread());
                 self.input.consume(self.input.unread().len());
             }
             Ok::<(), io::Error>(())
         };
         // Whatever happens here, the connection is over.
         let _ended = tokio::time::timeout(LINGER, discard).await;
+        frames.notifies()
     }
 }
 

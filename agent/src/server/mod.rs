@@ -2,6 +2,7 @@
 
 mod buffer;
 mod connection;
+mod frames;
 mod handler;
 mod listener;
 mod responder;

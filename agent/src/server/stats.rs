@@ -79,6 +79,8 @@ counters! {
     handler_late,
     /// NOTIFYs open when their connection ended: nobody waits for the answer any more.
     unanswered,
+    /// NOTIFYs that came when the connection was ending already, as this agent stops: HAProxy did not know yet.
+    late,
     /// Connections ended because HAProxy did not read its ACKs in time.
     write_timeouts,
     /// Bytes received.

@@ -33,6 +33,17 @@ macro_rules! counters {
     };
 }
 
+impl TracerStats {
+    /// Spans that ended, whatever ended them.
+    pub fn spans_ended(&self) -> u64 {
+        self.spans_finished
+            + self.spans_ended_idle
+            + self.spans_ended_limit
+            + self.spans_ended_evicted
+            + self.spans_ended_shutdown
+    }
+}
+
 counters! {
     /// Messages of the tracing language, those rejected included.
     messages,

@@ -26,7 +26,7 @@ pub fn extremes() -> Vec<Program> {
     all.dedup_by_key(|program| program.version);
     match all.len() {
         0..=2 => all,
-        n => vec![all.swap_remove(0), all.swap_remove(n - 2)],
+        n => vec![all.remove(0), all.remove(n - 2)],
     }
 }
 
@@ -89,6 +89,12 @@ impl Haproxy {
             old.ended().await;
         }
         self.process.assert_alive();
+    }
+
+    /// How many events it logged that got no answer of the agent.
+    pub fn spoe_errors(&self) -> usize {
+        let is_error = |line: &&String| line.contains("SPOE: [tracing]") && !line.contains("st=0 ");
+        self.process.output().iter().filter(is_error).count()
     }
 
     /// What `haproxy -c` says of the configuration: nothing but its last line, if there is no warning.

@@ -2,6 +2,7 @@
 
 mod collector;
 mod failures;
+mod faults;
 mod formats;
 mod haproxy;
 mod http_only;
@@ -13,4 +14,5 @@ mod propagation;
 mod restart;
 mod seed_style;
 mod setup;
+mod soak;
 mod spans;

@@ -62,8 +62,10 @@ impl Chain {
     pub async fn start(program: &Program, setup: Setup<'_>) -> Self {
         let collector = Collector::start().await;
         let origin = Origin::start().await;
-        let mut args = vec!["--otlp", collector.url.as_str()];
-        args.extend(setup.spoa_args);
+        let mut args = setup.spoa_args.to_vec();
+        if !args.contains(&"--otlp") {
+            args.extend(["--otlp", collector.url.as_str()]);
+        }
         let spoa = Spoa::start("127.0.0.1:0", &args, setup.spoa_env).await;
         let [one, one_plain, two, two_plain, stats] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let mut env = vec![

@@ -10,11 +10,14 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{Tra
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use std::collections::VecDeque;
+use spop_agent::export::otlp::Protocol;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
@@ -22,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic_types::{ErrorDetails, StatusExt};
 
 /// How a collector answers a request.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,9 @@ pub(crate) enum Answer {
     /// An HTTP status; for gRPC `Unavailable` if it is 503, else
     /// `InvalidArgument`.
     Status(u16),
+    /// Busy for so many seconds: 429 with `Retry-After`; for gRPC
+    /// `ResourceExhausted` with `RetryInfo`.
+    Busy(u64),
     /// Never.
     Hang,
 }
@@ -39,6 +46,7 @@ pub(crate) enum Answer {
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrived {
+    pub(crate) at: Instant,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     /// The body on the wire (HTTP only).
@@ -68,12 +76,6 @@ impl Drop for Collector {
     }
 }
 
-/// A certificate for 127.0.0.1, and its key.
-pub(crate) fn certificate() -> (String, String) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    (made.cert.pem(), made.signing_key.serialize_pem())
-}
-
 impl Collector {
     pub(crate) async fn http() -> Self {
         Self::http_at("127.0.0.1:0".parse().unwrap()).await
@@ -100,7 +102,15 @@ impl Collector {
     }
 
     pub(crate) async fn grpc() -> Self {
-        Self::grpc_with(Server::builder()).await
+        Self::at("127.0.0.1:0".parse().unwrap(), Protocol::Grpc).await
+    }
+
+    /// At this address, which may have been another collector's.
+    pub(crate) async fn at(addr: SocketAddr, protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::HttpProtobuf => Self::http_at(addr).await,
+            Protocol::Grpc => Self::grpc_with(Server::builder(), addr).await,
+        }
     }
 
     /// gRPC with TLS, as [`Self::https`].
@@ -109,11 +119,11 @@ impl Collector {
         if let Some(client) = client {
             config = config.client_ca_root(Certificate::from_pem(client));
         }
-        Self::grpc_with(Server::builder().tls_config(config).unwrap()).await
+        Self::grpc_with(Server::builder().tls_config(config).unwrap(), "127.0.0.1:0".parse().unwrap()).await
     }
 
-    async fn grpc_with(mut server: Server) -> Self {
-        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    async fn grpc_with(mut server: Server, addr: SocketAddr) -> Self {
+        let incoming = TcpIncoming::bind(addr).unwrap();
         let addr = incoming.local_addr().unwrap();
         let record = Arc::<Mutex<Record>>::default();
         let service = TraceServiceServer::new(Service(record.clone()))
@@ -127,6 +137,15 @@ impl Collector {
     /// Answers the next requests like this.
     pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.record.lock().unwrap().answers.extend(answers);
+    }
+
+    /// The ids of all spans that arrived, in order, each once.
+    pub(crate) fn span_ids(&self) -> Vec<u64> {
+        let arrived = self.arrived().into_iter();
+        let scopes = arrived.flat_map(|a| a.message.resource_spans).flat_map(|r| r.scope_spans);
+        let id = |span: Span| u64::from_be_bytes(span.span_id.try_into().unwrap());
+        let ids: BTreeSet<u64> = scopes.flat_map(|s| s.spans).map(id).collect();
+        ids.into_iter().collect()
     }
 
     pub(crate) fn arrived(&self) -> Vec<Arrived> {
@@ -175,6 +194,7 @@ async fn collect(
     let answer = note(
         &record,
         Arrived {
+            at: Instant::now(),
             path: uri.path().to_owned(),
             headers,
             message: ExportTraceServiceRequest::decode(&body[..]).unwrap(),
@@ -185,9 +205,14 @@ async fn collect(
     let status = match answer {
         Answer::Accept | Answer::Partial(_) => StatusCode::OK,
         Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
+        Answer::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
         Answer::Hang => std::future::pending().await,
     };
-    (status, response(answer).encode_to_vec())
+    let mut headers = HeaderMap::new();
+    if let Answer::Busy(seconds) = answer {
+        headers.insert("retry-after", seconds.into());
+    }
+    (status, headers, response(answer).encode_to_vec())
 }
 
 struct Service(Arc<Mutex<Record>>);
@@ -202,6 +227,7 @@ impl TraceService for Service {
         let answer = note(
             &self.0,
             Arrived {
+                at: Instant::now(),
                 path: String::new(),
                 headers: metadata.into_headers(),
                 raw: Bytes::new(),
@@ -213,6 +239,10 @@ impl TraceService for Service {
             Answer::Accept | Answer::Partial(_) => Ok(tonic::Response::new(response(answer))),
             Answer::Status(503) => Err(tonic::Status::unavailable("busy")),
             Answer::Status(_) => Err(tonic::Status::invalid_argument("no")),
+            Answer::Busy(seconds) => {
+                let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(seconds)));
+                Err(tonic::Status::with_error_details(tonic::Code::ResourceExhausted, "busy", details))
+            }
             Answer::Hang => std::future::pending().await,
         }
     }

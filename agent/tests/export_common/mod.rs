@@ -1,6 +1,7 @@
 //! Spans and helpers for the tests of the export path.
 #![allow(dead_code)] // every test file uses a part
 
+pub(crate) mod authority;
 pub(crate) mod collector;
 
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -71,6 +72,25 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What is logged on this thread while it is kept.
+pub(crate) struct CapturedLog {
+    output: Output,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl CapturedLog {
+    pub(crate) fn start() -> Self {
+        let output = Output::default();
+        let writer = output.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        Self { output, _guard: tracing::subscriber::set_default(log) }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.output.text()
     }
 }
 

@@ -1,6 +1,8 @@
 //! `spoa-otel`: the tracing agent.
 
+mod files;
 mod options;
+mod report;
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -14,33 +16,47 @@ use spop_agent::export::console::Console;
 use spop_agent::export::otlp::OtlpExporter;
 use spop_agent::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spop_agent::export::{Exporter, Pipeline};
-use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server};
+use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server, ServerConfig};
 use spop_agent::time::Timestamp;
 use spop_agent::tracing::Tracer;
 use spop_core::{AckEncoder, Messages};
-use tracing::{info, warn};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// The table of open spans is swept at least so often.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Exit status: it cannot start, or not go on.
+const FAILED: u8 = 1;
+/// Exit status: an option, a variable or a file that one of them names cannot be used.
+const MISCONFIGURED: u8 = 2;
+
+/// An error that ends with [`MISCONFIGURED`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misconfigured(Box<dyn Error>);
+
+fn misconfigured(error: impl Into<Box<dyn Error>>) -> Misconfigured {
+    Misconfigured(error.into())
+}
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = start_log(&options)
         .and_then(|()| Ok(tokio::runtime::Runtime::new()?))
         .and_then(|runtime| runtime.block_on(run(options)));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("spoa-otel: {error}");
-            ExitCode::FAILURE
-        }
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("cannot start: {error}");
+    } else {
+        eprintln!("spoa-otel: {error}");
     }
+    if error.is::<Misconfigured>() { MISCONFIGURED } else { FAILED }.into()
 }
 
 fn start_log(options: &Options) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_new(&options.log_level)
-        .map_err(|error| format!("--log-level {}: {error}", options.log_level))?;
+        .map_err(|error| misconfigured(format!("--log-level {}: {error}", options.log_level)))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
@@ -66,11 +82,12 @@ impl Handler for TracingHandler {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let stop = stop_signal()?;
-    let tracer_config = options.tracing.config()?;
+    let tracer_config = options.tracing.config().map_err(misconfigured)?;
     if tracer_config.disabled {
         info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
     }
-    let otlp = options.export.otlp()?.map(OtlpExporter::start).transpose()?.map(Arc::new);
+    let otlp = options.export.otlp().map_err(misconfigured)?;
+    let otlp = otlp.map(OtlpExporter::start).transpose().map_err(misconfigured)?.map(Arc::new);
     let console = options.export.console(otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
     let exporters: Vec<Arc<dyn Exporter>> =
         (otlp.iter().map(|e| e.clone() as _)).chain(console.iter().map(|e| e.clone() as _)).collect();
@@ -95,7 +112,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             Some(receiver)
         }
     };
-    let mut server = Server::new(options.server, TracingHandler(tracer.clone()));
+    files::make_room(options.server.max_connections);
+    // The connections end at once as a rule. If they do not, there is still time for the spans.
+    let server_config = ServerConfig { grace: grace / 2, ..options.server };
+    let mut server = Server::new(server_config, TracingHandler(tracer.clone()));
     for addr in &options.listen {
         let bound = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
         info!(addr = %bound, kind = %"spop", "listening");
@@ -103,26 +123,30 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let stats = server.stats();
 
     let sweeper = tokio::spawn(sweep(tracer.clone()));
-    server.run(stop).await;
-    info!("stopping");
+    let mut stopping = Instant::now();
+    server
+        .run(async {
+            stop.await;
+            stopping = Instant::now();
+            info!(?grace, "stopping");
+        })
+        .await;
+    let left = || grace.saturating_sub(stopping.elapsed());
     sweeper.abort();
+    report::served(&stats.snapshot());
     tracer.shut_down(Timestamp::now());
     if let Some(receiver) = receiver {
-        receiver.shutdown(grace).await;
+        receiver.shutdown(left()).await;
     }
-    let mut lost = 0;
-    for (name, stats) in pipeline.shutdown(grace).await {
-        info!(exporter = name, exported = stats.exported, dropped = stats.dropped(), "export ended");
-        lost += stats.dropped();
+    let exports = pipeline.shutdown(left()).await;
+    let spans = tracer.stats();
+    for (name, export) in &exports {
+        report::accounts(&spans, name, export);
     }
     for by in tracer.sampling_stats().iter().filter(|by| by.sampled + by.unsampled > 0) {
         info!(decided_by = by.decided_by, sampled = by.sampled, unsampled = by.unsampled, "traces");
     }
-    let served = stats.snapshot();
-    info!(connections = served.connections, notifies = served.notifies, acks = served.acks, "stopped");
-    if lost > 0 {
-        warn!(spans = lost, "some spans were not exported");
-    }
+    info!("stopped");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use spop_agent::tracing::{SamplingRule, TracerConfig};
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]
-#[command(version, after_help = AFTER_HELP)]
+#[command(name = "spoa-otel", version = env!("SPOA_OTEL_VERSION"), after_help = AFTER_HELP)]
 pub struct Options {
     /// Where HAProxy finds this agent: host:port, tcp://host:port or unix:/path; may be given several times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
@@ -42,6 +42,9 @@ const AFTER_HELP: &str = "\
 Environment:
   OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT, _PROTOCOL, _HEADERS, _COMPRESSION, _TIMEOUT,
       _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY
+      (a time in milliseconds, files in PEM)
+  OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_EXPORT_TIMEOUT
+      (times in milliseconds; the options above win, and the shorter one of the two timeouts)
   OTEL_SERVICE_NAME (default haproxy), OTEL_RESOURCE_ATTRIBUTES
   OTEL_SDK_DISABLED (true: no spans; the caller's trace context is passed on)
   OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG (default parentbased_always_on)
@@ -51,7 +54,10 @@ Environment:
   OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT (default none)
   NO_COLOR, CLICOLOR_FORCE
 
-Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot start, 2 for a wrong command line.";
+Exit status:
+  0  stopped by SIGTERM or SIGINT; the log says what became of every span
+  1  cannot start: an address is in use, for instance
+  2  an option, a variable or a file that one of them names cannot be used";
 
 /// How spans are kept until they end.
 #[derive(Args)]
@@ -88,6 +94,27 @@ pub struct ExportOptions {
     #[arg(long, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<Protocol>,
 
+    /// Most spans that wait for the collector or are on their way to it; further ones are dropped
+    /// [env: OTEL_BSP_MAX_QUEUE_SIZE] [default: 65536]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    queue_spans: Option<usize>,
+
+    /// Memory of these spans; further ones are dropped
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    queue_bytes: ByteSize,
+
+    /// Most spans in one request [env: OTEL_BSP_MAX_EXPORT_BATCH_SIZE] [default: 512]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch_spans: Option<usize>,
+
+    /// How long a span waits for others to go with it [env: OTEL_BSP_SCHEDULE_DELAY] [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    batch_delay: Option<Duration>,
+
+    /// Spans that the collector could not take for so long are dropped
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    export_max_age: Duration,
+
     /// Print each finished trace as a tree; the default without a collector
     #[arg(long)]
     console: bool,
@@ -108,6 +135,10 @@ pub enum LogFormat {
     Text,
     /// A JSON object a line.
     Json,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "not a number above 0".to_owned())
 }
 
 fn env(name: &str) -> Option<String> {
@@ -131,7 +162,16 @@ impl TracingOptions {
 impl ExportOptions {
     /// `None` without an endpoint.
     pub fn otlp(&self) -> Result<Option<OtlpConfig>, Box<dyn std::error::Error>> {
-        Ok(OtlpConfig::resolve(self.otlp.as_deref(), self.otlp_protocol, env)?)
+        let Some(mut config) = OtlpConfig::resolve(self.otlp.as_deref(), self.otlp_protocol, env)? else {
+            return Ok(None);
+        };
+        let queue = &mut config.queue;
+        queue.max_bytes = usize::try_from(self.queue_bytes.as_u64())?;
+        queue.max_spans = self.queue_spans.unwrap_or(queue.max_spans);
+        queue.batch_spans = self.batch_spans.unwrap_or(queue.batch_spans);
+        queue.batch_delay = self.batch_delay.unwrap_or(queue.batch_delay);
+        config.max_age = self.export_max_age;
+        Ok(Some(config))
     }
 
     /// `None` if a collector is enough.

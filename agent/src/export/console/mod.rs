@@ -13,7 +13,7 @@ mod view;
 
 use super::queue::{BoundedQueue, Weight};
 use super::receiver::{ReceivedRequest, RequestSink};
-use super::stats::{DropCause, ExportSnapshot, ExportStats, LogLimit};
+use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::worker::Worker;
 use super::{Exporter, FinishedSpan, OpenSpans, QueueConfig, ShutdownFuture};
 use opentelemetry::TraceId;
@@ -113,7 +113,7 @@ pub struct Console {
     stats: Arc<ExportStats>,
     console_stats: Arc<ConsoleStats>,
     open_spans: Table,
-    drop_log: LogLimit,
+    drop_log: DropLog,
     worker: Worker,
 }
 
@@ -149,7 +149,7 @@ impl Console {
             stats,
             console_stats,
             open_spans,
-            drop_log: LogLimit::default(),
+            drop_log: DropLog::new("spans not shown on the console"),
             worker: Worker::spawn(task.run()),
         })
     }
@@ -173,10 +173,7 @@ impl Console {
     fn push(&self, item: Item, bytes: usize) {
         self.stats.add_submitted(1);
         if let Err(cause) = self.queue.push(item, Weight { spans: 1, bytes }) {
-            self.stats.add_dropped(cause, 1);
-            if let Some(spans) = self.drop_log.occurred(1) {
-                tracing::warn!(spans, cause = cause.as_str(), "spans not shown on the console");
-            }
+            self.drop_log.dropped(&self.stats, cause, 1);
         }
     }
 }
@@ -191,7 +188,7 @@ impl Exporter for Console {
     }
 
     fn stats(&self) -> ExportSnapshot {
-        self.stats.snapshot()
+        self.stats.snapshot().with_queue(self.queue.held())
     }
 
     fn shutdown(&self, deadline: Instant) -> ShutdownFuture<'_> {
@@ -233,7 +230,7 @@ impl Task {
             let due = self.store.next_due();
             tokio::select! {
                 batch = self.queue.next_batch() => match batch {
-                    Some(batch) => self.collect(batch).await,
+                    Some(mut batch) => self.collect(std::mem::take(&mut batch.items)).await,
                     None => break,
                 },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {

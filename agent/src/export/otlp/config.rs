@@ -51,22 +51,26 @@ pub struct TlsFiles {
     pub client_key: Option<PathBuf>,
 }
 
-/// How often a failed batch is sent again. All attempts together take at most
-/// [`OtlpConfig::timeout`].
+/// When a failing collector is asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryConfig {
-    /// Most attempts after the first (default 5).
-    pub max_retries: usize,
-    /// Wait before the first retry (default 250 ms), doubled at each further
-    /// one.
+    /// Wait after the first failure (default 250 ms), doubled at each further
+    /// one. Up to half of each wait is left out at random.
     pub initial_delay: Duration,
     /// Longest wait between two attempts (default 5 s).
     pub max_delay: Duration,
+    /// Longest wait that a collector may ask for by `Retry-After` or
+    /// `RetryInfo` (default 60 s).
+    pub max_retry_after: Duration,
 }
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        Self { max_retries: 5, initial_delay: Duration::from_millis(250), max_delay: Duration::from_secs(5) }
+        Self {
+            initial_delay: Duration::from_millis(250),
+            max_delay: Duration::from_secs(5),
+            max_retry_after: Duration::from_secs(60),
+        }
     }
 }
 
@@ -78,25 +82,23 @@ pub struct OtlpConfig {
     pub url: Uri,
     /// Transport.
     pub protocol: Protocol,
-    /// Headers (gRPC: metadata) added to every request. The ones of
-    /// `OTEL_EXPORTER_OTLP_HEADERS` in the process environment replace those
-    /// of the same name.
+    /// Headers (gRPC: metadata) added to every request.
     pub headers: HeaderMap,
     /// Compression of the requests.
     pub compression: Option<Compression>,
-    /// Time for one batch, retries included (default 10 s).
+    /// Time for one attempt (default 10 s).
     pub timeout: Duration,
+    /// A batch is given up when its oldest span ended so long ago (default
+    /// 5 minutes).
+    pub max_age: Duration,
     /// Certificates for `https`.
     pub tls: TlsFiles,
-    /// Retries within `timeout`.
+    /// When a failing collector is asked again.
     pub retry: RetryConfig,
     /// Bounds of the queue of spans and, separately, of the forwarder's queue.
     pub queue: QueueConfig,
     /// Most requests under way at once (default 4).
     pub max_concurrent: usize,
-    /// Most services whose exporter is kept ready; beyond it the least
-    /// recently used one is dropped and rebuilt when needed (default 64).
-    pub max_services: usize,
     /// `service.instance.id` of every resource, unless
     /// `OTEL_RESOURCE_ATTRIBUTES` has one (default a random UUID).
     pub instance_id: String,
@@ -152,11 +154,11 @@ impl OtlpConfig {
             headers: HeaderMap::new(),
             compression: None,
             timeout: Duration::from_secs(10),
+            max_age: Duration::from_secs(300),
             tls: TlsFiles::default(),
             retry: RetryConfig::default(),
             queue: QueueConfig::default(),
             max_concurrent: 4,
-            max_services: 64,
             instance_id: uuid::Uuid::new_v4().to_string(),
         }
     }
@@ -164,6 +166,7 @@ impl OtlpConfig {
     /// Configuration from the command line's endpoint and protocol, which take
     /// precedence, and the variables
     /// `OTEL_EXPORTER_OTLP_[TRACES_]{ENDPOINT,PROTOCOL,HEADERS,COMPRESSION,TIMEOUT,CERTIFICATE,CLIENT_CERTIFICATE,CLIENT_KEY}`
+    /// and `OTEL_BSP_{MAX_QUEUE_SIZE,MAX_EXPORT_BATCH_SIZE,SCHEDULE_DELAY,EXPORT_TIMEOUT}`
     /// as read by `env` (as a rule `|name| std::env::var(name).ok()`). `None`
     /// if no endpoint is given anywhere.
     pub fn resolve(
@@ -205,11 +208,9 @@ impl OtlpConfig {
             };
         }
         if let Some((name, value)) = lookup("TIMEOUT") {
-            config.timeout = match value.parse() {
-                Ok(millis) if millis > 0 => Duration::from_millis(millis),
-                _ => return Err(invalid(name, "expected a number of milliseconds")),
-            };
+            config.timeout = Duration::from_millis(positive(name, &value)?);
         }
+        config.batching(&env)?;
         let file = |suffix| lookup(suffix).map(|(_, value)| PathBuf::from(value));
         config.tls = TlsFiles {
             ca: file("CERTIFICATE"),
@@ -219,9 +220,39 @@ impl OtlpConfig {
         Ok(Some(config))
     }
 
+    /// The variables of the SDK's batch span processor. An attempt ends after
+    /// the shorter one of the two timeouts.
+    fn batching(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), OtlpConfigError> {
+        let number = |name: &str| -> Result<Option<u64>, OtlpConfigError> {
+            let value = env(name).filter(|value| !value.trim().is_empty());
+            value.map(|value| positive(name, value.trim())).transpose()
+        };
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if let Some(spans) = number("OTEL_BSP_MAX_QUEUE_SIZE")? {
+            self.queue.max_spans = size(spans);
+        }
+        if let Some(spans) = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")? {
+            self.queue.batch_spans = size(spans);
+        }
+        if let Some(millis) = number("OTEL_BSP_SCHEDULE_DELAY")? {
+            self.queue.batch_delay = Duration::from_millis(millis);
+        }
+        if let Some(millis) = number("OTEL_BSP_EXPORT_TIMEOUT")? {
+            self.timeout = self.timeout.min(Duration::from_millis(millis));
+        }
+        Ok(())
+    }
+
     /// Whether the endpoint is reached over TLS.
     pub(super) fn is_https(&self) -> bool {
         self.url.scheme() == Some(&http::uri::Scheme::HTTPS)
+    }
+}
+
+fn positive(name: impl Into<String>, value: &str) -> Result<u64, OtlpConfigError> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(invalid(name, format!("{value:?} is not a number above 0 (times are in milliseconds)"))),
     }
 }
 

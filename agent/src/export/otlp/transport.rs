@@ -2,15 +2,28 @@
 //! all services and for forwarded requests.
 
 use super::config::{Compression, OtlpConfig, OtlpConfigError, Protocol, TlsFiles};
-use crate::export::ExportStats;
+use super::failure::{error_chain, Failure, FailureKind};
 use bytes::Bytes;
-use opentelemetry_http::{HttpClient, HttpError, Request, Response};
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use prost::Message;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::RootCertStore;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+/// Largest answer that is read.
+const MAX_RESPONSE: usize = 64 << 10;
+
+/// Sent as `User-Agent`.
+const USER_AGENT: &str = concat!("spoa-otel/", env!("CARGO_PKG_VERSION"));
 
 /// A cheaply cloned handle to the connection.
 #[derive(Debug, Clone)]
@@ -29,19 +42,6 @@ impl Transport {
     }
 }
 
-/// An error with its sources: the outermost text alone ("transport error")
-/// does not tell what is wrong.
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 fn setup_error(config: &OtlpConfig, reason: impl Into<String>) -> OtlpConfigError {
     OtlpConfigError::Setup { url: config.url.to_string(), reason: reason.into() }
 }
@@ -49,7 +49,8 @@ fn setup_error(config: &OtlpConfig, reason: impl Into<String>) -> OtlpConfigErro
 fn http_client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpConfigError> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(client_tls(config)?)
-        .timeout(config.timeout)
+        .user_agent(USER_AGENT)
+        .connect_timeout(config.timeout)
         // A redirected POST would become a GET.
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -126,7 +127,13 @@ fn identity_files(tls: &TlsFiles) -> Result<Option<(&Path, &Path)>, OtlpConfigEr
 }
 
 fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
-    let mut endpoint = Endpoint::from(config.url.clone()).timeout(config.timeout).connect_timeout(config.timeout);
+    let mut endpoint = Endpoint::from(config.url.clone())
+        .user_agent(USER_AGENT)
+        .map_err(|error| setup_error(config, error_chain(&error)))?
+        .connect_timeout(config.timeout)
+        // One connection serves all requests: a dead one has to be found out.
+        .http2_keep_alive_interval(config.timeout)
+        .keep_alive_timeout(config.timeout);
     if config.is_https() {
         let mut tls = ClientTlsConfig::new();
         tls = match &config.tls.ca {
@@ -151,42 +158,114 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OtlpConfigError> {
     std::fs::read(path).map_err(|error| tls_file_error(path, error.to_string()))
 }
 
-/// Compresses a request body for HTTP; gives the `Content-Encoding` too.
-pub(super) fn compress(
-    body: &Bytes,
-    compression: Option<Compression>,
-) -> std::io::Result<(Bytes, Option<&'static str>)> {
-    use std::io::Write;
-    match compression {
-        None => Ok((body.clone(), None)),
-        Some(Compression::Gzip) => {
-            let level = flate2::Compression::default();
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-            encoder.write_all(body)?;
-            Ok((encoder.finish()?.into(), Some("gzip")))
-        }
-        Some(Compression::Zstd) => {
-            let level = zstd::DEFAULT_COMPRESSION_LEVEL;
-            Ok((zstd::encode_all(&body[..], level)?.into(), Some("zstd")))
+/// A request as it goes over the wire, prepared once for all attempts.
+#[derive(Debug)]
+pub(super) enum Payload {
+    Http { body: Bytes, encoding: Option<&'static str> },
+    Grpc(ExportTraceServiceRequest),
+}
+
+impl Payload {
+    /// Of a request of this process.
+    pub(super) fn of_request(
+        request: ExportTraceServiceRequest,
+        transport: &Transport,
+        compression: Option<Compression>,
+    ) -> std::io::Result<Self> {
+        match transport {
+            Transport::Http(_) => Self::http(request.encode_to_vec().into(), compression),
+            Transport::Grpc(_) => Ok(Self::Grpc(request)),
         }
     }
-}
 
-/// The shared HTTP client as the OTLP exporters use it: counts every attempt.
-#[derive(Debug)]
-pub(super) struct CountingClient {
-    pub(super) client: reqwest::Client,
-    pub(super) stats: Arc<ExportStats>,
-}
+    /// Of an encoded request.
+    pub(super) fn of_bytes(
+        body: &Bytes,
+        transport: &Transport,
+        compression: Option<Compression>,
+    ) -> std::io::Result<Self> {
+        match transport {
+            Transport::Http(_) => Self::http(body.clone(), compression),
+            Transport::Grpc(_) => Ok(Self::Grpc(ExportTraceServiceRequest::decode(body.clone())?)),
+        }
+    }
 
-#[async_trait::async_trait]
-impl HttpClient for CountingClient {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        self.stats.add_attempt();
-        let result = self.client.send_bytes(request).await;
-        // The exporter itself reports only "network error".
-        result.inspect_err(|error| {
-            tracing::debug!(error = error_chain(error.as_ref()), "OTLP request failed");
+    fn http(body: Bytes, compression: Option<Compression>) -> std::io::Result<Self> {
+        Ok(match compression {
+            None => Self::Http { body, encoding: None },
+            Some(Compression::Gzip) => {
+                let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(&body)?;
+                Self::Http { body: encoder.finish()?.into(), encoding: Some("gzip") }
+            }
+            Some(Compression::Zstd) => {
+                let body = zstd::encode_all(&body[..], zstd::DEFAULT_COMPRESSION_LEVEL)?;
+                Self::Http { body: body.into(), encoding: Some("zstd") }
+            }
         })
     }
+}
+
+impl Transport {
+    /// One attempt.
+    pub(super) async fn send(
+        &self,
+        config: &OtlpConfig,
+        payload: &Payload,
+    ) -> Result<ExportTraceServiceResponse, Failure> {
+        match (self, payload) {
+            (Self::Http(client), Payload::Http { body, encoding }) => send_http(client, config, body, *encoding).await,
+            (Self::Grpc(channel), Payload::Grpc(request)) => send_grpc(channel, config, request).await,
+            _ => Err(Failure::new(FailureKind::Refused, "a payload of the other protocol".to_owned())),
+        }
+    }
+}
+
+async fn send_http(
+    client: &reqwest::Client,
+    config: &OtlpConfig,
+    body: &Bytes,
+    encoding: Option<&'static str>,
+) -> Result<ExportTraceServiceResponse, Failure> {
+    let mut request = client
+        .post(config.url.to_string())
+        .header(CONTENT_TYPE, "application/x-protobuf")
+        .headers(config.headers.clone())
+        .body(body.clone());
+    if let Some(encoding) = encoding {
+        request = request.header(CONTENT_ENCODING, encoding);
+    }
+    let mut response = request.send().await.map_err(|error| Failure::of_connection(&error))?;
+    let status = response.status();
+    if !status.is_success() {
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        return Err(Failure::of_http(status, retry_after));
+    }
+    // The spans are delivered: an unreadable answer changes nothing.
+    let mut answer = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if answer.len() + chunk.len() > MAX_RESPONSE {
+            break;
+        }
+        answer.extend_from_slice(&chunk);
+    }
+    Ok(ExportTraceServiceResponse::decode(&answer[..]).unwrap_or_default())
+}
+
+async fn send_grpc(
+    channel: &Channel,
+    config: &OtlpConfig,
+    message: &ExportTraceServiceRequest,
+) -> Result<ExportTraceServiceResponse, Failure> {
+    let mut client = TraceServiceClient::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE);
+    if let Some(compression) = config.compression {
+        client = client.send_compressed(match compression {
+            Compression::Gzip => CompressionEncoding::Gzip,
+            Compression::Zstd => CompressionEncoding::Zstd,
+        });
+    }
+    let mut request = tonic::Request::new(message.clone());
+    *request.metadata_mut() = MetadataMap::from_headers(config.headers.clone());
+    let response = client.export(request).await.map_err(|status| Failure::of_grpc(&status))?;
+    Ok(response.into_inner())
 }

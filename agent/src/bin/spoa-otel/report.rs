@@ -1,0 +1,49 @@
+//! The last lines of the log: what was served, and what became of every span.
+
+use spop_agent::export::{DropCause, ExportSnapshot};
+use spop_agent::server::StatsSnapshot;
+use spop_agent::tracing::TracerStats;
+use tracing::{error, info, warn};
+
+/// The connections.
+pub fn served(stats: &StatsSnapshot) {
+    info!(
+        connections = stats.connections,
+        refused = stats.connections_refused,
+        notifies = stats.notifies,
+        acks = stats.acks,
+        unanswered = stats.unanswered,
+        late = stats.late,
+        "connections ended"
+    );
+}
+
+/// The spans of one exporter: of the sampled ones, started = ended = exported + dropped.
+pub fn accounts(tracer: &TracerStats, exporter: &str, export: &ExportSnapshot) {
+    let started = tracer.spans_started - tracer.spans_unsampled;
+    let ended = tracer.spans_ended() - tracer.spans_unsampled;
+    // What --otlp-listen received is shown on the console beside these.
+    let received = export.submitted.saturating_sub(ended);
+    let by = |cause| export.dropped_by(cause);
+    info!(
+        exporter,
+        started,
+        ended,
+        received,
+        exported = export.exported,
+        dropped = export.dropped(),
+        queue_full = by(DropCause::QueueFull),
+        queue_bytes = by(DropCause::QueueBytes),
+        export_failed = by(DropCause::ExportFailed),
+        rejected = by(DropCause::Rejected),
+        expired = by(DropCause::Expired),
+        shutdown = by(DropCause::Shutdown),
+        unsampled = tracer.spans_unsampled,
+        "spans accounted for"
+    );
+    if started != ended || started + received != export.exported + export.dropped() {
+        error!(exporter, "the figures of the spans do not match: please report this");
+    } else if export.dropped() > 0 {
+        warn!(exporter, spans = export.dropped(), "some spans were not exported");
+    }
+}

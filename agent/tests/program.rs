@@ -1,0 +1,213 @@
+//! `spoa-otel` as its operator sees it: exit status, log, version, and the account of its spans at the end.
+
+#[path = "chain/collector.rs"]
+#[allow(dead_code)] // A part is for the chains.
+mod collector;
+mod common;
+#[path = "chain/process.rs"]
+#[allow(dead_code)]
+mod process;
+#[path = "chain/spans.rs"]
+#[allow(dead_code)]
+mod spans;
+
+use std::process::{Command, Output};
+
+use collector::Collector;
+use common::Peer;
+use process::Process;
+use serde_json::Value as Json;
+use spop_core::{ClientConfig, Value};
+use tokio::io::AsyncWriteExt;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
+    command.args(["--listen", "127.0.0.1:0"]);
+    command
+}
+
+fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = program().args(args).envs(env.iter().copied()).output().unwrap();
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+#[test]
+fn what_cannot_be_used_ends_with_2_and_is_named() {
+    let otlp = "--otlp=https://127.0.0.1:1";
+    for (args, env, named) in [
+        (&["--no-such-option"][..], &[][..], "--no-such-option"),
+        (&["--listen=nowhere"], &[], "nowhere"),
+        (&["--queue-spans=0"], &[], "--queue-spans"),
+        (&["--log-level=a=b=c"], &[], "--log-level"),
+        (&["--otlp=ftp://127.0.0.1"], &[], "ftp://127.0.0.1"),
+        (&[otlp], &[("OTEL_BSP_MAX_QUEUE_SIZE", "many")], "OTEL_BSP_MAX_QUEUE_SIZE"),
+        (&[otlp], &[("OTEL_BSP_SCHEDULE_DELAY", "-1")], "OTEL_BSP_SCHEDULE_DELAY"),
+        (&[otlp], &[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent/ca.pem")], "/nonexistent/ca.pem"),
+        (&[], &[("OTEL_TRACES_SAMPLER", "sometimes")], "sometimes"),
+        (&[], &[("OTEL_PROPAGATORS", "pigeon")], "pigeon"),
+    ] {
+        let (status, text) = run(args, env);
+        assert_eq!(status, Some(2), "{args:?} {env:?}: {text}");
+        assert!(text.contains(named), "{args:?} {env:?}: {text}");
+    }
+}
+
+#[test]
+fn an_address_in_use_ends_with_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for format in ["text", "json"] {
+        let (status, text) = run(&["--listen", &addr, "--log-format", format], &[]);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains(&format!("--listen {addr}")), "{text}");
+        let last = text.lines().last().unwrap();
+        assert_eq!(serde_json::from_str::<Json>(last).is_ok(), format == "json", "{last}");
+    }
+    // What nobody wants to log is said anyway.
+    let (status, text) = run(&["--listen", &addr, "--log-level", "off"], &[]);
+    assert_eq!((status, text.lines().count()), (Some(1), 1), "{text}");
+}
+
+#[test]
+fn the_version_has_the_commit_if_there_is_one() {
+    let (status, text) = run(&["--version"], &[]);
+    assert_eq!(status, Some(0));
+    let version = text.trim().strip_prefix("spoa-otel ").unwrap();
+    let (number, commit) = version.split_once(' ').unwrap_or((version, ""));
+    assert_eq!(number, env!("CARGO_PKG_VERSION"));
+    assert!(commit.is_empty() || (commit.starts_with('(') && commit.ends_with(')')), "{text}");
+    // The tests run with the build that Cargo made of this tree.
+    assert_eq!(version, env!("SPOA_OTEL_VERSION"));
+}
+
+/// The program with a log in JSON, and a client of it.
+struct Session {
+    process: Process,
+    peer: Peer,
+    notifies: u64,
+}
+
+impl Session {
+    async fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = program();
+        command.args(["--log-format", "json"]).args(args).envs(env.iter().copied());
+        let mut process = Process::start("spoa-otel", &mut command);
+        let addr = process
+            .line("listens", |line| {
+                let line = json(line);
+                (line["fields"]["kind"] == "spop").then(|| line["fields"]["addr"].as_str().unwrap().to_owned())
+            })
+            .await;
+        let peer = Peer::hello(&addr, ClientConfig::DEFAULT).await;
+        Session { process, peer, notifies: 0 }
+    }
+
+    /// One NOTIFY with a message of these arguments; waits for the ACK.
+    async fn message(&mut self, id: &str, args: &[(&str, &str)]) {
+        self.notifies += 1;
+        let frame = self.peer.encode_notify(self.notifies, 1, |notify| {
+            notify.message(b"otel:test").unwrap();
+            notify.arg(b"id", &Value::from(id)).unwrap();
+            for (name, value) in args {
+                notify.arg(name.as_bytes(), &Value::from(*value)).unwrap();
+            }
+        });
+        self.peer.stream.write_all(&frame).await.unwrap();
+        self.peer.ack().await;
+    }
+
+    /// Stops it; the lines of its log.
+    async fn stop(mut self) -> Vec<Json> {
+        self.process.signal("-TERM");
+        let status = self.process.ended().await;
+        assert_eq!(status.code(), Some(0));
+        // The output is read by a thread of its own.
+        self.process.line("ends", |line| line.contains("\"stopped\"").then_some(())).await;
+        // The console prints trees.
+        self.process.output().iter().filter(|line| line.starts_with('{')).map(|line| json(line)).collect()
+    }
+}
+
+/// Each line of the log is an object with time, level, target and a message.
+fn json(line: &str) -> Json {
+    let parsed: Json = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    for key in ["timestamp", "level", "target"] {
+        assert!(parsed[key].is_string(), "{key}: {line}");
+    }
+    assert!(parsed["fields"]["message"].is_string(), "{line}");
+    parsed
+}
+
+/// Ten ids with three spans each, two of which stay open for every second id.
+async fn thirty_spans(session: &mut Session) {
+    for n in 0..10 {
+        let id = format!("id-{n}");
+        session.message(&id, &[("span", "a"), ("span", "b"), ("span", "c"), ("finish", "c")]).await;
+        if n % 2 == 0 {
+            session.message(&id, &[("finish", "*")]).await;
+        }
+    }
+}
+
+fn account<'l>(lines: &'l [Json], exporter: &str) -> &'l Json {
+    let fields = lines.iter().map(|line| &line["fields"]);
+    let mut found = fields.filter(|f| f["message"] == "spans accounted for" && f["exporter"] == exporter);
+    let account = found.next().unwrap_or_else(|| panic!("no account of {exporter}: {lines:#?}"));
+    assert!(found.next().is_none(), "{lines:#?}");
+    account
+}
+
+#[track_caller]
+fn assert_figures(account: &Json, expected: &[(&str, u64)]) {
+    for (name, figure) in expected {
+        assert_eq!(account[name], *figure, "{name}: {account}");
+    }
+}
+
+#[tokio::test]
+async fn the_account_of_spans_that_all_arrived() {
+    let collector = Collector::start().await;
+    let mut session = Session::start(&["--otlp", &collector.url, "--console"], &[]).await;
+    thirty_spans(&mut session).await;
+    // Rejected: no span.
+    session.message("", &[("span", "a")]).await;
+    let lines = session.stop().await;
+    let all = [("started", 30), ("ended", 30), ("exported", 30), ("dropped", 0), ("received", 0), ("unsampled", 0)];
+    assert_figures(account(&lines, "otlp"), &all);
+    assert_figures(account(&lines, "console"), &all);
+    assert_eq!(collector.spans().len(), 30);
+    let served = lines.iter().map(|line| &line["fields"]).find(|f| f["message"] == "connections ended").unwrap();
+    assert_figures(served, &[("connections", 1), ("notifies", 16), ("acks", 16), ("unanswered", 0), ("late", 0)]);
+    assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn the_account_of_spans_without_a_collector() {
+    let addr = format!("http://127.0.0.1:{}", process::free_port());
+    let args = ["--otlp", &addr, "--grace", "600ms", "--queue-spans", "12", "--batch-delay", "20ms"];
+    let mut session = Session::start(&args, &[]).await;
+    thirty_spans(&mut session).await;
+    let start = std::time::Instant::now();
+    let lines = session.stop().await;
+    assert!(start.elapsed() < process::PATIENCE / 2, "within the grace time");
+    let account = account(&lines, "otlp");
+    let figures = [("started", 30), ("ended", 30), ("exported", 0), ("dropped", 30), ("shutdown", 12)];
+    assert_figures(account, &figures);
+    assert_eq!(account["queue_full"], 18);
+    // One line a cause, however many there were.
+    for text in ["OTLP export fails", "spans not exported to the collector"] {
+        let n = lines.iter().filter(|line| line["fields"]["message"].as_str().unwrap().starts_with(text)).count();
+        assert_eq!(n, 1, "{text}: {lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn unsampled_spans_are_told_apart() {
+    let collector = Collector::start().await;
+    let env = [("OTEL_TRACES_SAMPLER", "always_off")];
+    let mut session = Session::start(&["--otlp", &collector.url], &env).await;
+    thirty_spans(&mut session).await;
+    let lines = session.stop().await;
+    let figures = [("started", 0), ("ended", 0), ("exported", 0), ("dropped", 0), ("unsampled", 30)];
+    assert_figures(account(&lines, "otlp"), &figures);
+}
