@@ -43,8 +43,6 @@ fn what_cannot_be_used_ends_with_2_and_is_named() {
         (&[otlp], &[("OTEL_BSP_MAX_QUEUE_SIZE", "many")], "OTEL_BSP_MAX_QUEUE_SIZE"),
         (&[otlp], &[("OTEL_BSP_SCHEDULE_DELAY", "-1")], "OTEL_BSP_SCHEDULE_DELAY"),
         (&[otlp], &[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent/ca.pem")], "/nonexistent/ca.pem"),
-        (&[], &[("OTEL_TRACES_SAMPLER", "sometimes")], "sometimes"),
-        (&[], &[("OTEL_PROPAGATORS", "pigeon")], "pigeon"),
     ] {
         let (status, text) = run(args, env);
         assert_eq!(status, Some(2), "{args:?} {env:?}: {text}");
