@@ -7,7 +7,7 @@ mod spop_support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use spop_support::{agent_hello, framed, read_frame, spop, unhex, vectors, Reputation, Scripted};
+use spop_support::{agent_hello, framed, read_frame, spop, unhex, vectors, RealAgent, Scripted};
 
 /// Sends this after HAProxy's first frame, then waits for the end.
 fn answering(bytes: &[u8]) -> Scripted {
@@ -37,7 +37,7 @@ fn the_health_check_is_haproxys_to_the_byte() {
 
 #[test]
 fn a_healthy_agent() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let report = spop(&["check", "--json", &agent.addr]).ok().json_lines().remove(0);
     assert_eq!(report["healthy"], true);
     assert_eq!(report["hello"][0]["value"], "2.0");
@@ -58,7 +58,7 @@ fn a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let addr = format!("unix:{}", directory.path().join("spoa.sock").display());
     spop(&["check", &addr]).failed(3, "No such file");
-    let agent = Reputation::start_on(&addr);
+    let agent = RealAgent::start_on(&addr);
     assert_eq!(agent.addr, addr);
     spop(&["check", &addr]).ok();
     let answer = spop(&["notify", &addr, "check-client-ip", "ip=ip:192.0.2.17"]).ok();
@@ -116,7 +116,7 @@ fn sick_agents_each_with_its_exit_code() {
 
 #[test]
 fn notify_prints_the_actions() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let table = spop(&["notify", &agent.addr, "check-client-ip", "ip=ipv4:192.0.2.17"]).ok().stdout;
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("ACK stream=1 frame=1 in "), "{table}");
@@ -138,7 +138,7 @@ fn notify_prints_the_actions() {
 
 #[test]
 fn notify_fails_as_it_should() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let notify = |args: &[&str]| spop(&[&["notify", "--timeout", "300ms"], args].concat());
     notify(&["--expect", "sess.ip_score=int64:42", &agent.addr, "m", "ip=ip:192.0.2.17"]).ok();
     notify(&["--expect", "sess.ip_score=int64:41", &agent.addr, "m", "ip=ip:192.0.2.17"])

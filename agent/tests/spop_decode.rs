@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{json, Value};
-use spop_support::{framed, skipped, spop, spop_with, unhex, until, vectors, wait, Output, Process, Reputation};
+use spop_support::{framed, skipped, spop, spop_with, unhex, until, vectors, wait, Output, Process, RealAgent};
 
 fn hex_of(vector: &Value) -> &str {
     vector["hex"].as_str().unwrap()
@@ -292,7 +292,7 @@ fn cut_captures() {
 /// tcpdump on loopback, here and now.
 #[test]
 fn a_live_capture() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let port = agent.addr.rsplit_once(':').unwrap().1;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("live.pcap");

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
-use spop_support::{say, skipped, spop_with, until, wait, Process, Reputation};
+use spop_support::{say, skipped, spop_with, until, wait, Process, RealAgent};
 
 /// The bytes of one direction of a connection.
 type Recorded = Arc<Mutex<Vec<u8>>>;
@@ -159,7 +159,7 @@ fn recorded_traffic_of_every_haproxy() {
 }
 
 fn record_and_decode(program: &str, version: &str) {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let recorder = Recorder::start(&agent.addr);
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{json, Value};
-use spop_support::{agent_hello, framed, read_frame, spop, unhex, vectors, Output, Reputation, Scripted};
+use spop_support::{agent_hello, framed, read_frame, spop, unhex, vectors, Output, RealAgent, Scripted};
 
 fn load(args: &[&str]) -> Output {
     spop(&[&["load", "--json", "--quiet"], args].concat())
@@ -21,7 +21,7 @@ fn report(output: &Output) -> Value {
 
 #[test]
 fn closed_loop_presets_and_messages_of_ones_own() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let run = |args: &[&str]| report(&load(&[&[agent.addr.as_str(), "-n", "5000"], args].concat()).ok());
     for args in [
         &["--expect", "sess.ip_score=int64:42"][..],
@@ -45,7 +45,7 @@ fn closed_loop_presets_and_messages_of_ones_own() {
 
 #[test]
 fn open_loop() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let report = report(&load(&[&agent.addr, "--rate", "500", "-d", "1s", "-c", "3"]).ok());
     assert_eq!((&report["sent"], &report["acks"]), (&json!(500), &json!(500)), "{report}");
 }
@@ -178,7 +178,7 @@ fn faults_of_a_connection() {
 #[test]
 fn what_cannot_begin() {
     load(&["127.0.0.1:1"]).failed(3, "cannot connect");
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     load(&[&agent.addr, "--pid", "4194305"]).failed(6, "/proc/4194305/stat");
     load(&[&agent.addr, "--preset", "trace", "--max-frame-size", "300"]).failed(2, "does not fit");
     load(&[&agent.addr, "--preset", "ip", "m"]).failed(2, "cannot be used with");
@@ -191,7 +191,7 @@ fn what_cannot_begin() {
 /// An agent that goes away during the run: errors, no hang, and the run ends.
 #[test]
 fn an_agent_that_dies() {
-    let agent = Reputation::start();
+    let agent = RealAgent::start();
     let addr = agent.addr.clone();
     let run = std::thread::spawn(move || load(&[&addr, "-d", "2s", "-c", "2", "--timeout", "300ms"]));
     std::thread::sleep(std::time::Duration::from_millis(500));

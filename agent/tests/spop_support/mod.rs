@@ -121,18 +121,26 @@ impl Drop for Process {
 }
 
 /// The example agent `ip_reputation`, listening.
-pub struct Reputation {
+pub struct RealAgent {
     pub addr: String,
     pub process: Process,
 }
 
-impl Reputation {
+impl RealAgent {
     pub fn start() -> Self {
         Self::start_on("127.0.0.1:0")
     }
 
     pub fn start_on(listen: &str) -> Self {
-        let program = example("ip_reputation");
+        Self::start_program(&example("ip_reputation"), listen)
+    }
+
+    /// The tracing agent; its trees go nowhere.
+    pub fn start_spoa_otel() -> Self {
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_spoa-otel")), "127.0.0.1:0")
+    }
+
+    fn start_program(program: &Path, listen: &str) -> Self {
         let mut child = Command::new(program)
             .args(["--listen", listen])
             .env("NO_COLOR", "1")
@@ -148,10 +156,10 @@ impl Reputation {
                 let addr = addr.split_whitespace().next().unwrap().to_owned();
                 // What follows is read, so that the agent never waits for us.
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-                return Reputation { addr, process };
+                return RealAgent { addr, process };
             }
         }
-        panic!("ip_reputation does not listen: {line}");
+        panic!("{program:?} does not listen: {line}");
     }
 
     pub fn pid(&self) -> String {
