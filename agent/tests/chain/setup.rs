@@ -66,7 +66,7 @@ impl Chain {
         if !args.contains(&"--otlp") {
             args.extend(["--otlp", collector.url.as_str()]);
         }
-        let spoa = Spoa::start("127.0.0.1:0", &args, setup.spoa_env).await;
+        let spoa = Spoa::start(&format!("127.0.0.1:{}", free_port()), &args, setup.spoa_env).await;
         let [one, one_plain, two, two_plain, stats] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let mut env = vec![
             ("SPOE_CFG", setup.spoe_cfg),
