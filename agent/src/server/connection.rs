@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use spop_core::{
-    AgentEvent, AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN,
+    Agent, AgentEvent, AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::buffer::{Input, Output};
 use super::frames::Frames;
 use super::handler::Connection;
-use super::responder::{Agent, Outcome, Responder};
+use super::responder::{Outcome, Responder};
 use super::stats::{ServerStats, Side};
 use super::{ticks, Shared};
 use crate::time::Timestamp;
@@ -44,15 +44,16 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+/// Serves a connection to its end. So many NOTIFYs can wait for their ACK at once: one is enough for a handler that answers
+/// at once, and makes most of the difference in what an idle connection costs.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     stream: S,
     open: OpenConnection,
     draining: watch::Receiver<bool>,
 ) {
     let shared = open.shared.clone();
     let stopping = draining.clone();
-    let mut session = Session::new(stream, shared.clone(), open.id);
+    let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
     session.finish(&result);
     match result {
@@ -79,9 +80,9 @@ fn is_normal_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-struct Session<S> {
+struct Session<S, const OPEN: usize> {
     stream: S,
-    agent: Agent,
+    agent: Agent<OPEN>,
     responder: Responder,
     input: Input,
     reassembly: Vec<u8>,
@@ -98,7 +99,7 @@ enum Wake {
     Drain,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
         let nothing_yet = Negotiated {
             max_frame_size: shared.config.max_frame_size,
