@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 return false;
             }
             if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
-                self.reassembly.resize(self.responder.shared.config.max_reassembly, 0);
+                self.reassembly = vec![0; self.responder.shared.config.max_reassembly];
             }
             match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
                 Ok((0, _)) => return false,
