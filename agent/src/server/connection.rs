@@ -55,7 +55,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     let stopping = draining.clone();
     let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
-    session.finish(&result);
+    session.end();
+    tracing::debug!(connection = open.id, ok = result.is_ok(), "connection ended");
     match result {
         Ok(()) => {
             let late = session.linger().await;
@@ -174,10 +175,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
     }
 
-    fn stats(&self) -> &ServerStats {
-        &self.responder.shared.stats
-    }
-
     fn has_all_in_flight(&self) -> bool {
         self.responder.tasks.len() >= self.responder.shared.config.max_in_flight
     }
@@ -256,22 +253,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
     }
 
-    /// Adds what the agent counted since the last time to the shared counters.
-    fn report(&mut self) {
-        let now = *self.agent.stats();
-        let then = std::mem::replace(&mut self.reported, now);
-        let stats = self.stats();
-        ServerStats::add(&stats.notifies, now.notifies - then.notifies);
-        ServerStats::add(&stats.acks, now.acks - then.acks);
-        ServerStats::add(&stats.superseded, now.superseded - then.superseded);
-        ServerStats::add(&stats.cancelled, now.cancelled - then.cancelled);
-        ServerStats::add(&stats.aborted, now.aborted - then.aborted);
-        ServerStats::add(&stats.too_big, now.too_big - then.too_big);
-        ServerStats::add(&stats.fragments, now.fragments - then.fragments);
-        ServerStats::add(&stats.unanswered, now.voided - then.voided);
-        ServerStats::add(&stats.ignored, now.ignored - then.ignored);
-    }
-
     async fn flush(&mut self) -> io::Result<()> {
         self.transmit();
         let bytes = self.responder.output.pending();
@@ -286,13 +267,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
         self.responder.output.clear();
         written
-    }
-
-    /// What is open when the connection ends will never be answered.
-    fn finish(&mut self, result: &io::Result<()>) {
-        self.agent.handle_eof();
-        self.report();
-        tracing::debug!(connection = self.responder.connection.id, ok = result.is_ok(), "connection ended");
     }
 
     /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes. Gives
@@ -312,6 +286,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         // Whatever happens here, the connection is over.
         let _ended = tokio::time::timeout(LINGER, discard).await;
         frames.notifies()
+    }
+}
+
+impl<S, const OPEN: usize> Session<S, OPEN> {
+    fn stats(&self) -> &ServerStats {
+        &self.responder.shared.stats
+    }
+
+    /// Adds what the agent counted since the last time to the shared counters.
+    fn report(&mut self) {
+        let now = *self.agent.stats();
+        let then = std::mem::replace(&mut self.reported, now);
+        let stats = self.stats();
+        ServerStats::add(&stats.notifies, now.notifies - then.notifies);
+        ServerStats::add(&stats.acks, now.acks - then.acks);
+        ServerStats::add(&stats.superseded, now.superseded - then.superseded);
+        ServerStats::add(&stats.cancelled, now.cancelled - then.cancelled);
+        ServerStats::add(&stats.aborted, now.aborted - then.aborted);
+        ServerStats::add(&stats.too_big, now.too_big - then.too_big);
+        ServerStats::add(&stats.fragments, now.fragments - then.fragments);
+        ServerStats::add(&stats.unanswered, now.voided - then.voided);
+        ServerStats::add(&stats.ignored, now.ignored - then.ignored);
+    }
+
+    /// What is open when the connection ends will never be answered.
+    fn end(&mut self) {
+        self.agent.handle_eof();
+        self.report();
+    }
+}
+
+/// A connection that is cut off at the end of the grace time ends here.
+impl<S, const OPEN: usize> Drop for Session<S, OPEN> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
