@@ -41,29 +41,37 @@ impl LiveAgent {
         let mut command = Command::new(path);
         command.args(["--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1");
         let mut process = Process::start(&format!("{program:?}"), &mut command);
-        let addr = process
-            .line("listens", |line| Some(line.split_once("addr=")?.1.split_whitespace().next()?.to_owned()))
-            .await;
+        let addr = process.line("listens", |line| listening(line, "spop")).await;
         let good = Peer::hello(&addr, ClientConfig::DEFAULT).await;
         let mut agent = LiveAgent { program, process, addr, good, notifies: 0 };
         agent.serves("the start").await;
         agent
     }
 
-    /// Fails unless the good client and a new one get the right answers at once.
-    pub async fn serves(&mut self, after: &str) {
-        let program = self.program;
-        let both = async {
-            let mut new = Peer::hello(&self.addr, ClientConfig::DEFAULT).await;
-            for peer in [&mut self.good, &mut new] {
-                self.notifies += 1;
-                ask(peer, self.notifies).await;
-                right_answer(program, peer, self.notifies).await;
-            }
-        };
-        let served = tokio::time::timeout(AT_ONCE, both).await;
+    /// Where it takes OTLP, if it was told to.
+    pub fn otlp_addr(&self) -> Option<String> {
+        log(&self.process).iter().find_map(|line| listening(line, "otlp"))
+    }
+
+    /// Fails unless the good client gets the right answer at once.
+    pub async fn good_is_served(&mut self, after: &str) {
+        self.notifies += 1;
+        let served = tokio::time::timeout(AT_ONCE, ask(self.program, &mut self.good, self.notifies)).await;
         self.process.assert_alive();
-        assert!(served.is_ok(), "{program:?} after {after}: a good client is not served at once");
+        assert!(served.is_ok(), "{:?} after {after}: the good client is not served at once", self.program);
+    }
+
+    /// The same for a new client too.
+    pub async fn serves(&mut self, after: &str) {
+        self.good_is_served(after).await;
+        self.notifies += 1;
+        let new = async {
+            let mut new = Peer::hello(&self.addr, ClientConfig::DEFAULT).await;
+            ask(self.program, &mut new, self.notifies).await;
+        };
+        let served = tokio::time::timeout(AT_ONCE, new).await;
+        self.process.assert_alive();
+        assert!(served.is_ok(), "{:?} after {after}: a new client is not served at once", self.program);
     }
 
     /// The number of its open files.
@@ -99,14 +107,21 @@ impl LiveAgent {
     }
 }
 
+/// The address in the line that tells of listening for this.
+fn listening(line: &str, kind: &str) -> Option<String> {
+    let (_, rest) = line.split_once("listening addr=")?;
+    let (addr, rest) = rest.split_once(' ')?;
+    rest.contains(kind).then(|| addr.to_owned())
+}
+
 /// The log so far, without the trees that spoa-otel prints.
 fn log(process: &Process) -> Vec<String> {
     let is_log = |line: &String| line.contains("panicked") || line.starts_with("20") && line.contains("Z ");
     process.output().into_iter().filter(is_log).collect()
 }
 
-/// A NOTIFY with something for each of the programs.
-async fn ask(peer: &mut Peer, n: u64) {
+/// A NOTIFY with something for each of the programs, and the right answer.
+async fn ask(program: Program, peer: &mut Peer, n: u64) {
     let id = n.to_string();
     let frame = peer.encode_notify(n, 1, |notify| {
         notify.message(b"otel:good").unwrap();
@@ -117,9 +132,6 @@ async fn ask(peer: &mut Peer, n: u64) {
         notify.arg(b"ip", &Value::Ipv4([192, 0, 2, 17].into())).unwrap();
     });
     peer.stream.write_all(&frame).await.unwrap();
-}
-
-async fn right_answer(program: Program, peer: &mut Peer, n: u64) {
     let event = peer.event().await;
     let Event::Ack { stream_id, frame_id: 1, vars } = &event else { panic!("{program:?}: {event:?}") };
     assert_eq!(*stream_id, n);

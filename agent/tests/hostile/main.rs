@@ -13,6 +13,7 @@ mod agent;
 mod case;
 mod crowds;
 mod delivery;
+mod files;
 mod flags;
 mod fragments;
 mod hello;
