@@ -12,6 +12,7 @@ use super::buffer::Output;
 use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Request};
 use super::stats::{ServerStats, Side};
 use super::{AnyHandler, Shared};
+use crate::ratelimit::excerpt;
 use crate::time::Timestamp;
 
 /// What an asynchronous handler made of a NOTIFY.
@@ -61,8 +62,8 @@ impl Responder {
                 shared.stats.disconnect(Side::Haproxy, status);
                 if status != Status::NORMAL && status != Status::TIMEOUT {
                     if let Some(left_out) = shared.logs.disconnect.pass() {
-                        let message = String::from_utf8_lossy(disconnect.message);
-                        tracing::warn!(connection = id, status = status.0, ?message, left_out, "HAProxy disconnected");
+                        let reason = excerpt(disconnect.message);
+                        tracing::warn!(connection = id, status = status.0, ?reason, left_out, "HAProxy disconnected");
                     }
                 }
             }

@@ -18,6 +18,7 @@ mod flags;
 mod fragments;
 mod hello;
 mod lengths;
+mod log;
 mod payloads;
 mod raw;
 mod slow;
