@@ -190,7 +190,7 @@ async fn values_that_the_tracing_agent_does_not_await() {
     for name in names {
         for value in &values {
             let odd = kv(name, *value);
-            add(&[odd.clone()]);
+            add(std::slice::from_ref(&odd));
             add(&[id.clone(), odd.clone(), odd.clone()]);
             add(&[id.clone(), span.clone(), odd.clone(), kv("", *value)]);
             add(&[id.clone(), span.clone(), kv("tag", Value::from("t")), odd]);
