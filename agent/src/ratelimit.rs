@@ -1,5 +1,6 @@
 //! Log lines that a peer can cause are limited: one for each cause in a while, with the number of those left out.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,14 @@ impl LogLimit {
         state.last = Some(now);
         Some(std::mem::take(&mut state.left_out))
     }
+}
+
+/// The most bytes of a peer's text in a line.
+const EXCERPT: usize = 255;
+
+/// The beginning of a peer's text. Log it with `?`, which escapes what would be a line of its own or move the cursor.
+pub(crate) fn excerpt(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(text.get(..EXCERPT).unwrap_or(text))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 server for an axum router: bounded connections, a limit
 //! on the time for a request's head, graceful shutdown.
 
+use crate::ratelimit::LogLimit;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,6 +32,7 @@ pub(crate) async fn serve(
     let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
+    let vain = LogLimit::new();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let deadline = loop {
@@ -44,7 +46,9 @@ pub(crate) async fn serve(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(left_out) = vain.pass() {
+                    tracing::warn!(%error, left_out, "cannot accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

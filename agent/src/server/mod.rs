@@ -23,6 +23,7 @@ pub use stats::{ServerStats, Side, StatsSnapshot};
 
 use crate::addr::Addr;
 use crate::ratelimit::LogLimit;
+use connection::{serve, OpenConnection};
 use listener::{Listener, Stream};
 
 /// The most NOTIFYs that can be in flight on a connection.
@@ -266,7 +267,7 @@ async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch
 
 fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
     let stats = &shared.stats;
-    let Some(open) = connection::OpenConnection::register(shared) else {
+    let Some(open) = OpenConnection::register(shared) else {
         ServerStats::add(&stats.connections_refused, 1);
         if let Some(left_out) = shared.logs.refused.pass() {
             let limit = shared.config.max_connections;
@@ -275,8 +276,14 @@ fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>,
         return;
     };
     let draining = draining.clone();
-    match stream {
-        Stream::Tcp(stream) => connections.spawn(connection::serve(stream, open, draining)),
-        Stream::Unix(stream) => connections.spawn(connection::serve(stream, open, draining)),
+    match (stream, &shared.handler) {
+        (Stream::Tcp(stream), AnyHandler::Sync(_)) => connections.spawn(serve::<_, 1>(stream, open, draining)),
+        (Stream::Unix(stream), AnyHandler::Sync(_)) => connections.spawn(serve::<_, 1>(stream, open, draining)),
+        (Stream::Tcp(stream), AnyHandler::Async(_)) => {
+            connections.spawn(serve::<_, MAX_IN_FLIGHT>(stream, open, draining))
+        }
+        (Stream::Unix(stream), AnyHandler::Async(_)) => {
+            connections.spawn(serve::<_, MAX_IN_FLIGHT>(stream, open, draining))
+        }
     };
 }

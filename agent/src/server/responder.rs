@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{Action, AgentEvent, DecodeError, Notify, Status, Ticket, PREFIX_LEN};
+use spop_core::{Action, Agent, AgentEvent, DecodeError, Notify, Status, Ticket, PREFIX_LEN};
 use tokio::task::JoinSet;
 
 use super::buffer::Output;
 use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Request};
 use super::stats::{ServerStats, Side};
-use super::{AnyHandler, Shared, MAX_IN_FLIGHT};
+use super::{AnyHandler, Shared};
+use crate::ratelimit::excerpt;
 use crate::time::Timestamp;
-
-/// The state machine of a connection.
-pub(super) type Agent = spop_core::Agent<MAX_IN_FLIGHT>;
 
 /// What an asynchronous handler made of a NOTIFY.
 pub(super) type Outcome = (Ticket, Result<Answer, Failure>);
@@ -38,9 +36,9 @@ pub(super) struct Responder {
 
 impl Responder {
     /// An error is a broken payload, to be answered by a DISCONNECT.
-    pub(super) fn on_event(
+    pub(super) fn on_event<const OPEN: usize>(
         &mut self,
-        agent: &mut Agent,
+        agent: &mut Agent<OPEN>,
         event: AgentEvent<'_>,
         received: Timestamp,
     ) -> Result<(), DecodeError> {
@@ -64,8 +62,8 @@ impl Responder {
                 shared.stats.disconnect(Side::Haproxy, status);
                 if status != Status::NORMAL && status != Status::TIMEOUT {
                     if let Some(left_out) = shared.logs.disconnect.pass() {
-                        let message = String::from_utf8_lossy(disconnect.message);
-                        tracing::warn!(connection = id, status = status.0, ?message, left_out, "HAProxy disconnected");
+                        let reason = excerpt(disconnect.message);
+                        tracing::warn!(connection = id, status = status.0, ?reason, left_out, "HAProxy disconnected");
                     }
                 }
             }
@@ -86,7 +84,13 @@ impl Responder {
         Ok(())
     }
 
-    fn answer(&mut self, agent: &mut Agent, handler: &dyn Handler, notify: &Notify<'_>, received: Timestamp) {
+    fn answer<const OPEN: usize>(
+        &mut self,
+        agent: &mut Agent<OPEN>,
+        handler: &dyn Handler,
+        notify: &Notify<'_>,
+        received: Timestamp,
+    ) {
         let connection = &*self.connection;
         let Ok(mut ack) = agent.ack(self.output.room(room_for_ack(connection)), notify.ticket) else { return };
         let start = Instant::now();
@@ -113,7 +117,7 @@ impl Responder {
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
-    pub(super) fn on_outcome(&mut self, agent: &mut Agent, (ticket, outcome): Outcome) {
+    pub(super) fn on_outcome<const OPEN: usize>(&mut self, agent: &mut Agent<OPEN>, (ticket, outcome): Outcome) {
         let id = self.connection.id;
         let answer = outcome.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);

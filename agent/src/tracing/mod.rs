@@ -31,7 +31,7 @@ use smallvec::SmallVec;
 use spop_core::{AckEncoder, Messages, Scope, Value};
 
 use crate::export::FinishedSpan;
-use crate::ratelimit::LogLimit;
+use crate::ratelimit::{excerpt, LogLimit};
 use crate::time::Timestamp;
 use language::{Dialect, Head, Rejection};
 use propagation::SpanRef;
@@ -227,8 +227,9 @@ impl Tracer {
         };
         counter.one();
         if let Some(left_out) = log.pass() {
-            let message = String::from_utf8_lossy(message);
-            ::tracing::warn!(%message, left_out, "message rejected: {}", rejection.text());
+            // `message` would be the line's own text.
+            let name = excerpt(message);
+            ::tracing::warn!(?name, left_out, "message rejected: {}", rejection.text());
         }
     }
 

@@ -46,6 +46,13 @@ impl Process {
         self.child.id()
     }
 
+    /// Resident memory, in bytes.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// The lines written so far.
     pub fn output(&self) -> Vec<String> {
         self.output.lock().unwrap().clone()

@@ -58,13 +58,6 @@ impl Load {
     }
 }
 
-/// Resident memory of a process, in bytes.
-fn rss(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 /// The figures of the log line with this text.
 async fn figures(process: &mut Process, text: &str) -> BTreeMap<String, u64> {
     let line = process.line(text, |line| line.contains(text).then(|| line.to_owned())).await;
@@ -96,14 +89,14 @@ async fn a_collector_in_trouble_costs_no_request_and_loses_no_span_silently() {
         let calm = Duration::from_secs(seconds) / 4;
         let mut modes = vec![(start, Mode::Healthy)];
         let trouble = [Mode::Killed, Mode::Healthy, Mode::Hung, Mode::Healthy].into_iter().cycle();
-        let before = rss(&chain.spoa.process);
+        let before = chain.spoa.process.rss();
         let highest = Mutex::new(before);
         let mut wait = calm;
         for mode in trouble {
             let until = Instant::now() + wait;
             while Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                let now = rss(&chain.spoa.process);
+                let now = chain.spoa.process.rss();
                 let mut highest = highest.lock().unwrap();
                 *highest = now.max(*highest);
             }

@@ -168,7 +168,7 @@ impl RealAgent {
 }
 
 /// An example of this package, which `cargo test` builds unless it is told to build one test alone.
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_spop")).with_file_name("examples").join(name);
     assert!(path.exists(), "{} is not there: run cargo build -p spop-agent --examples", path.display());
     path

@@ -1,5 +1,7 @@
 //! `spoa-otel`: the tracing agent.
 
+#![forbid(unsafe_code)]
+
 mod files;
 mod options;
 mod report;

@@ -14,6 +14,9 @@ pub fn served(stats: &StatsSnapshot) {
         acks = stats.acks,
         unanswered = stats.unanswered,
         late = stats.late,
+        too_big = stats.too_big,
+        protocol_errors = stats.protocol_errors,
+        write_timeouts = stats.write_timeouts,
         "connections ended"
     );
 }

@@ -6,6 +6,7 @@ use super::config::OtlpConfig;
 use super::failure::{Failure, FailureKind};
 use super::transport::{Payload, Transport};
 use crate::export::stats::{DropCause, DropLog, ExportStats, LogLimit};
+use crate::ratelimit::excerpt;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -84,8 +85,8 @@ impl Delivery {
         let Some(partial) = response.partial_success else { return Ok(0) };
         let rejected = usize::try_from(partial.rejected_spans).unwrap_or(0);
         if let Some(left_out) = self.failure_logs[FailureKind::Partial as usize].occurred(1) {
-            let message = partial.error_message;
-            tracing::warn!(rejected, message, times = left_out, "the collector did not take all spans of a request");
+            let reason = excerpt(partial.error_message.as_bytes());
+            tracing::warn!(rejected, ?reason, times = left_out, "the collector did not take all spans of a request");
         }
         Ok(rejected)
     }

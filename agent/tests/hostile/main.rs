@@ -1,0 +1,27 @@
+//! Hostile peers: raw bytes against the running `spoa-otel` and `ip_reputation`. Every case has an outcome of its own;
+//! after each the same process serves a good client at once.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../chain/process.rs"]
+#[allow(dead_code)] // A part is for the chains.
+mod process;
+#[path = "../spop_support/mod.rs"]
+mod spop_support;
+
+mod agent;
+mod case;
+mod crowds;
+mod delivery;
+mod files;
+mod flags;
+mod fragments;
+mod hello;
+mod lengths;
+mod log;
+mod payloads;
+mod raw;
+mod slow;
+mod stop;
+mod vectors;
+mod wire;

@@ -1,0 +1,34 @@
+//! An agent that is told to stop while peers do their worst ends in time, with a good word for those who listen.
+
+use std::time::Duration;
+
+use crate::agent::{figure, LiveAgent, Program, BOTH};
+use crate::raw::{Raw, Reply};
+use crate::wire::{frame, hello, message, notify, NOTIFY};
+
+#[tokio::test]
+async fn no_peer_holds_up_the_stop() {
+    for program in BOTH {
+        let agent = LiveAgent::start(program, &["--grace", "2s"]).await;
+        let mut good = Raw::running(&agent.addr).await;
+        let (_silent, mut half, mut fragment) =
+            (Raw::connect(&agent.addr).await, Raw::running(&agent.addr).await, Raw::running(&agent.addr).await);
+        half.send(&notify(1, 1)[..10]).await;
+        fragment.send(&frame(NOTIFY, 0, 1, 1, &message("m", &[]))).await;
+        let mut flood = Raw::connect_narrow(&agent.addr).await;
+        flood.send(&hello()).await;
+        let frames = notify(1, 1).repeat(1000);
+        // It takes no more once the agent cannot write.
+        while tokio::time::timeout(Duration::from_millis(500), flood.send(&frames)).await.is_ok() {}
+        agent.process.signal("-TERM");
+        for raw in [&mut good, &mut half, &mut fragment] {
+            assert_eq!(raw.replies().await, [Reply::Disconnect(0), Reply::End], "{program:?}");
+        }
+        let log = agent.ended().await;
+        let cut_off = log.iter().any(|line| line.contains("not all connections ended within the grace time"));
+        assert!(cut_off, "{program:?}: {log:#?}");
+        if program == Program::SpoaOtel {
+            assert_eq!(figure(&log, "report: connections ended", "connections"), 7, "{log:#?}");
+        }
+    }
+}
