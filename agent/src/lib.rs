@@ -10,7 +10,12 @@
 pub mod addr;
 pub mod duration;
 pub mod export;
+pub mod histogram;
+mod http_server;
 pub mod ratelimit;
 pub mod server;
 pub mod time;
 pub mod tracing;
+mod worker;
+
+pub use http_server::HttpSnapshot;

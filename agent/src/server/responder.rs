@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::buffer::Output;
 use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Request};
-use super::stats::{ServerStats, Side};
+use super::stats::{HandlerDurations, ServerStats, Side};
 use super::{AnyHandler, Shared, MAX_IN_FLIGHT};
 use crate::time::Timestamp;
 
@@ -18,7 +18,11 @@ use crate::time::Timestamp;
 pub(super) type Agent = spop_core::Agent<MAX_IN_FLIGHT>;
 
 /// What an asynchronous handler made of a NOTIFY.
-pub(super) type Outcome = (Ticket, Result<Answer, Failure>);
+pub(super) struct Outcome {
+    ticket: Ticket,
+    result: Result<Answer, Failure>,
+    took: Duration,
+}
 
 /// Why a NOTIFY gets an empty ACK.
 pub(super) enum Failure {
@@ -34,6 +38,8 @@ pub(super) struct Responder {
     pub(super) output: Output,
     /// The asynchronous handlers at work; they end with the connection.
     pub(super) tasks: JoinSet<Outcome>,
+    /// What the shared histogram does not have yet.
+    pub(super) durations: HandlerDurations,
 }
 
 impl Responder {
@@ -102,7 +108,9 @@ impl Responder {
         }
         let len = ack.finish();
         self.output.commit(len);
-        if start.elapsed() > self.shared.config.handler_timeout {
+        let took = start.elapsed();
+        self.durations.observe(took);
+        if took > self.shared.config.handler_timeout {
             Failure::Late.report(&self.shared, connection.id);
         }
     }
@@ -113,9 +121,10 @@ impl Responder {
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
-    pub(super) fn on_outcome(&mut self, agent: &mut Agent, (ticket, outcome): Outcome) {
+    pub(super) fn on_outcome(&mut self, agent: &mut Agent, Outcome { ticket, result, took }: Outcome) {
         let id = self.connection.id;
-        let answer = outcome.unwrap_or_else(|failure| {
+        self.durations.observe(took);
+        let answer = result.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);
             Answer::new()
         });
@@ -143,14 +152,15 @@ fn room_for_ack(connection: &Connection) -> usize {
 }
 
 async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, limit: Duration) -> Outcome {
+    let start = Instant::now();
     let call = AssertUnwindSafe(async move { handler.notify(request).await }).catch_unwind();
-    let outcome = match tokio::time::timeout(limit, call).await {
+    let result = match tokio::time::timeout(limit, call).await {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(error))) => Err(Failure::Error(error)),
         Ok(Err(_)) => Err(Failure::Panic),
         Err(_) => Err(Failure::Late),
     };
-    (ticket, outcome)
+    Outcome { ticket, result, took: start.elapsed() }
 }
 
 impl Failure {

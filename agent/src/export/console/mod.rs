@@ -14,7 +14,7 @@ mod view;
 use super::queue::{BoundedQueue, Weight};
 use super::receiver::{ReceivedRequest, RequestSink};
 use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
-use super::worker::Worker;
+use crate::worker::Worker;
 use super::{Exporter, FinishedSpan, OpenSpans, QueueConfig, ShutdownFuture};
 use opentelemetry::TraceId;
 use render::Format;

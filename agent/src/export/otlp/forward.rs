@@ -7,7 +7,7 @@ use super::OtlpConfig;
 use crate::export::queue::{Batch, BoundedQueue, Weight};
 use crate::export::receiver::{ReceivedRequest, RequestSink};
 use crate::export::stats::DropLog;
-use crate::export::worker::Worker;
+use crate::worker::Worker;
 use crate::export::{ExportSnapshot, ExportStats};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};

@@ -27,7 +27,7 @@ pub use forward::Forwarder;
 
 use super::queue::{Batch, BoundedQueue, Weight};
 use super::stats::{DropLog, ExportSnapshot, ExportStats};
-use super::worker::Worker;
+use crate::worker::Worker;
 use super::{Exporter, FinishedSpan, ShutdownFuture, LONGEST_WAIT};
 use backoff::Backoff;
 use delivery::Delivery;
