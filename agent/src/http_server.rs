@@ -36,9 +36,9 @@ pub(crate) struct HttpLimits {
     pub(crate) write_timeout: Duration,
 }
 
-/// What a listener counts.
+/// What an HTTP listener counts.
 #[derive(Debug, Default)]
-pub(crate) struct HttpStats {
+pub struct HttpStats {
     connections: AtomicU64,
     open: AtomicU64,
     refused: AtomicU64,
@@ -59,7 +59,8 @@ pub struct HttpSnapshot {
 }
 
 impl HttpStats {
-    pub(crate) fn snapshot(&self) -> HttpSnapshot {
+    /// The present values.
+    pub fn snapshot(&self) -> HttpSnapshot {
         HttpSnapshot {
             connections: self.connections.load(Relaxed),
             open: self.open.load(Relaxed),
