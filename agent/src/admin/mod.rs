@@ -32,15 +32,15 @@ use crate::http_server::{HttpLimits, HttpServer, HttpStats};
 #[derive(Clone, Debug, clap::Args)]
 pub struct AdminConfig {
     /// Most connections to the admin endpoints at once; further ones are closed
-    #[arg(id = "admin_max_connections", long, value_name = "N", default_value_t = 64)]
+    #[arg(id = "admin_max_connections", long = "admin-max-connections", value_name = "N", default_value_t = 64)]
     pub max_connections: usize,
 
     /// How long the head of a request to them may take, and an idle connection stays open
-    #[arg(id = "admin_head_timeout", long, value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
+    #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
     pub head_timeout: Duration,
 
     /// How long a client may leave their response unread
-    #[arg(id = "admin_write_timeout", long, value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
+    #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
     pub write_timeout: Duration,
 }
 
