@@ -58,13 +58,6 @@ impl Metrics {
         rows.map(|(_, value)| value).sum()
     }
 
-    #[track_caller]
-    pub fn assert(&self, expected: &[(&str, f64)]) {
-        for (series, value) in expected {
-            assert_eq!(self.get(series), *value, "{series}");
-        }
-    }
-
     /// No span is lost: those started are ended or open, those ended are sampled or not, and what an exporter got it has
     /// delivered, dropped or still has. `received`: what the exporter got from elsewhere.
     #[track_caller]
