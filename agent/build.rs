@@ -1,4 +1,4 @@
-//! The version that `spoa-otel --version` shows: with the commit, if it is known.
+//! The version that `spoa-otel --version` shows: with the commit, if it is known; and the commit by itself.
 
 use std::process::Command;
 
@@ -8,6 +8,7 @@ fn main() {
     let version = env!("CARGO_PKG_VERSION");
     // Builds from an archive have no repository, but may name the commit.
     let commit = std::env::var("SPOA_OTEL_COMMIT").ok().filter(|commit| !commit.is_empty()).or_else(commit);
+    println!("cargo:rustc-env=SPOA_OTEL_COMMIT={}", commit.as_deref().unwrap_or_default());
     let shown = commit.map_or(version.to_owned(), |commit| format!("{version} ({commit})"));
     println!("cargo:rustc-env=SPOA_OTEL_VERSION={shown}");
 }

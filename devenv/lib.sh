@@ -12,7 +12,7 @@ declare -A NAMES # of these pids
 # What is started here talks over loopback, whatever proxy the user's environment names.
 export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
 # shellcheck disable=SC2034 # for the scripts that call haproxy_of_suite
-readonly OUT_OF_REACH=75 # haproxy-deb: the packages cannot be had from here
+readonly OUT_OF_REACH=75 # unpack-deb: the packages cannot be had from here
 
 say() { printf '==> %s\n' "$*"; }
 warn() { printf 'WARNING: %s\n' "$*" >&2; }
@@ -150,6 +150,10 @@ need_packages() {
 
 # haproxy_of_suite SUITE: prints the path of that Debian suite's HAProxy (see haproxy-deb); status 75 if it cannot be had from here.
 haproxy_of_suite() { "$DEVENV/haproxy-deb" "$1"; }
+
+# promtool: prints the path of Prometheus's tool, this machine's or one unpacked beside it, since the package would start a service;
+# status 75 if it cannot be had from here.
+promtool() { type -P promtool || "$DEVENV/unpack-deb" --alone prometheus usr/bin/promtool --version; }
 
 # need_haproxy [PATH]: sets HAPROXY to PATH, else to the HAProxy of this machine, else to one unpacked beside it.
 need_haproxy() {

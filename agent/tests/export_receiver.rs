@@ -216,10 +216,10 @@ async fn requests_and_connections_are_bounded() {
     let _idle = TcpStream::connect(addr).await.unwrap();
     let mut third = TcpStream::connect(addr).await.unwrap();
     assert_eq!(third.read(&mut [0; 1]).await.unwrap(), 0);
-    assert_eq!(receiver.stats().refused_connections, 1);
+    assert_eq!(receiver.stats().http.refused, 1);
 
     // A shutdown lets the request under way finish.
-    let shutdown = tokio::spawn(receiver.shutdown(Duration::from_secs(20)));
+    let shutdown = tokio::spawn(async move { receiver.shutdown(Duration::from_secs(20)).await });
     slow.write_all(&body).await.unwrap();
     assert_eq!(read_reply(&mut slow).await.status, 200);
     shutdown.await.unwrap();

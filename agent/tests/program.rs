@@ -7,29 +7,14 @@ mod common;
 #[path = "chain/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod program_support;
 #[path = "chain/spans.rs"]
 #[allow(dead_code)]
 mod spans;
 
-use std::process::{Command, Output};
-
 use collector::Collector;
-use common::Peer;
-use process::Process;
+use program_support::{run, Session};
 use serde_json::Value as Json;
-use spop_core::{ClientConfig, Value};
-use tokio::io::AsyncWriteExt;
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
-    command.args(["--listen", "127.0.0.1:0"]);
-    command
-}
-
-fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = program().args(args).envs(env.iter().copied()).output().unwrap();
-    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
-}
 
 #[test]
 fn what_cannot_be_used_ends_with_2_and_is_named() {
@@ -37,6 +22,8 @@ fn what_cannot_be_used_ends_with_2_and_is_named() {
     for (args, env, named) in [
         (&["--no-such-option"][..], &[][..], "--no-such-option"),
         (&["--listen=nowhere"], &[], "nowhere"),
+        (&["--admin=nowhere"], &[], "nowhere"),
+        (&["--admin=unix:/run/admin.sock"], &[], "host:port, or none"),
         (&["--queue-spans=0"], &[], "--queue-spans"),
         (&["--log-level=a=b=c"], &[], "--log-level"),
         (&["--otlp=ftp://127.0.0.1"], &[], "ftp://127.0.0.1"),
@@ -61,6 +48,9 @@ fn an_address_in_use_ends_with_1() {
         let last = text.lines().last().unwrap();
         assert_eq!(serde_json::from_str::<Json>(last).is_ok(), format == "json", "{last}");
     }
+    let (status, text) = run(&["--admin", &addr], &[]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains(&format!("--admin {addr}")) && text.contains("or none"), "{text}");
     // What nobody wants to log is said anyway.
     let (status, text) = run(&["--listen", &addr, "--log-level", "off"], &[]);
     assert_eq!((status, text.lines().count()), (Some(1), 1), "{text}");
@@ -76,64 +66,6 @@ fn the_version_has_the_commit_if_there_is_one() {
     assert!(commit.is_empty() || (commit.starts_with('(') && commit.ends_with(')')), "{text}");
     // The tests run with the build that Cargo made of this tree.
     assert_eq!(version, env!("SPOA_OTEL_VERSION"));
-}
-
-/// The program with a log in JSON, and a client of it.
-struct Session {
-    process: Process,
-    peer: Peer,
-    notifies: u64,
-}
-
-impl Session {
-    async fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut command = program();
-        command.args(["--log-format", "json"]).args(args).envs(env.iter().copied());
-        let mut process = Process::start("spoa-otel", &mut command);
-        let addr = process
-            .line("listens", |line| {
-                let line = json(line);
-                (line["fields"]["kind"] == "spop").then(|| line["fields"]["addr"].as_str().unwrap().to_owned())
-            })
-            .await;
-        let peer = Peer::hello(&addr, ClientConfig::DEFAULT).await;
-        Session { process, peer, notifies: 0 }
-    }
-
-    /// One NOTIFY with a message of these arguments; waits for the ACK.
-    async fn message(&mut self, id: &str, args: &[(&str, &str)]) {
-        self.notifies += 1;
-        let frame = self.peer.encode_notify(self.notifies, 1, |notify| {
-            notify.message(b"otel:test").unwrap();
-            notify.arg(b"id", &Value::from(id)).unwrap();
-            for (name, value) in args {
-                notify.arg(name.as_bytes(), &Value::from(*value)).unwrap();
-            }
-        });
-        self.peer.stream.write_all(&frame).await.unwrap();
-        self.peer.ack().await;
-    }
-
-    /// Stops it; the lines of its log.
-    async fn stop(mut self) -> Vec<Json> {
-        self.process.signal("-TERM");
-        let status = self.process.ended().await;
-        assert_eq!(status.code(), Some(0));
-        // The output is read by a thread of its own.
-        self.process.line("ends", |line| line.contains("\"stopped\"").then_some(())).await;
-        // The console prints trees.
-        self.process.output().iter().filter(|line| line.starts_with('{')).map(|line| json(line)).collect()
-    }
-}
-
-/// Each line of the log is an object with time, level, target and a message.
-fn json(line: &str) -> Json {
-    let parsed: Json = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    for key in ["timestamp", "level", "target"] {
-        assert!(parsed[key].is_string(), "{key}: {line}");
-    }
-    assert!(parsed["fields"]["message"].is_string(), "{line}");
-    parsed
 }
 
 /// Ten ids with three spans each, two of which stay open for every second id.

@@ -140,7 +140,7 @@ async fn no_more_in_flight_than_allowed() {
     for n in 0..10 {
         peer.notify(n, "wait", n as i64).await;
     }
-    server.wait_for("three are taken", |s| s.notifies == 3).await;
+    server.wait_for("three are taken", |s| s.notifies == 3 && s.in_flight == 3).await;
     permits.add_permits(10);
     let mut answered: Vec<u64> = Vec::new();
     for _ in 0..10 {
@@ -148,6 +148,21 @@ async fn no_more_in_flight_than_allowed() {
     }
     answered.sort_unstable();
     assert_eq!(answered, (0..10).collect::<Vec<_>>());
+    server.wait_for("all are counted", |s| s.in_flight == 0 && s.sent_ack == 10).await;
+    assert_eq!(server.stats.snapshot().handler_durations.count(), 10);
+}
+
+#[tokio::test]
+async fn what_a_lost_connection_left_open_is_not_in_flight_any_more() {
+    let server = Running::start(asynchronous(Arc::new(Semaphore::new(0)), ServerConfig::default())).await;
+    let mut peer = Peer::hello(&server.addr, client()).await;
+    let mut other = Peer::hello(&server.addr, client()).await;
+    peer.notify(1, "wait", 1).await;
+    peer.notify(2, "wait", 2).await;
+    other.notify(1, "wait", 1).await;
+    server.wait_for("three are taken", |s| s.in_flight == 3).await;
+    drop(peer);
+    server.wait_for("one is left", |s| s.in_flight == 1 && s.unanswered == 2).await;
 }
 
 #[tokio::test]
@@ -203,7 +218,13 @@ async fn fragments_are_joined_and_bounded() {
         }
         assert_eq!(peer.ack().await, (stream_id, if answered { vars(9) } else { vec![] }));
     }
-    server.wait_for("counted", |s| s.too_big == 1 && s.notifies == 2).await;
+    // A frame of an unknown type is left alone.
+    peer.stream.write_all(b"\0\0\0\x07\xc8\0\0\0\x01\x01\x01").await.unwrap();
+    server.wait_for("counted", |s| s.too_big == 1 && s.notifies == 2 && s.ignored == 1).await;
+    let stats = server.stats.snapshot();
+    assert_eq!((stats.received_hello, stats.received_notify, stats.received_unknown), (1, 3, 1));
+    assert_eq!(stats.received_notify + stats.received_unset, stats.fragments);
+    assert_eq!((stats.sent_hello, stats.sent_ack), (1, 3), "the empty ACK is one");
 }
 
 #[tokio::test]

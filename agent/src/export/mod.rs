@@ -13,16 +13,14 @@
 
 pub mod console;
 mod decoded_size;
-mod http_server;
 pub mod otlp;
 mod queue;
 pub mod receiver;
 pub(crate) mod resource;
 mod stats;
-mod worker;
 
 pub use queue::QueueConfig;
-pub use stats::{DropCause, ExportSnapshot, ExportStats};
+pub use stats::{DropCause, ExportSnapshot, ExportStats, RequestDurations};
 
 use opentelemetry::{Array, KeyValue, TraceId, Value};
 use opentelemetry_sdk::trace::SpanData;
@@ -159,6 +157,6 @@ impl OpenSpans for crate::tracing::Tracer {
 /// tell times without end.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
 
-fn deadline_after(grace: Duration) -> Instant {
+pub(crate) fn deadline_after(grace: Duration) -> Instant {
     Instant::now() + grace.min(LONGEST_WAIT)
 }

@@ -2,7 +2,7 @@
 //! in the console's trees beside HAProxy's and reach the same collector.
 
 use super::decoded_size::decoded_size;
-use super::http_server;
+use crate::http_server::{HttpLimits, HttpServer, HttpSnapshot, HttpStats};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -22,11 +22,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{watch, Semaphore};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
 const PROTOBUF: &str = "application/x-protobuf";
+/// Time within which a connection must send the head of its next request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for which a sender may leave a response unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A valid request that the receiver got.
 #[derive(Debug)]
@@ -88,8 +90,8 @@ pub struct ReceiverSnapshot {
     pub rejected_requests: u64,
     /// Requests answered 503 because too many were being handled.
     pub busy_requests: u64,
-    /// Connections closed at once because too many were open.
-    pub refused_connections: u64,
+    /// Its connections.
+    pub http: HttpSnapshot,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +101,7 @@ struct ReceiverStats {
     rejected_spans: AtomicU64,
     rejected_requests: AtomicU64,
     busy_requests: AtomicU64,
-    refused_connections: Arc<AtomicU64>,
+    http: Arc<HttpStats>,
 }
 
 struct Shared {
@@ -113,8 +115,7 @@ struct Shared {
 pub struct Receiver {
     local_addr: SocketAddr,
     shared: Arc<Shared>,
-    stop: watch::Sender<Option<Instant>>,
-    server: JoinHandle<()>,
+    server: HttpServer,
 }
 
 impl Receiver {
@@ -126,7 +127,11 @@ impl Receiver {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        let max_connections = config.max_connections;
+        let limits = HttpLimits {
+            max_connections: config.max_connections,
+            head_timeout: HEAD_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+        };
         let shared = Arc::new(Shared {
             slots: Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS)),
             config,
@@ -134,10 +139,8 @@ impl Receiver {
             stats: ReceiverStats::default(),
         });
         let router = Router::new().route("/v1/traces", post(receive)).with_state(shared.clone());
-        let (stop, stopped) = watch::channel(None);
-        let refused = shared.stats.refused_connections.clone();
-        let server = tokio::spawn(http_server::serve(listener, router, max_connections, refused, stopped));
-        Ok(Self { local_addr, shared, stop, server })
+        let server = HttpServer::start(listener, router, limits, shared.stats.http.clone());
+        Ok(Self { local_addr, shared, server })
     }
 
     /// The address that the receiver listens on.
@@ -154,17 +157,14 @@ impl Receiver {
             rejected_spans: stats.rejected_spans.load(Relaxed),
             rejected_requests: stats.rejected_requests.load(Relaxed),
             busy_requests: stats.busy_requests.load(Relaxed),
-            refused_connections: stats.refused_connections.load(Relaxed),
+            http: stats.http.snapshot(),
         }
     }
 
     /// Accepts no more connections and lets requests under way finish for at
     /// most `grace`. To be called before the sinks are shut down.
-    pub async fn shutdown(self, grace: Duration) {
-        self.stop.send_replace(Some(super::deadline_after(grace)));
-        if let Err(error) = self.server.await {
-            tracing::error!(%error, "the OTLP receiver ended abnormally");
-        }
+    pub async fn shutdown(&self, grace: Duration) {
+        self.server.shutdown(super::deadline_after(grace)).await;
     }
 }
 

@@ -2,8 +2,16 @@
 //! once more when it leaves it: as exported or under the cause of its loss.
 
 use super::queue::Weight;
+use crate::histogram::{Durations, Histogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+/// From a millisecond to 16 seconds.
+const FIRST_BUCKET: u64 = 1_000_000;
+const BUCKETS: usize = 16;
+
+/// How long the requests of an exporter took.
+pub type RequestDurations = Durations<FIRST_BUCKET, BUCKETS>;
 
 /// Why an exporter lost a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,7 @@ pub struct ExportStats {
     attempts: AtomicU64,
     retries: AtomicU64,
     failures: AtomicU64,
+    request_durations: Histogram<FIRST_BUCKET, BUCKETS>,
 }
 
 /// [`ExportStats`] at one instant.
@@ -79,6 +88,9 @@ pub struct ExportSnapshot {
     pub retries: u64,
     /// Requests given up.
     pub failures: u64,
+    /// How long requests took until their answer, their failure or the end of
+    /// their time.
+    pub request_durations: RequestDurations,
     /// Gauge: spans that wait or are on their way, as counted against the
     /// queue's bound.
     pub queued_spans: u64,
@@ -111,6 +123,10 @@ impl ExportStats {
         self.failures.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn add_duration(&self, took: Duration) {
+        self.request_durations.observe(took);
+    }
+
     /// Reads all counters; the gauges are 0. Concurrent updates may be seen in
     /// part.
     pub fn snapshot(&self) -> ExportSnapshot {
@@ -127,6 +143,7 @@ impl ExportStats {
             attempts: self.attempts.load(Relaxed),
             retries: self.retries.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            request_durations: self.request_durations.snapshot(),
             queued_spans: 0,
             queued_bytes: 0,
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use spop_core::{
     Agent, AgentEvent, AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN,
+    PREFIX_LEN,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use super::buffer::{Input, Output};
 use super::frames::Frames;
 use super::handler::Connection;
 use super::responder::{Outcome, Responder};
-use super::stats::{ServerStats, Side};
+use super::stats::{HandlerDurations, ServerStats, Side};
 use super::{ticks, Shared};
 use crate::time::Timestamp;
 
@@ -90,6 +91,54 @@ struct Session<S, const OPEN: usize> {
     started: Instant,
     /// What of the agent's counters the shared ones have already.
     reported: AgentStats,
+    /// What the shared counters do not have yet.
+    received: Received,
+    in_flight: InFlight,
+}
+
+/// Frames received, by type.
+#[derive(Default)]
+struct Received {
+    hello: u64,
+    notify: u64,
+    unset: u64,
+    disconnect: u64,
+    unknown: u64,
+}
+
+impl Received {
+    fn count(&mut self, frame_type: FrameType) {
+        let counter = match frame_type {
+            FrameType::NOTIFY => &mut self.notify,
+            FrameType::UNSET => &mut self.unset,
+            FrameType::HAPROXY_HELLO => &mut self.hello,
+            FrameType::HAPROXY_DISCONNECT => &mut self.disconnect,
+            _ => &mut self.unknown,
+        };
+        *counter += 1;
+    }
+}
+
+/// This connection's part of the gauge of open NOTIFYs, given back however it ends.
+struct InFlight {
+    shared: Arc<Shared>,
+    reported: u64,
+}
+
+impl InFlight {
+    fn report(&mut self, open: usize) {
+        let (now, then) = (open as u64, std::mem::replace(&mut self.reported, open as u64));
+        if now != then {
+            // Two's complement: what wraps around subtracts.
+            self.shared.stats.in_flight.fetch_add(now.wrapping_sub(then), Relaxed);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.report(0);
+    }
 }
 
 /// What ends a wait.
@@ -110,11 +159,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         Session {
             stream,
             agent: Agent::new(shared.config.agent()),
+            in_flight: InFlight { shared: shared.clone(), reported: 0 },
+            received: Received::default(),
             responder: Responder {
                 connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
                 shared,
                 output: Output::default(),
                 tasks: JoinSet::new(),
+                durations: HandlerDurations::default(),
             },
             input: Input::default(),
             reassembly: Vec::new(),
@@ -210,9 +262,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
                 self.reassembly = vec![0; self.responder.shared.config.max_reassembly];
             }
+            let frame_type = frame_type(self.input.unread());
             match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
                 Ok((0, _)) => return false,
                 Ok((used, event)) => {
+                    self.received.count(frame_type);
                     let reassembled = event.as_ref().is_some_and(ends_reassembly);
                     let result = match event {
                         Some(event) => self.responder.on_event(&mut self.agent, event, received),
@@ -237,8 +291,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         loop {
             let disconnect = self.agent.pending_disconnect();
             let output = &mut self.responder.output;
-            let Ok(Some(len)) = self.agent.poll_transmit(output.room(MAX_TRANSMIT_LEN)) else { return };
+            let room = output.room(MAX_TRANSMIT_LEN);
+            let Ok(Some(len)) = self.agent.poll_transmit(room) else { return };
+            let sent = frame_type(room);
             output.commit(len);
+            let stats = self.stats();
+            let counter = match sent {
+                FrameType::AGENT_HELLO => &stats.sent_hello,
+                FrameType::ACK => &stats.sent_ack,
+                _ => &stats.sent_disconnect,
+            };
+            ServerStats::add(counter, 1);
             if let Some(status) = disconnect {
                 self.stats().disconnect(Side::Agent, status);
             }
@@ -298,7 +361,17 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
     fn report(&mut self) {
         let now = *self.agent.stats();
         let then = std::mem::replace(&mut self.reported, now);
+        self.in_flight.report(self.agent.open());
+        let received = std::mem::take(&mut self.received);
+        let durations = std::mem::take(&mut self.responder.durations);
         let stats = self.stats();
+        ServerStats::add(&stats.received_hello, received.hello);
+        ServerStats::add(&stats.received_notify, received.notify);
+        ServerStats::add(&stats.received_unset, received.unset);
+        ServerStats::add(&stats.received_disconnect, received.disconnect);
+        ServerStats::add(&stats.received_unknown, received.unknown);
+        stats.handler_durations.add(&durations);
+        ServerStats::add(&stats.sent_ack, now.acks - then.acks);
         ServerStats::add(&stats.notifies, now.notifies - then.notifies);
         ServerStats::add(&stats.acks, now.acks - then.acks);
         ServerStats::add(&stats.superseded, now.superseded - then.superseded);
@@ -331,6 +404,11 @@ const OUTPUT_HIGH: usize = 64 * 1024;
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The type of the frame that the input begins with. Without one it does not matter.
+fn frame_type(input: &[u8]) -> FrameType {
+    FrameType(input.get(PREFIX_LEN).copied().unwrap_or_default())
 }
 
 /// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.

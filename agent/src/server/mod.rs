@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use handler::{Answer, AnswerFuture, AsyncHandler, Connection, Handler, HandlerError, Request};
-pub use stats::{ServerStats, Side, StatsSnapshot};
+pub use stats::{HandlerDurations, ServerStats, Side, StatsSnapshot};
 
 use crate::addr::Addr;
 use crate::ratelimit::LogLimit;

@@ -10,13 +10,17 @@ use tokio::task::JoinSet;
 
 use super::buffer::Output;
 use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Request};
-use super::stats::{ServerStats, Side};
+use super::stats::{HandlerDurations, ServerStats, Side};
 use super::{AnyHandler, Shared};
 use crate::ratelimit::excerpt;
 use crate::time::Timestamp;
 
 /// What an asynchronous handler made of a NOTIFY.
-pub(super) type Outcome = (Ticket, Result<Answer, Failure>);
+pub(super) struct Outcome {
+    ticket: Ticket,
+    result: Result<Answer, Failure>,
+    took: Duration,
+}
 
 /// Why a NOTIFY gets an empty ACK.
 pub(super) enum Failure {
@@ -32,6 +36,8 @@ pub(super) struct Responder {
     pub(super) output: Output,
     /// The asynchronous handlers at work; they end with the connection.
     pub(super) tasks: JoinSet<Outcome>,
+    /// What the shared histogram does not have yet.
+    pub(super) durations: HandlerDurations,
 }
 
 impl Responder {
@@ -106,7 +112,9 @@ impl Responder {
         }
         let len = ack.finish();
         self.output.commit(len);
-        if start.elapsed() > self.shared.config.handler_timeout {
+        let took = start.elapsed();
+        self.durations.observe(took);
+        if took > self.shared.config.handler_timeout {
             Failure::Late.report(&self.shared, connection.id);
         }
     }
@@ -117,9 +125,14 @@ impl Responder {
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
-    pub(super) fn on_outcome<const OPEN: usize>(&mut self, agent: &mut Agent<OPEN>, (ticket, outcome): Outcome) {
+    pub(super) fn on_outcome<const OPEN: usize>(
+        &mut self,
+        agent: &mut Agent<OPEN>,
+        Outcome { ticket, result, took }: Outcome,
+    ) {
         let id = self.connection.id;
-        let answer = outcome.unwrap_or_else(|failure| {
+        self.durations.observe(took);
+        let answer = result.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);
             Answer::new()
         });
@@ -147,14 +160,15 @@ fn room_for_ack(connection: &Connection) -> usize {
 }
 
 async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, limit: Duration) -> Outcome {
+    let start = Instant::now();
     let call = AssertUnwindSafe(async move { handler.notify(request).await }).catch_unwind();
-    let outcome = match tokio::time::timeout(limit, call).await {
+    let result = match tokio::time::timeout(limit, call).await {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(error))) => Err(Failure::Error(error)),
         Ok(Err(_)) => Err(Failure::Panic),
         Err(_) => Err(Failure::Late),
     };
-    (ticket, outcome)
+    Outcome { ticket, result, took: start.elapsed() }
 }
 
 impl Failure {

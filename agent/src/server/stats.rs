@@ -4,6 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use spop_core::Status;
 
+use crate::histogram::{Durations, Histogram};
+
+/// From a microsecond to 8.4 seconds.
+const FIRST_BUCKET: u64 = 1_000;
+const BUCKETS: usize = 25;
+
+/// How long handlers took.
+pub type HandlerDurations = Durations<FIRST_BUCKET, BUCKETS>;
+
 /// Who sent a DISCONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -14,27 +23,34 @@ pub enum Side {
 }
 
 macro_rules! counters {
-    ($(#[$meta:meta] $name:ident),* $(,)?) => {
-        /// Counters of a server, shared by its connections. They only grow, except `connections_open`.
+    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
+        /// Counters of a server, shared by its connections. They only grow, except `connections_open` and `in_flight`.
         #[derive(Debug, Default)]
         pub struct ServerStats {
-            $(#[$meta] pub(crate) $name: AtomicU64,)*
+            $($(#[$meta])* pub(crate) $name: AtomicU64,)*
             disconnects: [[AtomicU64; STATUS_SLOTS]; 2],
+            pub(crate) handler_durations: Histogram<FIRST_BUCKET, BUCKETS>,
         }
 
         /// A copy of [`ServerStats`] at one instant.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct StatsSnapshot {
-            $(#[$meta] pub $name: u64,)*
+            $($(#[$meta])* pub $name: u64,)*
             /// DISCONNECTs by side and status: all with a count above 0. Codes that the specification does not name
             /// stand together under [`Status::UNKNOWN`].
             pub disconnects: Vec<(Side, Status, u64)>,
+            /// How long the handler took for each NOTIFY, failures included.
+            pub handler_durations: HandlerDurations,
         }
 
         impl ServerStats {
             /// The present values.
             pub fn snapshot(&self) -> StatsSnapshot {
-                StatsSnapshot { $($name: self.$name.load(Relaxed),)* disconnects: self.disconnects() }
+                StatsSnapshot {
+                    $($name: self.$name.load(Relaxed),)*
+                    disconnects: self.disconnects(),
+                    handler_durations: self.handler_durations.snapshot(),
+                }
             }
         }
     };
@@ -57,6 +73,25 @@ counters! {
     notifies,
     /// ACKs sent.
     acks,
+    /// NOTIFYs that wait for their ACK now.
+    in_flight,
+    /// HELLO frames received that were no error. So with the other frames received: those that broke the protocol are
+    /// in `protocol_errors`, those that came after the end are not counted but for `late`.
+    received_hello,
+    /// NOTIFY frames received, first fragments included.
+    received_notify,
+    /// Further fragments of NOTIFYs received (type UNSET), aborts included.
+    received_unset,
+    /// DISCONNECT frames received.
+    received_disconnect,
+    /// Frames of unknown types received.
+    received_unknown,
+    /// HELLO frames sent.
+    sent_hello,
+    /// ACK frames sent, the empty ones for what is too big included.
+    sent_ack,
+    /// DISCONNECT frames sent.
+    sent_disconnect,
     /// Fragments received.
     fragments,
     /// Fragmented NOTIFYs beyond the bound, answered by an empty ACK.
@@ -67,7 +102,7 @@ counters! {
     superseded,
     /// NOTIFYs sent and cancelled in one frame.
     cancelled,
-    /// Frames of unknown types.
+    /// Frames of unknown types, and aborts of nothing.
     ignored,
     /// Connections that broke the protocol.
     protocol_errors,

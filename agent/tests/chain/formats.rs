@@ -2,9 +2,10 @@
 
 use crate::collector::Collector;
 use crate::haproxy::{programs, Haproxy, Program};
+use crate::http::http_client;
 use crate::origin::{Hit, Origin};
 use crate::process::free_port;
-use crate::setup::{conf, http_client, Spoa};
+use crate::setup::{conf, Spoa};
 use crate::spans::{by_trace, find, Span};
 
 const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";

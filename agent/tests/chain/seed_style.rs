@@ -4,9 +4,10 @@ use std::path::Path;
 
 use crate::collector::Collector;
 use crate::haproxy::{programs, Haproxy};
+use crate::http::http_client;
 use crate::origin::Origin;
 use crate::process::{eventually, free_port};
-use crate::setup::{http_client, Spoa};
+use crate::setup::Spoa;
 use crate::spans::{assert_times, by_trace, find, names};
 
 #[tokio::test]

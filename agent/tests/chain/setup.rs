@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program};
+use crate::http::http_client;
 use crate::origin::Origin;
 use crate::process::{free_port, Process};
 
@@ -12,24 +13,27 @@ use crate::process::{free_port, Process};
 pub struct Spoa {
     pub process: Process,
     pub addr: String,
+    /// Where its admin endpoints are.
+    pub admin: String,
 }
 
 impl Spoa {
     /// Starts it on `listen` with further options.
     pub async fn start(listen: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
-        command.args(["--listen", listen]).args(args).envs(env.iter().copied());
+        command.args(["--listen", listen, "--admin", "127.0.0.1:0"]).args(args).envs(env.iter().copied());
         let mut process = Process::start("spoa-otel", &mut command);
-        let addr = process.line("listening", listening_address).await;
-        Spoa { process, addr }
+        let addr = process.line("listening", |line| listening_address(line, "spop")).await;
+        let admin = process.line("listening", |line| listening_address(line, "admin")).await;
+        Spoa { process, addr, admin }
     }
 }
 
-/// The address in the log line about the SPOP listener.
-fn listening_address(line: &str) -> Option<String> {
+/// The address in the log line about the listener of this kind.
+fn listening_address(line: &str, kind: &str) -> Option<String> {
     let (_, rest) = line.split_once("listening addr=")?;
-    let (addr, kind) = rest.split_once(' ')?;
-    (kind == "kind=spop").then(|| addr.to_owned())
+    let (addr, of) = rest.split_once(" kind=")?;
+    (of == kind).then(|| addr.to_owned())
 }
 
 /// What differs between tests.
@@ -117,13 +121,6 @@ impl Chain {
         }
         request.send().await.unwrap()
     }
-}
-
-/// Nothing of the environment, no proxy: the tests talk to 127.0.0.1 only.
-pub fn http_client() -> reqwest::Client {
-    // reqwest wants a provider even for plain HTTP; a second call finds the first one's.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 /// A file of devenv/conf.

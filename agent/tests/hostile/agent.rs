@@ -34,11 +34,13 @@ pub struct LiveAgent {
 
 impl LiveAgent {
     pub async fn start(program: Program, args: &[&str]) -> Self {
-        let path = match program {
-            Program::SpoaOtel => env!("CARGO_BIN_EXE_spoa-otel").into(),
-            Program::IpReputation => example("ip_reputation"),
+        let mut command = match program {
+            Program::SpoaOtel => Command::new(env!("CARGO_BIN_EXE_spoa-otel")),
+            Program::IpReputation => Command::new(example("ip_reputation")),
         };
-        let mut command = Command::new(path);
+        if program == Program::SpoaOtel {
+            command.args(["--admin", "none"]);
+        }
         command.args(["--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1");
         let mut process = Process::start(&format!("{program:?}"), &mut command);
         let addr = process.line("listens", |line| listening(line, "spop")).await;

@@ -132,17 +132,18 @@ impl RealAgent {
     }
 
     pub fn start_on(listen: &str) -> Self {
-        Self::start_program(&example("ip_reputation"), listen)
+        Self::start_program(&example("ip_reputation"), &["--listen", listen])
     }
 
     /// The tracing agent; its trees go nowhere.
     pub fn start_spoa_otel() -> Self {
-        Self::start_program(Path::new(env!("CARGO_BIN_EXE_spoa-otel")), "127.0.0.1:0")
+        let args = ["--listen", "127.0.0.1:0", "--admin", "none"];
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_spoa-otel")), &args)
     }
 
-    fn start_program(program: &Path, listen: &str) -> Self {
+    fn start_program(program: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(program)
-            .args(["--listen", listen])
+            .args(args)
             .env("NO_COLOR", "1")
             .stderr(Stdio::piped())
             .stdout(Stdio::null())

@@ -6,9 +6,9 @@ use tracing::{debug, warn};
 /// Files that are no connections: listeners, the log, the collector.
 const OTHERS: u64 = 64;
 
-/// Raises the soft limit as far as `connections` need it and the system allows.
-pub fn make_room(connections: usize) {
-    let needed = (connections as u64).saturating_add(OTHERS);
+/// Raises the soft limit as far as `connections` and those to the admin endpoints need it and the system allows.
+pub fn make_room(connections: usize, admin: usize) {
+    let needed = (connections as u64).saturating_add(admin as u64).saturating_add(OTHERS);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // Without a value there is no limit.
     let Some(soft) = current.filter(|&soft| soft < needed) else { return };

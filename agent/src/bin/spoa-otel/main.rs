@@ -13,7 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use options::{LogFormat, Options};
+use options::{AdminAddr, LogFormat, Options};
+use spop_agent::admin::health::{self, Health};
+use spop_agent::admin::metrics::{self, Sources};
+use spop_agent::admin::{Admin, Site};
 use spop_agent::export::console::Console;
 use spop_agent::export::otlp::OtlpExporter;
 use spop_agent::export::receiver::{Receiver, ReceiverConfig, RequestSink};
@@ -27,6 +30,9 @@ use tracing_subscriber::EnvFilter;
 
 /// The table of open spans is swept at least so often.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// At the end, requests to the admin endpoints have so long at most.
+const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
 /// Exit status: it cannot start, or not go on.
 const FAILED: u8 = 1;
@@ -101,6 +107,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
 
     let grace = options.server.grace;
+    // First, so that it can be watched how the others are bound.
+    let admin = match &options.admin {
+        AdminAddr::Off => None,
+        AdminAddr::At(addr) => {
+            let bound = Admin::bind(addr, options.admin_config.clone()).await;
+            Some(bound.map_err(|error| format!("--admin {addr}: {error}; give --admin another address, or none"))?)
+        }
+    };
     let receiver = match options.export.otlp_listen {
         None => None,
         Some(addr) => {
@@ -111,18 +125,38 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
                 .await
                 .map_err(|error| format!("--otlp-listen {addr}: {error}"))?;
             info!(addr = %receiver.local_addr(), kind = %"otlp", "listening");
-            Some(receiver)
+            Some(Arc::new(receiver))
         }
     };
-    files::make_room(options.server.max_connections);
+    files::make_room(options.server.max_connections, options.admin_config.max_connections);
     // The connections end at once as a rule. If they do not, there is still time for the spans.
     let server_config = ServerConfig { grace: grace / 2, ..options.server };
     let mut server = Server::new(server_config, TracingHandler(tracer.clone()));
+    let stats = server.stats();
+    let health = Arc::new(Health::default());
+    let admin = admin.map(|admin| {
+        let sources = Sources {
+            server: stats.clone(),
+            tracer: tracer.clone(),
+            pipeline: pipeline.clone(),
+            console: console.clone(),
+            receiver: receiver.clone(),
+            forwarder: otlp.as_ref().map(|otlp| otlp.forwarder()),
+            admin: admin.stats(),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: env!("SPOA_OTEL_COMMIT"),
+        };
+        let site = Site::new()
+            .with(metrics::ENDPOINTS, metrics::router(sources))
+            .with(health::ENDPOINTS, health::router(health.clone()));
+        info!(addr = %admin.local_addr(), kind = %"admin", "listening");
+        admin.serve(site)
+    });
     for addr in &options.listen {
         let bound = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
         info!(addr = %bound, kind = %"spop", "listening");
     }
-    let stats = server.stats();
+    health.ready();
 
     let sweeper = tokio::spawn(sweep(tracer.clone()));
     let mut stopping = Instant::now();
@@ -130,6 +164,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         .run(async {
             stop.await;
             stopping = Instant::now();
+            health.draining();
             info!(?grace, "stopping");
         })
         .await;
@@ -147,6 +182,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
     for by in tracer.sampling_stats().iter().filter(|by| by.sampled + by.unsampled > 0) {
         info!(decided_by = by.decided_by, sampled = by.sampled, unsampled = by.unsampled, "traces");
+    }
+    if let Some(admin) = admin {
+        admin.shutdown(left().min(ADMIN_GRACE)).await;
     }
     info!("stopped");
     Ok(())

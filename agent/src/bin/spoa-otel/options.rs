@@ -1,11 +1,14 @@
 //! The command line.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum};
-use spop_agent::addr::Addr;
+use spop_agent::addr::{Addr, AddrError};
+use spop_agent::admin::AdminConfig;
 use spop_agent::duration;
 use spop_agent::export::console::ConsoleConfig;
 use spop_agent::export::otlp::{OtlpConfig, Protocol};
@@ -28,6 +31,13 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Connections")]
     pub server: ServerConfig,
+
+    /// Where the admin endpoints are: host:port for /metrics, /healthz and /readyz without authentication, or none
+    #[arg(long, value_name = "ADDR|none", default_value = "127.0.0.1:9464", help_heading = "Admin")]
+    pub admin: AdminAddr,
+
+    #[command(flatten, next_help_heading = "Admin")]
+    pub admin_config: AdminConfig,
 
     /// Least severe messages to log (error, warn, info, debug, trace), or a filter such as info,spop_agent::server=debug
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Log")]
@@ -126,6 +136,47 @@ pub struct ExportOptions {
     /// Receive OTLP/HTTP of other programs here: shown on the console, forwarded to the collector [default: off]
     #[arg(long, value_name = "ADDR")]
     pub otlp_listen: Option<SocketAddr>,
+}
+
+/// Where the admin endpoints are, if anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// Nowhere.
+    Off,
+    /// At this `host:port`.
+    At(String),
+}
+
+impl FromStr for AdminAddr {
+    type Err = AdminAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(AdminAddr::Off);
+        }
+        match text.parse()? {
+            Addr::Tcp(addr) => Ok(AdminAddr::At(addr)),
+            Addr::Unix(_) => Err(AdminAddrError::Unix),
+        }
+    }
+}
+
+impl fmt::Display for AdminAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminAddr::Off => f.write_str("none"),
+            AdminAddr::At(addr) => f.write_str(addr),
+        }
+    }
+}
+
+/// What is wrong with the text of an admin address.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminAddrError {
+    #[error(transparent)]
+    Addr(#[from] AddrError),
+    #[error("the admin endpoints are served over TCP only: write host:port, or none")]
+    Unix,
 }
 
 /// Form of the log.

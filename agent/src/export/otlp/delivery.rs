@@ -43,7 +43,10 @@ impl Delivery {
                 return self.drop_log.dropped(&self.stats, DropCause::Expired, spans);
             };
             self.stats.add_attempt();
-            match self.attempt(payload).await {
+            let start = Instant::now();
+            let outcome = self.attempt(payload).await;
+            self.stats.add_duration(start.elapsed());
+            match outcome {
                 Ok(rejected) => {
                     let failures = turn.answered();
                     if failures > 0 {

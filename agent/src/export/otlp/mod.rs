@@ -27,8 +27,8 @@ pub use forward::Forwarder;
 
 use super::queue::{Batch, BoundedQueue, Weight};
 use super::stats::{DropLog, ExportSnapshot, ExportStats};
-use super::worker::Worker;
 use super::{Exporter, FinishedSpan, ShutdownFuture, LONGEST_WAIT};
+use crate::worker::Worker;
 use backoff::Backoff;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};

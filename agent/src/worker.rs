@@ -1,11 +1,11 @@
-//! The lifetime of an exporter's background task.
+//! The lifetime of a background task.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// An exporter's background task.
+/// A background task.
 pub(crate) struct Worker(Mutex<Option<JoinHandle<()>>>);
 
 impl Worker {

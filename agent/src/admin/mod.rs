@@ -1,0 +1,160 @@
+//! The admin endpoints, over HTTP and for people and programs that look after the agent.
+//!
+//! They have no authentication: bind them to loopback, or to a network whose members may read all of it.
+//!
+//! - [`metrics`]: `/metrics`, what is counted, for Prometheus.
+//! - [`health`]: `/healthz` and `/readyz`.
+
+pub mod health;
+pub mod metrics;
+
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::{
+    HeaderName, HeaderValue, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::StatusCode;
+use axum::middleware::map_response;
+use axum::response::{Html, Response};
+use axum::routing::get;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::export::deadline_after;
+use crate::http_server::{HttpLimits, HttpServer, HttpStats};
+
+/// Bounds of the admin listener.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AdminConfig {
+    /// Most connections to the admin endpoints at once; further ones are closed
+    #[arg(id = "admin_max_connections", long = "admin-max-connections", value_name = "N", default_value_t = 64)]
+    pub max_connections: usize,
+
+    /// How long the head of a request to them may take, and an idle connection stays open
+    #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
+    pub head_timeout: Duration,
+
+    /// How long a client may leave their response unread
+    #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
+    pub write_timeout: Duration,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        let timeout = Duration::from_secs(30);
+        AdminConfig { max_connections: 64, head_timeout: timeout, write_timeout: timeout }
+    }
+}
+
+/// A path and what is there, for the list of endpoints.
+pub type Endpoint = (&'static str, &'static str);
+
+/// The endpoints, put together from routers.
+#[derive(Default)]
+pub struct Site {
+    router: Router,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Site {
+    /// A site with nothing but the list of its endpoints, at `/`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a router with these endpoints. A path must not be added twice.
+    pub fn with(mut self, endpoints: &[Endpoint], router: Router) -> Self {
+        self.endpoints.extend_from_slice(endpoints);
+        self.router = self.router.merge(router);
+        self
+    }
+
+    fn into_router(self) -> Router {
+        let (mut links, mut list) = (String::new(), String::new());
+        for (path, what) in self.endpoints {
+            // Writing to a text cannot fail.
+            let _ = writeln!(links, "<li><a href=\"{path}\">{path}</a> {what}</li>");
+            let _ = writeln!(list, "  {path:<14} {what}");
+        }
+        let index = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>spoa-otel</title>\n\
+             <h1>spoa-otel</h1>\n<ul>\n{links}</ul>\n</html>\n"
+        );
+        let not_found = format!("There is nothing here. There is:\n{list}");
+        self.router
+            .route("/", get(async move || Html(index.clone())))
+            .fallback(async move || (StatusCode::NOT_FOUND, not_found.clone()))
+            .layer(map_response(with_security_headers))
+    }
+}
+
+/// What a browser must not do with these pages; a handler's own header counts.
+async fn with_security_headers(mut response: Response) -> Response {
+    let headers: [(HeaderName, &str); 5] = [
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A bound listener that does not serve yet.
+pub struct Admin {
+    listener: TcpListener,
+    addr: SocketAddr,
+    limits: HttpLimits,
+    stats: Arc<HttpStats>,
+}
+
+impl Admin {
+    /// Listens on `host:port`.
+    ///
+    /// # Errors
+    /// The address is in use, not allowed or not of this host.
+    pub async fn bind(addr: &str, config: AdminConfig) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let AdminConfig { max_connections, head_timeout, write_timeout } = config;
+        Ok(Admin {
+            addr: listener.local_addr()?,
+            listener,
+            limits: HttpLimits { max_connections, head_timeout, write_timeout },
+            stats: Arc::default(),
+        })
+    }
+
+    /// The real address, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The counters of its connections; they live on after it.
+    pub fn stats(&self) -> Arc<HttpStats> {
+        self.stats.clone()
+    }
+
+    /// Serves on the current Tokio runtime.
+    pub fn serve(self, site: Site) -> AdminServer {
+        AdminServer(HttpServer::start(self.listener, site.into_router(), self.limits, self.stats))
+    }
+}
+
+/// The admin listener at work.
+pub struct AdminServer(HttpServer);
+
+impl AdminServer {
+    /// Accepts no more connections and lets requests under way finish for at most `grace`. To be called last of all, so
+    /// that the end can be watched.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.0.shutdown(deadline_after(grace)).await;
+    }
+}

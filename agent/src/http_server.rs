@@ -1,0 +1,179 @@
+//! A small HTTP/1.1 server for an axum router: bounded connections, a limit on the time for a request's head and on the
+//! time that a response may lie unread, graceful shutdown.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutStream;
+
+use crate::ratelimit::LogLimit;
+use crate::worker::Worker;
+
+/// Largest head of a request, and the buffer of a connection.
+const BUFFER: usize = 64 * 1024;
+/// Pause after a failed accept, which is as a rule a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HttpLimits {
+    /// Most open connections; more are closed at once.
+    pub(crate) max_connections: usize,
+    /// Time within which a connection must send the head of its next request.
+    pub(crate) head_timeout: Duration,
+    /// Time for which the client may take nothing of a response.
+    pub(crate) write_timeout: Duration,
+}
+
+/// What an HTTP listener counts.
+#[derive(Debug, Default)]
+pub struct HttpStats {
+    connections: AtomicU64,
+    open: AtomicU64,
+    refused: AtomicU64,
+    timeouts: AtomicU64,
+}
+
+/// The connections of an HTTP listener at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HttpSnapshot {
+    /// Connections accepted.
+    pub connections: u64,
+    /// Gauge: connections open now.
+    pub open: u64,
+    /// Connections closed at once because too many were open.
+    pub refused: u64,
+    /// Connections closed because the client stood still, idle ones included.
+    pub timeouts: u64,
+}
+
+impl HttpStats {
+    /// The present values.
+    pub fn snapshot(&self) -> HttpSnapshot {
+        HttpSnapshot {
+            connections: self.connections.load(Relaxed),
+            open: self.open.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            timeouts: self.timeouts.load(Relaxed),
+        }
+    }
+}
+
+/// A place among the open connections, given back at the end.
+struct Slot(Arc<HttpStats>);
+
+impl Slot {
+    /// `None` if too many are open.
+    fn take(stats: &Arc<HttpStats>, limit: usize) -> Option<Self> {
+        let limit = limit as u64;
+        stats.open.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1)).ok()?;
+        stats.connections.fetch_add(1, Relaxed);
+        Some(Slot(stats.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A listener at work.
+pub(crate) struct HttpServer {
+    stop: watch::Sender<Option<Instant>>,
+    task: Worker,
+}
+
+impl HttpServer {
+    /// Serves on the current Tokio runtime, counting in `stats`.
+    pub(crate) fn start(listener: TcpListener, router: Router, limits: HttpLimits, stats: Arc<HttpStats>) -> Self {
+        let (stop, stopped) = watch::channel(None);
+        HttpServer { stop, task: Worker::spawn(serve(listener, router, limits, stats, stopped)) }
+    }
+
+    /// Accepts no more connections and lets requests under way finish until the deadline.
+    pub(crate) async fn shutdown(&self, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
+        self.task.join(deadline).await;
+    }
+}
+
+/// Serves until `stop` holds a deadline, then lets the requests under way finish until that deadline.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: HttpLimits,
+    stats: Arc<HttpStats>,
+    mut stop: watch::Receiver<Option<Instant>>,
+) {
+    let (accept_log, refused_log) = (LogLimit::new(), LogLimit::new());
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(BUFFER);
+    let deadline = loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            deadline = stop.wait_for(Option::is_some) => {
+                break deadline.ok().and_then(|deadline| *deadline);
+            }
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if let Some(left_out) = accept_log.pass() {
+                    tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(slot) = Slot::take(&stats, limits.max_connections) else {
+            stats.refused.fetch_add(1, Relaxed);
+            if let Some(left_out) = refused_log.pass() {
+                let limit = limits.max_connections;
+                tracing::warn!(limit, left_out, "HTTP connection refused: too many are open");
+            }
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let stream = TokioIo::new(Box::pin(with_timeout(stream, limits.write_timeout)));
+        let connection = graceful.watch(builder.serve_connection(stream, service));
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                if is_timeout(&error) {
+                    slot.0.timeouts.fetch_add(1, Relaxed);
+                }
+                tracing::debug!(%error, "HTTP connection ended with an error");
+            }
+        });
+    };
+    drop(listener);
+    let deadline = deadline.unwrap_or_else(Instant::now);
+    // What is still under way at the deadline is cut with `connections`.
+    let _ = tokio::time::timeout_at(deadline, graceful.shutdown()).await;
+}
+
+fn with_timeout(stream: TcpStream, write_timeout: Duration) -> TimeoutStream<TcpStream> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(write_timeout));
+    stream
+}
+
+/// hyper tells its own timeout, that for the head; that of a write is an error of the stream.
+fn is_timeout(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    error.is_timeout() || source.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
