@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use options::{LogFormat, Options};
 use spop_agent::export::console::Console;
+use spop_agent::export::memory::Memory;
 use spop_agent::export::otlp::OtlpExporter;
 use spop_agent::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spop_agent::export::{Exporter, Pipeline};
@@ -89,8 +90,11 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let otlp = options.export.otlp().map_err(misconfigured)?;
     let otlp = otlp.map(OtlpExporter::start).transpose().map_err(misconfigured)?.map(Arc::new);
     let console = options.export.console(otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
-    let exporters: Vec<Arc<dyn Exporter>> =
-        (otlp.iter().map(|e| e.clone() as _)).chain(console.iter().map(|e| e.clone() as _)).collect();
+    let memory = options.export.memory().map(Memory::new).map(Arc::new);
+    let mut exporters: Vec<Arc<dyn Exporter>> = Vec::new();
+    exporters.extend(otlp.iter().map(|otlp| otlp.clone() as Arc<dyn Exporter>));
+    exporters.extend(console.iter().map(|console| console.clone() as Arc<dyn Exporter>));
+    exporters.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn Exporter>));
     let pipeline = Arc::new(Pipeline::new(exporters));
     let tracer = Arc::new(Tracer::new(tracer_config, pipeline.clone()));
     if let Some(console) = &console {
@@ -104,6 +108,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(addr) => {
             let mut sinks: Vec<Arc<dyn RequestSink>> = Vec::new();
             sinks.extend(console.iter().map(|console| console.clone() as Arc<dyn RequestSink>));
+            sinks.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn RequestSink>));
             sinks.extend(otlp.iter().map(|otlp| otlp.forwarder() as Arc<dyn RequestSink>));
             let receiver = Receiver::bind(addr, ReceiverConfig::default(), sinks)
                 .await
