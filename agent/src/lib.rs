@@ -2,12 +2,14 @@
 //!
 //! - [`server`] is for any agent: give it a [`Handler`](server::Handler) and it speaks SPOP.
 //! - [`tracing`]: from the messages of `spoe.cfg` to spans.
-//! - [`export`]: from finished spans to a collector (OTLP) and to the terminal.
+//! - [`export`]: from finished spans to a collector (OTLP), to the terminal, and to the page of recent traces.
+//! - [`admin`]: what the agent tells over HTTP.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod addr;
+pub mod admin;
 pub mod duration;
 pub mod export;
 pub mod ratelimit;

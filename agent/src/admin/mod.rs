@@ -1,0 +1,3 @@
+//! What the agent tells over HTTP.
+
+pub mod traces;
