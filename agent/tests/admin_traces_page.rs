@@ -67,7 +67,7 @@ async fn pages_fit_and_run_nothing(browser: &Browser, base: &str, look: Look, pi
         browser.look(look, 844).await;
         browser.client.goto(&format!("{base}{path}")).await.unwrap();
         if name == "failed" || name == "hostile" {
-            // With everything unfolded.
+            // With everything unfolded, the long texts too until the picture is taken.
             browser.eval("document.querySelectorAll('details').forEach(d => { d.open = true })").await;
         }
         let too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
@@ -87,6 +87,7 @@ async fn pages_fit_and_run_nothing(browser: &Browser, base: &str, look: Look, pi
         let twice = "[...document.querySelectorAll('[id]')].filter(e => document.getElementById(e.id) !== e).length";
         assert_eq!(browser.eval(twice).await, json!(0), "{at}");
         assert_eq!(contrasts(browser).await, json!([]), "{at}");
+        browser.eval("document.querySelectorAll('details.long').forEach(d => { d.open = false })").await;
         browser.screenshot(look, &pictures.join(format!("{name}-{}.png", look.name))).await;
         // A page that is not found is told to the console as well.
         let mut console = browser.console().await;

@@ -2,7 +2,7 @@
 
 mod export_common;
 
-use export_common::{context, follows, nineteen_spans, span, until, Output, TRACE};
+use export_common::{context, nineteen_spans, span, until, Output, TRACE};
 use opentelemetry::trace::{Link, SpanKind, Status, TraceId};
 use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

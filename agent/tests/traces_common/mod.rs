@@ -131,7 +131,7 @@ pub(crate) fn submit(memory: &Memory, spans: Vec<FinishedSpan>) {
 /// A memory with all of these, the good one twice.
 pub(crate) fn filled() -> Arc<Memory> {
     let memory = Arc::new(Memory::new(Default::default()));
-    for spans in [good(), in_trace(good(), 0xabcd_ef), failed(), denied(), hostile()] {
+    for spans in [good(), in_trace(good(), 0xab_cdef), failed(), denied(), hostile()] {
         submit(&memory, spans);
     }
     memory

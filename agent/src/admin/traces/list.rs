@@ -90,7 +90,7 @@ impl Row {
             time: Time(summary.axis.start),
             name: Shown::name(root.name()),
             root_is_kept: root.node().parent == opentelemetry::SpanId::INVALID,
-            services: named.map(|name| (services.color(name), Shown::name(name))).collect(),
+            services: named.map(|name| (services.color(name), Shown::new(name, 40))).collect(),
             more_services: summary.services.len().saturating_sub(SERVICES),
             spans: summary.trace.spans.len(),
             not_kept: summary.trace.not_kept,

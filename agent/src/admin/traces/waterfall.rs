@@ -37,6 +37,7 @@ pub(super) struct TracePage {
     errors: usize,
     ends: Vec<Shown>,
     services: Vec<(usize, Shown)>,
+    /// The quarters of the axis.
     ticks: Vec<String>,
     rows: Vec<Row>,
     hidden: usize,
@@ -60,6 +61,8 @@ struct SpanRow {
     name: Shown,
     kind: Option<&'static str>,
     is_error: bool,
+    /// What the error says.
+    message: Shown,
     end: Option<Shown>,
     is_cycle: bool,
     is_reversed: bool,
@@ -107,7 +110,8 @@ impl TracePage {
             Context { memory, trace_id: trace.id, axis: &axis, spans: &spans, targets, left: MAX_DETAILS };
         let rows = items.iter().map(|item| Row::new(item, &services, &mut context)).collect();
         let resources = request.resource_spans.iter().zip(&names).map(|(spans, name)| {
-            let attributes = spans.resource.iter().flat_map(|resource| &resource.attributes);
+            let mut attributes: Vec<_> = spans.resource.iter().flat_map(|resource| &resource.attributes).collect();
+            attributes.sort_by_key(|attribute| &attribute.key);
             let dropped = spans.resource.as_ref().map_or(0, |resource| resource.dropped_attributes_count);
             (Shown::name(name), context.attributes(attributes, dropped))
         });
@@ -123,7 +127,7 @@ impl TracePage {
             errors: summary.errors,
             ends: summary.ends.iter().take(3).map(|end| Shown::new(end, 20)).collect(),
             services: summary.services.iter().take(20).map(|name| (services.color(name), Shown::name(name))).collect(),
-            ticks: (0..=4).map(|quarter| duration((u128::from(axis.length()) * quarter / 4) as u64)).collect(),
+            ticks: (1..=4).map(|quarter| duration((u128::from(axis.length()) * quarter / 4) as u64)).collect(),
             rows,
             hidden,
             resources,
@@ -177,6 +181,7 @@ impl SpanRow {
             name: Shown::name(&span.name),
             kind,
             is_error: memory::is_error(span),
+            message: Shown::new(span.status.as_ref().map_or("", |status| &status.message), 80),
             end: text::attribute(&span.attributes, END).map(|end| Shown::new(&end, 20)),
             is_cycle,
             is_reversed: node.end < node.start,

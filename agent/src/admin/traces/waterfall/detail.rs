@@ -160,7 +160,11 @@ impl Context<'_> {
         Link {
             verb: if follows { "follows" } else { "linked to" },
             target: self.target(trace_id, span_id),
-            attributes: self.attributes(&link.attributes, link.dropped_attributes_count),
+            // The verb says as much.
+            attributes: self.attributes(
+                link.attributes.iter().filter(|attribute| !(follows && attribute.key == REF_TYPE)),
+                link.dropped_attributes_count,
+            ),
         }
     }
 
