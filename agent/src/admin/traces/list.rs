@@ -1,7 +1,6 @@
 //! The list of traces.
 
 use super::filter::{Filter, Wanted};
-use super::hex;
 use super::shown::{Shown, Time};
 use super::summary::{matching, Services, Summary};
 use crate::export::axis::duration;
@@ -86,7 +85,7 @@ impl Row {
         let length = summary.axis.length();
         let named = summary.services.iter().take(SERVICES);
         Self {
-            id: hex(summary.trace.id),
+            id: summary.trace.id.to_string(),
             time: Time(summary.axis.start),
             name: Shown::name(root.name()),
             root_is_kept: root.node().parent == opentelemetry::SpanId::INVALID,

@@ -14,7 +14,6 @@ mod waterfall;
 
 use crate::export::memory::Memory;
 use askama::Template;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{
     HeaderName, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -77,9 +76,14 @@ struct Pages {
 impl Pages {
     /// Runs work that takes milliseconds where it delays no connection of HAProxy.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Memory) -> T + Send + 'static) -> Result<T, Failed> {
-        let _permit = self.rendering.acquire().await.map_err(|_| Failed)?;
+        let permit = self.rendering.clone().acquire_owned().await.map_err(|_| Failed)?;
         let memory = self.memory.clone();
-        tokio::task::spawn_blocking(move || work(&memory)).await.map_err(|_| Failed)
+        let work = move || {
+            // Given back when the work is done, whether or not its client is still there.
+            let _permit = permit;
+            work(&memory)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| Failed)
     }
 }
 
@@ -116,9 +120,9 @@ async fn list_json(State(pages): State<Pages>, Query(wanted): Query<Wanted>) -> 
         Ok(filter) => filter,
         Err(error) => return Ok((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()),
     };
-    let traces = pages.run(move |memory| matching(memory, &filter)).await?;
-    let traces = traces.into_iter().map(|summary| summary.trace).collect();
-    Ok(json::response(pages, traces))
+    let ids = move |memory: &Memory| matching(memory, &filter).iter().map(|summary| summary.trace.id).collect();
+    let ids = pages.run(ids).await?;
+    Ok(json::response(pages, ids))
 }
 
 /// The page of a trace, or its JSON.
@@ -135,7 +139,7 @@ async fn trace(State(pages): State<Pages>, Path(name): Path<String>) -> Result<R
         });
     };
     if wants_json {
-        return Ok(json::response(pages, vec![trace]));
+        return Ok(json::response(pages, vec![trace.id]));
     }
     pages.run(move |memory| page(StatusCode::OK, &waterfall::TracePage::new(memory, &trace))).await
 }
@@ -148,8 +152,4 @@ struct NotFound<'a> {
     /// Whether it could be one.
     is_id: bool,
     bounds: &'a crate::export::memory::MemoryConfig,
-}
-
-fn hex(id: TraceId) -> String {
-    id.to_string()
 }

@@ -2,7 +2,6 @@
 
 mod detail;
 
-use super::hex;
 use super::shown::{Shown, Time};
 use super::summary::{Services, Summary, END};
 use crate::export::axis::{duration, Axis};
@@ -118,7 +117,7 @@ impl TracePage {
         let resources = resources.collect();
         let summary = Summary::new(trace.clone());
         Self {
-            id: hex(trace.id),
+            id: trace.id.to_string(),
             name: Shown::name(trace.spans[summary.root].name()),
             time: Time(axis.start),
             duration: duration(axis.length()),

@@ -1,7 +1,6 @@
 //! What a span unfolds to: attributes, events, links.
 
 use super::Flat;
-use crate::admin::traces::hex;
 use crate::admin::traces::shown::{Shown, Time, Value};
 use crate::export::axis::{duration, Axis};
 use crate::export::memory::{self, Memory};
@@ -180,7 +179,7 @@ impl Context<'_> {
             href,
             name: row.map(|&index| Shown::name(&self.spans[index].span.name)),
             span_id: span_id.to_string(),
-            trace_id: (!is_here).then(|| hex(trace_id)),
+            trace_id: (!is_here).then(|| trace_id.to_string()),
         }
     }
 
