@@ -175,6 +175,11 @@ async fn large_traces_and_long_lists_are_bounded_and_say_so() {
         span.data.links.links.push(link);
     }
     submit(&memory, many);
+    // As many events as fit into a trace.
+    let mut noisy = span("s", 1, 0, "noisy", 0, 10);
+    let event = Event::new("e", noisy.data.start_time, Vec::new(), 0);
+    noisy.data.events.events = vec![event; 80_000];
+    submit(&memory, in_trace(vec![noisy], FAILED));
     for trace in 0..250 {
         submit(&memory, in_trace(failed(), trace + 1));
     }
@@ -187,7 +192,10 @@ async fn large_traces_and_long_lists_are_bounded_and_say_so() {
     assert!(page.len() < 8 << 20, "{}", page.len());
     assert_eq!(spans(&json(addr, &format!("/traces/{TRACE:032x}.json")).await).count(), 2500);
 
-    let pages = [("", 100), ("?page=2", 100), ("?page=3", 51), ("?page=99", 51), ("?page=x", 100)];
+    let noisy = text(addr, &format!("/traces/{FAILED:032x}")).await;
+    assert!(noisy.contains("more are in the JSON") && noisy.len() < 8 << 20, "{}", noisy.len());
+
+    let pages = [("", 100), ("?page=2", 100), ("?page=3", 52), ("?page=99", 52), ("?page=x", 100)];
     for (query, count) in pages {
         assert_eq!(listed(&text(addr, &format!("/traces{query}")).await).len(), count, "{query}");
     }

@@ -42,8 +42,10 @@ pub(super) struct Detail {
     attributes: Attributes,
     events: Vec<Event>,
     dropped_events: u32,
+    events_left_out: usize,
     links: Vec<Link>,
     dropped_links: u32,
+    links_left_out: usize,
 }
 
 impl HtmlSafe for Detail {}
@@ -106,6 +108,9 @@ impl Context<'_> {
             _ => ("unset", ""),
         };
         self.spend(message);
+        let attributes = self.attributes(&span.attributes, span.dropped_attributes_count);
+        let events = self.while_room(&span.events, Self::event);
+        let links = self.while_room(&span.links, Self::link);
         let scope = scope.map(|scope| format!("{} {}", scope.name, scope.version)).unwrap_or_default();
         Some(Detail {
             span_id: node.id.to_string(),
@@ -116,10 +121,12 @@ impl Context<'_> {
             trace_state: Shown::new(&span.trace_state, 500),
             scope: Shown::name(scope.trim()),
             resource: *resource,
-            attributes: self.attributes(&span.attributes, span.dropped_attributes_count),
-            events: span.events.iter().map(|event| self.event(event)).collect(),
+            attributes,
+            events_left_out: span.events.len() - events.len(),
+            events,
             dropped_events: span.dropped_events_count,
-            links: span.links.iter().map(|link| self.link(link)).collect(),
+            links_left_out: span.links.len() - links.len(),
+            links,
             dropped_links: span.dropped_links_count,
         })
     }
@@ -143,6 +150,18 @@ impl Context<'_> {
         Attributes { list, dropped, left_out }
     }
 
+    /// As many of the items as the page has room for.
+    fn while_room<T, U>(&mut self, items: &[T], mut show: impl FnMut(&mut Self, &T) -> U) -> Vec<U> {
+        let mut shown = Vec::new();
+        for item in items {
+            if self.left == 0 {
+                break;
+            }
+            shown.push(show(self, item));
+        }
+        shown
+    }
+
     fn event(&mut self, event: &otlp::span::Event) -> Event {
         self.spend(&event.name);
         Event {
@@ -155,6 +174,7 @@ impl Context<'_> {
     fn link(&mut self, link: &otlp::span::Link) -> Link {
         let follows = text::attribute(&link.attributes, REF_TYPE).as_deref() == Some(FOLLOWS_FROM);
         let trace_id = link.trace_id.as_slice().try_into().map_or(TraceId::INVALID, TraceId::from_bytes);
+        self.spend("");
         let span_id = link.span_id.as_slice().try_into().map_or(SpanId::INVALID, SpanId::from_bytes);
         Link {
             verb: if follows { "follows" } else { "linked to" },
