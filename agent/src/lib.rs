@@ -2,8 +2,8 @@
 //!
 //! - [`server`] is for any agent: give it a [`Handler`](server::Handler) and it speaks SPOP.
 //! - [`tracing`]: from the messages of `spoe.cfg` to spans.
-//! - [`export`]: from finished spans to a collector (OTLP) and to the terminal.
-//! - [`admin`]: what all of them count, and whether they are ready, over HTTP.
+//! - [`export`]: from finished spans to a collector (OTLP), to the terminal, and to the page of recent traces.
+//! - [`admin`]: what all of them count, whether they are ready, and the recent traces, over HTTP.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

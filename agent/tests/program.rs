@@ -131,6 +131,23 @@ async fn the_account_of_spans_without_a_collector() {
     }
 }
 
+/// What is kept for `/traces` is no destination: its account is for who looks for a fault.
+#[tokio::test]
+async fn the_account_of_the_recent_traces() {
+    let debug = ["--log-level", "info,spoa_otel=debug"];
+    for (args, accounts) in [(&[][..], 0), (&debug, 1), (&[debug[0], debug[1], "--admin-traces", "0"], 0)] {
+        let mut session = Session::start(args, &[]).await;
+        thirty_spans(&mut session).await;
+        let lines = session.stop().await;
+        assert_figures(account(&lines, "console"), &[("exported", 30)]);
+        let of_memory: Vec<_> = lines.iter().filter(|line| line["fields"]["exporter"] == "memory").collect();
+        assert_eq!(of_memory.len(), accounts, "{args:?}: {lines:#?}");
+        for line in of_memory {
+            assert_figures(&line["fields"], &[("started", 30), ("ended", 30), ("exported", 30), ("dropped", 0)]);
+        }
+    }
+}
+
 #[tokio::test]
 async fn unsampled_spans_are_told_apart() {
     let collector = Collector::start().await;

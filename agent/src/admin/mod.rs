@@ -4,9 +4,11 @@
 //!
 //! - [`metrics`]: `/metrics`, what is counted, for Prometheus.
 //! - [`health`]: `/healthz` and `/readyz`.
+//! - [`traces`]: `/traces` and `/traces.json`, the recent traces.
 
 pub mod health;
 pub mod metrics;
+pub mod traces;
 
 use std::fmt::Write;
 use std::io;

@@ -48,10 +48,27 @@ static ANY_VALUE: Shape =
     Shape { size: size_of::<common::AnyValue>(), fields: &[(5, Message(&ARRAY)), (6, Message(&KEY_VALUES))] };
 static ARRAY: Shape = Shape { size: 0, fields: &[(1, Message(&ANY_VALUE))] };
 static KEY_VALUES: Shape = Shape { size: 0, fields: &[(1, Message(&KEY_VALUE))] };
+
 /// The memory that an encoded `ExportTraceServiceRequest` takes when decoded,
 /// apart from spare capacity. `None` if it is malformed.
 pub(super) fn decoded_size(body: &[u8]) -> Option<usize> {
     measure(body, &REQUEST, 0).ok().flatten()
+}
+
+/// The memory that a decoded span takes.
+pub(super) fn size_of_span(span: &trace::Span) -> usize {
+    size_of_message(span, &SPAN)
+}
+
+/// The memory that decoded spans of a resource take, with the resource.
+pub(super) fn size_of_resource_spans(spans: &trace::ResourceSpans) -> usize {
+    size_of_message(spans, &RESOURCE_SPANS)
+}
+
+fn size_of_message(message: &impl prost::Message, shape: &Shape) -> usize {
+    let content = measure(&message.encode_to_vec(), shape, 0).ok().flatten();
+    // Without a size it is nested deeper than what is ever received.
+    shape.size.saturating_add(content.unwrap_or(usize::MAX))
 }
 
 fn measure(mut body: &[u8], shape: &Shape, depth: usize) -> Result<Option<usize>, DecodeError> {

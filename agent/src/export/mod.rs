@@ -8,16 +8,22 @@
 //!
 //! - [`otlp`]: to a collector, over OTLP/HTTP or OTLP/gRPC.
 //! - [`console`]: as a tree of each finished trace on the terminal.
-//! - [`receiver`]: takes OTLP from other processes into the console's trees
-//!   and forwards it to the collector.
+//! - [`memory`]: keeps the recent traces for the page `/traces`.
+//! - [`receiver`]: takes OTLP from other processes into the console's trees and
+//!   the recent traces, and forwards it to the collector.
 
+pub(crate) mod axis;
 pub mod console;
 mod decoded_size;
+pub mod memory;
 pub mod otlp;
 mod queue;
 pub mod receiver;
+mod request;
 pub(crate) mod resource;
 mod stats;
+pub(crate) mod text;
+pub(crate) mod tree;
 
 pub use queue::QueueConfig;
 pub use stats::{DropCause, ExportSnapshot, ExportStats, RequestDurations};

@@ -6,11 +6,18 @@ use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::Resource;
 use percent_encoding::percent_decode_str;
+use std::sync::LazyLock;
 
 /// Name of the variable.
 pub(crate) const VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 const SERVICE_INSTANCE_ID: Key = Key::from_static_str("service.instance.id");
+
+/// This process's `service.instance.id`, a random UUID.
+pub(crate) fn instance_id() -> &'static str {
+    static ID: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+    &ID
+}
 
 /// Why the variable is ignored as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

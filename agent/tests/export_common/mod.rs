@@ -54,6 +54,35 @@ pub(crate) fn follows(mut span: FinishedSpan, target: u64) -> FinishedSpan {
     span
 }
 
+/// The nine spans of one HAProxy, ids from `id` on, within `start..end`, in the
+/// order in which they end.
+pub(crate) fn nine_spans(service: &str, id: u64, parent: u64, start: u64, end: u64) -> Vec<FinishedSpan> {
+    let s = |n: u64, parent, name, from, to| span(service, id + n, parent, name, from, to);
+    let client = id + 1;
+    let server = id + 6;
+    let phase = |n, name, from, to| s(n, client, name, start + from, start + to);
+    vec![
+        phase(2, "Frontend TCP request", 40, 410),
+        follows(phase(3, "Frontend HTTP request", 410, 820), id + 2),
+        follows(phase(4, "Backend TCP request", 820, 1150), id + 3),
+        follows(phase(5, "Backend HTTP request", 1150, 1900), id + 4),
+        s(7, server, "TCP response", end - 900, end - 20),
+        follows(s(8, server, "HTTP response", end - 30, end - 20), id + 7),
+        s(6, id, "Server session", start + 1900, end - 20),
+        s(1, id, "Client session", start, end),
+        s(0, parent, "HAProxy session", start, end),
+    ]
+}
+
+pub(crate) fn nineteen_spans() -> Vec<FinishedSpan> {
+    let mut spans = nine_spans("haproxy-2", 0x200, 0x106, 2_600, 21_800);
+    spans.extend(nine_spans("haproxy-1", 0x100, 0, 0, 23_400));
+    let mut server = span("fake-server", 0x300, 0x206, "GET /hello", 5_300, 20_100);
+    server.data.span_kind = SpanKind::Server;
+    spans.push(server);
+    spans
+}
+
 /// An output that can be read while it is written.
 #[derive(Clone, Default)]
 pub(crate) struct Output(Arc<Mutex<Vec<u8>>>);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::families::Families;
 use crate::export::console::ConsoleSnapshot;
+use crate::export::memory::MemorySnapshot;
 use crate::export::receiver::ReceiverSnapshot;
 use crate::export::{DropCause, ExportSnapshot};
 
@@ -66,6 +67,14 @@ pub(super) fn console(stats: ConsoleSnapshot, families: &mut Families<'_>) -> fm
     let ConsoleSnapshot { traces, evicted } = stats;
     families.counter("console_traces", "Traces printed, parts of traces included.", traces)?;
     families.counter("console_traces_evicted", "Traces printed early: too many were held back.", evicted)
+}
+
+/// What the memory of recent traces counts beside its spans.
+pub(super) fn memory(stats: MemorySnapshot, families: &mut Families<'_>) -> fmt::Result {
+    let MemorySnapshot { traces, evicted_traces, evicted_spans } = stats;
+    families.gauge("memory_traces", "Recent traces kept for /traces.", traces)?;
+    families.counter("memory_traces_evicted", "Traces that made room for newer ones.", evicted_traces)?;
+    families.counter("memory_spans_evicted", "Spans of these.", evicted_spans)
 }
 
 /// The receiver, without its connections.

@@ -25,6 +25,7 @@ use prometheus_client::registry::Registry;
 
 use super::Endpoint;
 use crate::export::console::Console;
+use crate::export::memory::Memory;
 use crate::export::otlp::Forwarder;
 use crate::export::receiver::Receiver;
 use crate::export::Pipeline;
@@ -46,6 +47,8 @@ pub struct Sources {
     pub pipeline: Arc<Pipeline>,
     /// The console, which counts traces beside its spans.
     pub console: Option<Arc<Console>>,
+    /// The recent traces, counted beside their spans.
+    pub memory: Option<Arc<Memory>>,
     /// The OTLP receiver.
     pub receiver: Option<Arc<Receiver>>,
     /// The forwarder of what is received.
@@ -76,6 +79,8 @@ impl Collector for Sources {
         export::exporters(&exporters, &mut families)?;
         let console = self.console.iter().map(|console| console.console_stats());
         console.into_iter().try_for_each(|stats| export::console(stats, &mut families))?;
+        let memory = self.memory.iter().map(|memory| memory.memory_stats());
+        memory.into_iter().try_for_each(|stats| export::memory(stats, &mut families))?;
         let receiver = self.receiver.as_ref().map(|receiver| receiver.stats());
         receiver.into_iter().try_for_each(|stats| export::receiver(stats, &mut families))?;
         let mut listeners = vec![("admin", self.admin.snapshot())];

@@ -16,8 +16,10 @@ use clap::Parser;
 use options::{AdminAddr, LogFormat, Options};
 use spop_agent::admin::health::{self, Health};
 use spop_agent::admin::metrics::{self, Sources};
+use spop_agent::admin::traces;
 use spop_agent::admin::{Admin, Site};
 use spop_agent::export::console::Console;
+use spop_agent::export::memory::Memory;
 use spop_agent::export::otlp::OtlpExporter;
 use spop_agent::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spop_agent::export::{Exporter, Pipeline};
@@ -97,8 +99,12 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let otlp = options.export.otlp().map_err(misconfigured)?;
     let otlp = otlp.map(OtlpExporter::start).transpose().map_err(misconfigured)?.map(Arc::new);
     let console = options.export.console(otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
-    let exporters: Vec<Arc<dyn Exporter>> =
-        (otlp.iter().map(|e| e.clone() as _)).chain(console.iter().map(|e| e.clone() as _)).collect();
+    // Nobody could look at the traces without the admin endpoints.
+    let memory = options.export.memory().filter(|_| options.admin != AdminAddr::Off).map(Memory::new).map(Arc::new);
+    let mut exporters: Vec<Arc<dyn Exporter>> = Vec::new();
+    exporters.extend(otlp.iter().map(|otlp| otlp.clone() as Arc<dyn Exporter>));
+    exporters.extend(console.iter().map(|console| console.clone() as Arc<dyn Exporter>));
+    exporters.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn Exporter>));
     let pipeline = Arc::new(Pipeline::new(exporters));
     let tracer = Arc::new(Tracer::new(tracer_config, pipeline.clone()));
     if let Some(console) = &console {
@@ -120,6 +126,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(addr) => {
             let mut sinks: Vec<Arc<dyn RequestSink>> = Vec::new();
             sinks.extend(console.iter().map(|console| console.clone() as Arc<dyn RequestSink>));
+            sinks.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn RequestSink>));
             sinks.extend(otlp.iter().map(|otlp| otlp.forwarder() as Arc<dyn RequestSink>));
             let receiver = Receiver::bind(addr, ReceiverConfig::default(), sinks)
                 .await
@@ -140,15 +147,19 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             tracer: tracer.clone(),
             pipeline: pipeline.clone(),
             console: console.clone(),
+            memory: memory.clone(),
             receiver: receiver.clone(),
             forwarder: otlp.as_ref().map(|otlp| otlp.forwarder()),
             admin: admin.stats(),
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("SPOA_OTEL_COMMIT"),
         };
-        let site = Site::new()
+        let mut site = Site::new()
             .with(metrics::ENDPOINTS, metrics::router(sources))
             .with(health::ENDPOINTS, health::router(health.clone()));
+        if let Some(memory) = memory {
+            site = site.with(traces::ENDPOINTS, traces::router(memory));
+        }
         info!(addr = %admin.local_addr(), kind = %"admin", "listening");
         admin.serve(site)
     });

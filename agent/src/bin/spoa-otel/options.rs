@@ -11,6 +11,7 @@ use spop_agent::addr::{Addr, AddrError};
 use spop_agent::admin::AdminConfig;
 use spop_agent::duration;
 use spop_agent::export::console::ConsoleConfig;
+use spop_agent::export::memory::MemoryConfig;
 use spop_agent::export::otlp::{OtlpConfig, Protocol};
 use spop_agent::server::ServerConfig;
 use spop_agent::tracing::{SamplingRule, TracerConfig};
@@ -133,9 +134,13 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
     console_quiet: Duration,
 
-    /// Receive OTLP/HTTP of other programs here: shown on the console, forwarded to the collector [default: off]
+    /// Receive OTLP/HTTP of other programs here: shown on the console and at /traces, forwarded to the collector
+    /// [default: off]
     #[arg(long, value_name = "ADDR")]
     pub otlp_listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    memory: MemoryConfig,
 }
 
 /// Where the admin endpoints are, if anywhere.
@@ -229,5 +234,10 @@ impl ExportOptions {
     pub fn console(&self, has_collector: bool) -> Option<ConsoleConfig> {
         (self.console || !has_collector)
             .then(|| ConsoleConfig { quiet: self.console_quiet, ..ConsoleConfig::for_stdout() })
+    }
+
+    /// `None` if no trace is to be kept.
+    pub fn memory(&self) -> Option<MemoryConfig> {
+        Some(self.memory.clone()).filter(|memory| memory.max_traces > 0)
     }
 }

@@ -3,7 +3,7 @@
 use spop_agent::export::{DropCause, ExportSnapshot};
 use spop_agent::server::StatsSnapshot;
 use spop_agent::tracing::TracerStats;
-use tracing::{error, info, warn};
+use tracing::{enabled, error, info, warn, Level};
 
 /// The connections.
 pub fn served(stats: &StatsSnapshot) {
@@ -25,25 +25,28 @@ pub fn served(stats: &StatsSnapshot) {
 pub fn accounts(tracer: &TracerStats, exporter: &str, export: &ExportSnapshot) {
     let started = tracer.spans_started - tracer.spans_unsampled;
     let ended = tracer.spans_ended() - tracer.spans_unsampled;
-    // What --otlp-listen received is shown on the console beside these.
+    // What --otlp-listen received is shown on the console and at /traces beside these.
     let received = export.submitted.saturating_sub(ended);
     let by = |cause| export.dropped_by(cause);
-    info!(
-        exporter,
-        started,
-        ended,
-        received,
-        exported = export.exported,
-        dropped = export.dropped(),
-        queue_full = by(DropCause::QueueFull),
-        queue_bytes = by(DropCause::QueueBytes),
-        export_failed = by(DropCause::ExportFailed),
-        rejected = by(DropCause::Rejected),
-        expired = by(DropCause::Expired),
-        shutdown = by(DropCause::Shutdown),
-        unsampled = tracer.spans_unsampled,
-        "spans accounted for"
-    );
+    // What is kept in memory goes nowhere: of interest to who looks for a fault.
+    if exporter != "memory" || enabled!(Level::DEBUG) {
+        info!(
+            exporter,
+            started,
+            ended,
+            received,
+            exported = export.exported,
+            dropped = export.dropped(),
+            queue_full = by(DropCause::QueueFull),
+            queue_bytes = by(DropCause::QueueBytes),
+            export_failed = by(DropCause::ExportFailed),
+            rejected = by(DropCause::Rejected),
+            expired = by(DropCause::Expired),
+            shutdown = by(DropCause::Shutdown),
+            unsampled = tracer.spans_unsampled,
+            "spans accounted for"
+        );
+    }
     if started != ended || started + received != export.exported + export.dropped() {
         error!(exporter, "the figures of the spans do not match: please report this");
     } else if export.dropped() > 0 {

@@ -8,7 +8,6 @@
 
 mod render;
 mod store;
-mod tree;
 mod view;
 
 use super::queue::{BoundedQueue, Weight};

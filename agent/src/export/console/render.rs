@@ -1,8 +1,9 @@
 //! A trace as text: a header, then one line per span with service, name in
 //! the tree, bar on the trace's time axis, duration and notes.
 
-use super::tree::{self, Item, Row};
 use super::view::{ViewLink, ViewSpan, ViewStatus};
+use crate::export::axis::{duration, Axis};
+use crate::export::tree::{self, Item, Node, Row};
 use anstyle::{AnsiColor, Style};
 use opentelemetry::trace::{SpanId, SpanKind, TraceId};
 use std::collections::HashMap;
@@ -67,10 +68,11 @@ impl Note {
 
 /// Renders a trace. `spans` is not empty and of one trace.
 pub(super) fn render(spans: &[ViewSpan], remarks: Remarks, format: Format) -> String {
-    let axis = Axis::of(spans);
+    let nodes: Vec<Node> = spans.iter().map(ViewSpan::node).collect();
+    let axis = Axis::of(&nodes);
     let services = service_styles(spans);
     let by_id: HashMap<_, _> = spans.iter().map(|span| (span.span_id, span)).collect();
-    let rows = tree::rows(spans);
+    let rows = tree::rows(&nodes);
     let hidden = rows.len().saturating_sub(format.max_rows);
     let shown = rows.into_iter().take(format.max_rows);
     let lines: Vec<_> = shown.map(|row| line(row, spans, &by_id, &services)).collect();
@@ -287,7 +289,7 @@ impl Columns {
         painter.put(out, &name, line.name_style);
         pad(out, self.tree.saturating_sub(guides.width() + name.width()));
         out.push_str(GAP);
-        let (lead, bar, tail) = axis.bar(span, self.bar);
+        let (lead, bar, tail) = axis.bar(&span.node(), self.bar);
         let is_error = matches!(span.status, ViewStatus::Error(_));
         pad(out, lead);
         painter.put(out, &bar, if is_error { ERROR } else { line.service_style });
@@ -338,72 +340,4 @@ fn cut(text: &str, columns: usize) -> String {
         out.push('…');
     }
     out
-}
-
-/// The time from the first start to the last end of a trace.
-struct Axis {
-    start: u64,
-    end: u64,
-}
-
-impl Axis {
-    fn of(spans: &[ViewSpan]) -> Self {
-        // 0 is OTLP's "unknown": it would push all others to the right edge.
-        let known = |time: &u64| *time != 0;
-        let start = spans.iter().map(|span| span.start).filter(known).min();
-        let start = start.unwrap_or(0);
-        let end = spans.iter().map(|span| span.end).max().unwrap_or(0);
-        Self { start, end: end.max(start) }
-    }
-
-    fn length(&self) -> u64 {
-        self.end - self.start
-    }
-
-    /// A span's bar in `columns` columns, at the precision of half a column:
-    /// blank columns before it, the bar, blank columns after it.
-    fn bar(&self, span: &ViewSpan, columns: usize) -> (usize, String, usize) {
-        let halves = columns * 2;
-        let at = |time: u64, round_up: u64| {
-            let length = u128::from(self.length().max(1));
-            let offset = u128::from(time.clamp(self.start, self.end) - self.start);
-            let rounding = u128::from(round_up) * (length - 1);
-            ((offset * halves as u128 + rounding) / length) as usize
-        };
-        let from = at(span.start, 0).min(halves - 1);
-        let to = at(span.end, 1).clamp(from + 1, halves);
-        let cells = (from / 2)..to.div_ceil(2);
-        let (lead, tail) = (cells.start, columns - cells.end);
-        let bar = cells.map(|cell| match (from <= cell * 2, to > cell * 2 + 1) {
-            (true, true) => '━',
-            (true, false) => '╸',
-            (false, _) => '╺',
-        });
-        (lead, bar.collect(), tail)
-    }
-}
-
-/// A duration in nanoseconds with three significant digits.
-fn duration(nanos: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
-    if nanos >= 60_000_000_000 {
-        let seconds = nanos / 1_000_000_000;
-        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        return match hours {
-            0 => format!("{minutes} min {seconds:02} s"),
-            _ => format!("{hours} h {minutes:02} min"),
-        };
-    }
-    for (unit, name) in UNITS {
-        if nanos >= unit {
-            let value = nanos as f64 / unit as f64;
-            let digits = match value {
-                v if v < 9.995 => 2,
-                v if v < 99.95 => 1,
-                _ => 0,
-            };
-            return format!("{value:.digits$} {name}");
-        }
-    }
-    format!("{nanos} ns")
 }

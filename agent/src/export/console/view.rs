@@ -1,15 +1,14 @@
 //! What the console shows of a span, whether it comes from this process or
 //! was received over OTLP. Texts are made harmless and bounded here, once.
 
+use crate::export::text::{self, attribute, nanos};
+use crate::export::tree::Node;
 use crate::export::FinishedSpan;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{any_value, AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
-use std::fmt::Write;
 use std::mem::size_of;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Longest text, in characters before escaping.
 const MAX_TEXT: usize = 200;
@@ -65,6 +64,10 @@ impl ViewSpan {
         size_of::<Self>() + self.name.len() + self.links.len() * size_of::<ViewLink>() + marks + status
     }
 
+    pub(super) fn node(&self) -> Node {
+        Node { id: self.span_id, parent: self.parent, start: self.start, end: self.end }
+    }
+
     /// The view of a span of this process, with these attributes.
     pub(super) fn from_finished(span: &FinishedSpan, shown: &[String]) -> Self {
         let data = &span.data;
@@ -106,11 +109,7 @@ impl ViewSpan {
         shown: &'a [String],
     ) -> impl Iterator<Item = Self> + 'a {
         request.resource_spans.iter().flat_map(move |resource_spans| {
-            let resource = resource_spans.resource.as_ref();
-            let service = resource
-                .and_then(|resource| attribute(&resource.attributes, "service.name"))
-                .map_or_else(|| "unknown_service".to_owned(), |value| clean(&value));
-            let service: Arc<str> = service.into();
+            let service: Arc<str> = clean(&text::service_name(resource_spans.resource.as_ref())).into();
             resource_spans
                 .scope_spans
                 .iter()
@@ -157,37 +156,12 @@ impl ViewSpan {
     }
 }
 
-fn nanos(time: SystemTime) -> u64 {
-    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn trace_id(bytes: &[u8]) -> TraceId {
     bytes.try_into().map_or(TraceId::INVALID, TraceId::from_bytes)
 }
 
 fn span_id(bytes: &[u8]) -> SpanId {
     bytes.try_into().map_or(SpanId::INVALID, SpanId::from_bytes)
-}
-
-fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
-    let found = attributes.iter().find(|kv| kv.key == name)?;
-    Some(match found.value.as_ref()?.value.as_ref()? {
-        any_value::Value::StringValue(text) => text.clone(),
-        any_value::Value::BoolValue(value) => value.to_string(),
-        any_value::Value::IntValue(value) => value.to_string(),
-        any_value::Value::DoubleValue(value) => value.to_string(),
-        any_value::Value::ArrayValue(array) => {
-            let scalar = |value: &AnyValue| match &value.value {
-                Some(any_value::Value::StringValue(text)) => text.clone(),
-                Some(any_value::Value::IntValue(value)) => value.to_string(),
-                _ => "…".to_owned(),
-            };
-            let values: Vec<_> = array.values.iter().take(8).map(scalar).collect();
-            format!("[{}]", values.join(","))
-        }
-        _ => "…".to_owned(),
-    })
 }
 
 /// A text that is safe to print: control characters, and the invisible ones
@@ -199,35 +173,17 @@ fn clean(text: &str) -> String {
             out.push('…');
             break;
         }
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() || is_format(c) => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
+        match text::escape(c) {
+            Some(escaped) => out.push_str(&escaped),
+            None => out.push(c),
         }
     }
     out
 }
 
-/// Unicode's format characters (Cf) and line separators: invisible, and able to
-/// reorder what is around them.
-fn is_format(c: char) -> bool {
-    matches!(
-        u32::from(c),
-        0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x180e
-            | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb
-            | 0x110bd | 0x110cd | 0x13430..=0x1343f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a
-            | 0xe0001..=0xe007f
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::ArrayValue;
 
     #[test]
     fn hostile_texts_are_escaped_and_cut() {
@@ -238,29 +194,6 @@ mod tests {
         assert_eq!(clean("x\r\n\ty\u{7f}"), "x\\r\\n\\ty\\u{7f}");
         assert_eq!(clean("\u{202e}evil\u{200b}\u{2028}"), "\\u{202e}evil\\u{200b}\\u{2028}");
         assert_eq!(clean(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
-    }
-
-    #[test]
-    fn received_attribute_values_as_text() {
-        let value = |value| Some(AnyValue { value: Some(value) });
-        let kv = |key: &str, value| KeyValue { key: key.to_owned(), value, ..Default::default() };
-        let int = any_value::Value::IntValue;
-        let attributes = [
-            kv("int", value(int(-3))),
-            kv("bool", value(any_value::Value::BoolValue(true))),
-            kv(
-                "array",
-                value(any_value::Value::ArrayValue(ArrayValue {
-                    values: vec![value(int(1)).unwrap(), AnyValue::default()],
-                })),
-            ),
-            kv("none", None),
-        ];
-        assert_eq!(attribute(&attributes, "int").as_deref(), Some("-3"));
-        assert_eq!(attribute(&attributes, "bool").as_deref(), Some("true"));
-        assert_eq!(attribute(&attributes, "array").as_deref(), Some("[1,…]"));
-        assert_eq!(attribute(&attributes, "none"), None);
-        assert_eq!(attribute(&attributes, "absent"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where the collector is and how to talk to it: from flags and from the
 //! `OTEL_EXPORTER_OTLP_*` environment variables.
 
-use super::super::QueueConfig;
+use super::super::{resource, QueueConfig};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -100,7 +100,8 @@ pub struct OtlpConfig {
     /// Most requests under way at once (default 4).
     pub max_concurrent: usize,
     /// `service.instance.id` of every resource, unless
-    /// `OTEL_RESOURCE_ATTRIBUTES` has one (default a random UUID).
+    /// `OTEL_RESOURCE_ATTRIBUTES` has one (default a random UUID, the same in
+    /// all of this process).
     pub instance_id: String,
 }
 
@@ -159,7 +160,7 @@ impl OtlpConfig {
             retry: RetryConfig::default(),
             queue: QueueConfig::default(),
             max_concurrent: 4,
-            instance_id: uuid::Uuid::new_v4().to_string(),
+            instance_id: resource::instance_id().to_owned(),
         }
     }
 

@@ -19,20 +19,19 @@ mod config;
 mod delivery;
 mod failure;
 mod forward;
-mod request;
 mod transport;
 
 pub use config::{Compression, OtlpConfig, OtlpConfigError, Protocol, RetryConfig, TlsFiles};
 pub use forward::Forwarder;
 
 use super::queue::{Batch, BoundedQueue, Weight};
+use super::request::RequestBuilder;
 use super::stats::{DropLog, ExportSnapshot, ExportStats};
 use super::{Exporter, FinishedSpan, ShutdownFuture, LONGEST_WAIT};
 use crate::worker::Worker;
 use backoff::Backoff;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use request::RequestBuilder;
 use std::sync::Arc;
 use tokio::time::Instant;
 use transport::{Payload, Transport};

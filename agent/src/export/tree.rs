@@ -2,24 +2,35 @@
 //! network: missing ones, cycles and chains of any depth are normal input, so
 //! nothing here recurses.
 
-use super::view::ViewSpan;
 use opentelemetry::trace::SpanId;
 use std::collections::HashMap;
 
 /// Levels that are indented; deeper ones share the last indentation.
 const MAX_INDENT: usize = 16;
 
+/// What the tree has to know of a span. Times are nanoseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    pub(crate) id: SpanId,
+    /// `SpanId::INVALID` for a root.
+    pub(crate) parent: SpanId,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
 /// One line of the tree.
 #[derive(Debug, PartialEq)]
-pub(super) struct Row {
+pub(crate) struct Row {
+    /// The number of its ancestors.
+    pub(crate) depth: usize,
     /// The lines that connect the row to its parent.
-    pub(super) guides: String,
-    pub(super) item: Item,
+    pub(crate) guides: String,
+    pub(crate) item: Item,
 }
 
 /// What a row shows.
 #[derive(Debug, PartialEq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     /// The span of this index.
     Span(usize),
     /// The span of this index, whose parent is one of its descendants.
@@ -35,20 +46,19 @@ struct Tree {
 }
 
 /// The rows of all spans, parents before children, siblings by start.
-pub(super) fn rows(spans: &[ViewSpan]) -> Vec<Row> {
+pub(crate) fn rows(spans: &[Node]) -> Vec<Row> {
     let tree = build(spans);
     let mut rows = Vec::with_capacity(spans.len() + tree.top.len());
     // Whether the ancestor at each level is its parent's last child.
     let mut last = Vec::new();
     let mut stack = Vec::new();
     for (item, children) in tree.top {
-        let guides = String::new();
-        rows.push(Row { guides, item });
+        rows.push(Row { depth: 0, guides: String::new(), item });
         push_children(&mut stack, &children, 0);
         while let Some((index, depth, is_last)) = stack.pop() {
             last.truncate(depth);
             last.push(is_last);
-            rows.push(Row { guides: guides_of(&last), item: Item::Span(index) });
+            rows.push(Row { depth: last.len(), guides: guides_of(&last), item: Item::Span(index) });
             push_children(&mut stack, &tree.children[index], depth + 1);
         }
     }
@@ -76,10 +86,10 @@ fn guides_of(last: &[bool]) -> String {
     guides
 }
 
-fn build(spans: &[ViewSpan]) -> Tree {
+fn build(spans: &[Node]) -> Tree {
     let mut by_id = HashMap::with_capacity(spans.len());
     for (index, span) in spans.iter().enumerate() {
-        by_id.entry(span.span_id).or_insert(index);
+        by_id.entry(span.id).or_insert(index);
     }
     // A root has none; a span whose parent was not seen has none either.
     let mut parents: Vec<Option<usize>> = spans
@@ -121,7 +131,7 @@ fn build(spans: &[ViewSpan]) -> Tree {
 
 /// Takes the parent from one span of every cycle, the one that starts first,
 /// and tells which spans these are.
-fn cut_cycles(spans: &[ViewSpan], parents: &mut [Option<usize>]) -> Vec<bool> {
+fn cut_cycles(spans: &[Node], parents: &mut [Option<usize>]) -> Vec<bool> {
     let mut cut = vec![false; spans.len()];
     // 0: not visited; else the number of the walk that came by first.
     let mut visited = vec![0; spans.len()];
@@ -157,33 +167,18 @@ fn cut_cycles(spans: &[ViewSpan], parents: &mut [Option<usize>]) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::ViewStatus;
     use super::*;
-    use opentelemetry::trace::{SpanKind, TraceId};
 
     /// A span whose start is its id.
-    fn span(id: u64, parent: u64) -> ViewSpan {
-        ViewSpan {
-            trace_id: TraceId::from(1),
-            span_id: SpanId::from(id),
-            parent: SpanId::from(parent),
-            service: "s".into(),
-            name: id.to_string(),
-            kind: SpanKind::Internal,
-            start: id,
-            end: id,
-            status: ViewStatus::Unset,
-            links: Vec::new(),
-            more_links: 0,
-            marks: Vec::new(),
-        }
+    fn span(id: u64, parent: u64) -> Node {
+        Node { id: SpanId::from(id), parent: SpanId::from(parent), start: id, end: id }
     }
 
     fn tree(edges: &[(u64, u64)]) -> Vec<String> {
         let spans: Vec<_> = edges.iter().map(|&(id, parent)| span(id, parent)).collect();
         let text = |row: Row| match row.item {
-            Item::Span(index) => format!("{}{}", row.guides, spans[index].name),
-            Item::Cycle(index) => format!("{}cycle {}", row.guides, spans[index].name),
+            Item::Span(index) => format!("{}{}", row.guides, spans[index].start),
+            Item::Cycle(index) => format!("{}cycle {}", row.guides, spans[index].start),
             Item::NotSeen(parent) => format!("{}not seen {parent}", row.guides),
         };
         rows(&spans).into_iter().map(text).collect()

@@ -1,7 +1,7 @@
 //! What is sent: spans become an OTLP request, with one resource for each
 //! service.
 
-use super::super::{resource, FinishedSpan};
+use super::{resource, FinishedSpan};
 use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;

@@ -1,0 +1,112 @@
+//! Traces as OTLP JSON, as the specification of OTLP defines it and Jaeger's
+//! page takes it: an `ExportTraceServiceRequest`.
+
+use super::{Failed, Pages};
+use crate::export::memory::Memory;
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, StreamExt};
+use opentelemetry::TraceId;
+use opentelemetry_proto::tonic::common::v1::{any_value::Value, AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
+/// The traces, made one at a time while they are sent. Only their ids are held until then, so that a slow reader keeps no trace
+/// that had to make room; it gets what is left.
+pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
+    let state = (ids.into_iter(), pages, true);
+    let parts = stream::unfold(state, |(mut ids, pages, is_first)| async move {
+        let id = ids.next()?;
+        let part = pages.run(move |memory| part(memory, id, is_first)).await;
+        let part = part.unwrap_or_else(|Failed| Err(std::io::Error::other("the task failed")));
+        let is_first = is_first && part.as_ref().is_ok_and(Bytes::is_empty);
+        Some((part, (ids, pages, is_first)))
+    });
+    let begin = stream::iter([Ok(Bytes::from_static(br#"{"resourceSpans":["#))]);
+    let end = stream::iter([Ok(Bytes::from_static(b"]}\n"))]);
+    let body = Body::from_stream(begin.chain(parts).chain(end));
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// The elements of `resourceSpans` of a trace, if it is still kept.
+fn part(memory: &Memory, id: TraceId, is_first: bool) -> std::io::Result<Bytes> {
+    let mut out = Vec::new();
+    let request = memory.trace(id).map(|trace| memory.request(&trace));
+    for mut resource_spans in request.unwrap_or_default().resource_spans {
+        if !(is_first && out.is_empty()) {
+            out.push(b',');
+        }
+        make_finite(&mut resource_spans);
+        if let Err(error) = serde_json::to_writer(&mut out, &resource_spans) {
+            tracing::error!(%error, trace = %id, "cannot write a trace as JSON");
+            return Err(error.into());
+        }
+    }
+    Ok(out.into())
+}
+
+/// JSON has no numbers that are not finite, and what the library writes instead is refused by readers of OTLP: such a
+/// value becomes a text.
+fn make_finite(resource_spans: &mut ResourceSpans) {
+    resource_spans.resource.iter_mut().for_each(|resource| of_attributes(&mut resource.attributes));
+    for scope_spans in &mut resource_spans.scope_spans {
+        scope_spans.scope.iter_mut().for_each(|scope| of_attributes(&mut scope.attributes));
+        for span in &mut scope_spans.spans {
+            of_attributes(&mut span.attributes);
+            span.events.iter_mut().for_each(|event| of_attributes(&mut event.attributes));
+            span.links.iter_mut().for_each(|link| of_attributes(&mut link.attributes));
+        }
+    }
+}
+
+fn of_attributes(attributes: &mut [KeyValue]) {
+    attributes.iter_mut().filter_map(|kv| kv.value.as_mut()).for_each(of_value);
+}
+
+fn of_value(value: &mut AnyValue) {
+    match &mut value.value {
+        Some(Value::DoubleValue(number)) if !number.is_finite() => {
+            let text = match *number {
+                n if n.is_nan() => "NaN",
+                n if n > 0.0 => "Infinity",
+                _ => "-Infinity",
+            };
+            value.value = Some(Value::StringValue(text.to_owned()));
+        }
+        Some(Value::ArrayValue(array)) => array.values.iter_mut().for_each(of_value),
+        Some(Value::KvlistValue(pairs)) => of_attributes(&mut pairs.values),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::memory::MemoryConfig;
+    use crate::export::receiver::{ReceivedRequest, RequestSink};
+    use http_body_util::BodyExt;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn traces_that_made_room_meanwhile_are_left_out() {
+        let memory = Memory::new(MemoryConfig::default());
+        let span = |id: u128| Span { trace_id: id.to_be_bytes().to_vec(), ..Default::default() };
+        let of_trace = |id| ResourceSpans {
+            scope_spans: vec![ScopeSpans { spans: vec![span(id)], ..Default::default() }],
+            ..Default::default()
+        };
+        let message = ExportTraceServiceRequest { resource_spans: [3, 5].map(of_trace).to_vec() };
+        memory.accept(&Arc::new(ReceivedRequest { body: Bytes::new(), message, spans: 2 }));
+        let pages = Pages { memory: Arc::new(memory), rendering: Arc::new(Semaphore::new(1)) };
+        for (ids, expected) in [(vec![1, 3, 4, 5, 6], vec![3, 5]), (vec![3, 5], vec![3, 5]), (vec![1, 2], vec![])] {
+            let response = response(pages.clone(), ids.into_iter().map(TraceId::from).collect());
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let read: ExportTraceServiceRequest = serde_json::from_slice(&body).unwrap();
+            assert_eq!(read.resource_spans, expected.into_iter().map(of_trace).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The list of traces.
+
+use super::filter::{Filter, Wanted};
+use super::shown::{Shown, Time};
+use super::summary::{matching, Services, Summary};
+use crate::export::axis::duration;
+use crate::export::memory::{Memory, MemoryConfig};
+use crate::export::Exporter;
+use askama::Template;
+use bytesize::ByteSize;
+
+/// Traces on one page.
+const PER_PAGE: usize = 100;
+/// Services named in a row, and of which the search knows the names.
+const SERVICES: usize = 6;
+const SUGGESTED: usize = 200;
+
+/// The page `/traces`.
+#[derive(Template)]
+#[template(path = "traces/list.html")]
+pub(super) struct ListPage {
+    wanted: Wanted,
+    error: Option<String>,
+    suggested: Vec<String>,
+    rows: Vec<Row>,
+    found: usize,
+    page: usize,
+    pages: usize,
+    kept: u64,
+    spans: u64,
+    bytes: ByteSize,
+    bounds: MemoryConfig,
+    evicted: u64,
+}
+
+struct Row {
+    id: String,
+    time: Time,
+    name: Shown,
+    root_is_kept: bool,
+    services: Vec<(usize, Shown)>,
+    more_services: usize,
+    spans: usize,
+    not_kept: usize,
+    duration: String,
+    /// In thousandths of the longest of the page.
+    length: u64,
+    errors: usize,
+    ends: Vec<Shown>,
+}
+
+impl ListPage {
+    pub(super) fn new(memory: &Memory, wanted: Wanted, filter: Result<Filter, String>) -> Self {
+        let (found, error) = match filter {
+            Ok(filter) => (matching(memory, &filter), None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let services = Services::of(memory);
+        let pages = found.len().div_ceil(PER_PAGE).max(1);
+        let page = wanted.page().min(pages);
+        let shown = found.iter().skip((page - 1) * PER_PAGE).take(PER_PAGE);
+        let longest = shown.clone().map(|summary| summary.axis.length()).max().unwrap_or_default();
+        let held = memory.stats();
+        let stats = memory.memory_stats();
+        Self {
+            wanted,
+            error,
+            suggested: services.plain().take(SUGGESTED).cloned().collect(),
+            rows: shown.map(|summary| Row::new(summary, &services, longest)).collect(),
+            found: found.len(),
+            page,
+            pages,
+            kept: stats.traces,
+            spans: held.queued_spans,
+            bytes: ByteSize::b(held.queued_bytes),
+            bounds: memory.config().clone(),
+            evicted: stats.evicted_traces,
+        }
+    }
+}
+
+impl Row {
+    fn new(summary: &Summary, services: &Services, longest: u64) -> Self {
+        let root = &summary.trace.spans[summary.root];
+        let length = summary.axis.length();
+        let named = summary.services.iter().take(SERVICES);
+        Self {
+            id: summary.trace.id.to_string(),
+            time: Time(summary.axis.start),
+            name: Shown::name(root.name()),
+            root_is_kept: root.node().parent == opentelemetry::SpanId::INVALID,
+            services: named.map(|name| (services.color(name), Shown::new(name, 40))).collect(),
+            more_services: summary.services.len().saturating_sub(SERVICES),
+            spans: summary.trace.spans.len(),
+            not_kept: summary.trace.not_kept,
+            duration: duration(length),
+            length: (u128::from(length) * 1000 / u128::from(longest.max(1))) as u64,
+            errors: summary.errors,
+            ends: summary.ends.iter().take(3).map(|end| Shown::new(end, 20)).collect(),
+        }
+    }
+}

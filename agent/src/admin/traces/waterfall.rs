@@ -1,0 +1,197 @@
+//! The page of a trace: its spans as a tree on a common time axis.
+
+mod detail;
+
+use super::shown::{Shown, Time};
+use super::summary::{Services, Summary, END};
+use crate::export::axis::{duration, Axis};
+use crate::export::memory::{self, KeptTrace, Memory};
+use crate::export::text;
+use crate::export::tree::{self, Item, Node};
+use askama::Template;
+use detail::{Attributes, Context, Detail};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::trace::v1 as otlp;
+use std::collections::HashMap;
+
+/// Rows on one page.
+const MAX_ROWS: usize = 2_000;
+/// Texts of attributes, events and links on one page, in bytes.
+const MAX_DETAILS: usize = 2 << 20;
+/// Levels that are indented; deeper ones share the last indentation.
+const MAX_INDENT: usize = 12;
+/// Events marked on a bar.
+const MAX_MARKS: usize = 50;
+
+/// The page `/traces/{trace_id}`.
+#[derive(Template)]
+#[template(path = "traces/trace.html")]
+pub(super) struct TracePage {
+    id: String,
+    name: Shown,
+    time: Time,
+    duration: String,
+    spans: usize,
+    not_kept: usize,
+    errors: usize,
+    ends: Vec<Shown>,
+    services: Vec<(usize, Shown)>,
+    /// The quarters of the axis.
+    ticks: Vec<String>,
+    rows: Vec<Row>,
+    hidden: usize,
+    resources: Vec<(Shown, Attributes)>,
+}
+
+struct Row {
+    /// One element for each level of indentation.
+    indent: Vec<()>,
+    level: usize,
+    span: Option<SpanRow>,
+    /// Of a row without a span.
+    not_seen: String,
+}
+
+struct SpanRow {
+    /// Name of the row in links; a repeated span id has none.
+    anchor: Option<String>,
+    color: usize,
+    service: Shown,
+    name: Shown,
+    kind: Option<&'static str>,
+    is_error: bool,
+    /// What the error says.
+    message: Shown,
+    end: Option<Shown>,
+    is_cycle: bool,
+    is_reversed: bool,
+    bar: Bar,
+    offset: String,
+    duration: String,
+    detail: Option<Detail>,
+}
+
+/// On an axis from 0 to 1000.
+struct Bar {
+    x: f64,
+    width: f64,
+    marks: Vec<f64>,
+}
+
+/// A span and what it came with.
+struct Flat<'a> {
+    resource: usize,
+    service: &'a str,
+    scope: Option<&'a InstrumentationScope>,
+    span: &'a otlp::Span,
+    node: Node,
+}
+
+impl TracePage {
+    pub(super) fn new(memory: &Memory, trace: &KeptTrace) -> Self {
+        let request = memory.request(trace);
+        let names: Vec<String> =
+            request.resource_spans.iter().map(|spans| text::service_name(spans.resource.as_ref())).collect();
+        let spans: Vec<Flat<'_>> = request.resource_spans.iter().zip(&names).enumerate().flat_map(flat).collect();
+        let nodes: Vec<Node> = spans.iter().map(|span| span.node).collect();
+        let mut items = tree::rows(&nodes);
+        let hidden = items.len().saturating_sub(MAX_ROWS);
+        items.truncate(MAX_ROWS);
+        let mut targets = HashMap::new();
+        for item in &items {
+            if let Item::Span(index) | Item::Cycle(index) = item.item {
+                targets.entry(nodes[index].id).or_insert(index);
+            }
+        }
+        let axis = Axis::of(&nodes);
+        let services = Services::of(memory);
+        let mut context =
+            Context { memory, trace_id: trace.id, axis: &axis, spans: &spans, targets, left: MAX_DETAILS };
+        let rows = items.iter().map(|item| Row::new(item, &services, &mut context)).collect();
+        let resources = request.resource_spans.iter().zip(&names).map(|(spans, name)| {
+            let mut attributes: Vec<_> = spans.resource.iter().flat_map(|resource| &resource.attributes).collect();
+            attributes.sort_by_key(|attribute| &attribute.key);
+            let dropped = spans.resource.as_ref().map_or(0, |resource| resource.dropped_attributes_count);
+            (Shown::name(name), context.attributes(attributes, dropped))
+        });
+        let resources = resources.collect();
+        let summary = Summary::new(trace.clone());
+        Self {
+            id: trace.id.to_string(),
+            name: Shown::name(trace.spans[summary.root].name()),
+            time: Time(axis.start),
+            duration: duration(axis.length()),
+            spans: spans.len(),
+            not_kept: trace.not_kept,
+            errors: summary.errors,
+            ends: summary.ends.iter().take(3).map(|end| Shown::new(end, 20)).collect(),
+            services: summary.services.iter().take(20).map(|name| (services.color(name), Shown::name(name))).collect(),
+            ticks: (1..=4).map(|quarter| duration((u128::from(axis.length()) * quarter / 4) as u64)).collect(),
+            rows,
+            hidden,
+            resources,
+        }
+    }
+}
+
+fn flat<'a>((resource, (spans, service)): (usize, (&'a otlp::ResourceSpans, &'a String))) -> Vec<Flat<'a>> {
+    let scopes = spans.scope_spans.iter();
+    let in_scope = |scope: &'a otlp::ScopeSpans| {
+        let of_span =
+            move |span| Flat { resource, service, scope: scope.scope.as_ref(), span, node: memory::node(span) };
+        scope.spans.iter().map(of_span)
+    };
+    scopes.flat_map(in_scope).collect()
+}
+
+impl Row {
+    fn new(row: &tree::Row, services: &Services, context: &mut Context<'_>) -> Self {
+        let span = match row.item {
+            Item::Span(index) => Some(SpanRow::new(index, false, services, context)),
+            Item::Cycle(index) => Some(SpanRow::new(index, true, services, context)),
+            Item::NotSeen(_) => None,
+        };
+        let not_seen = match row.item {
+            Item::NotSeen(parent) => parent.to_string(),
+            _ => String::new(),
+        };
+        Self { indent: vec![(); row.depth.min(MAX_INDENT)], level: row.depth + 1, span, not_seen }
+    }
+}
+
+impl SpanRow {
+    fn new(index: usize, is_cycle: bool, services: &Services, context: &mut Context<'_>) -> Self {
+        let Flat { span, node, service, .. } = &context.spans[index];
+        let axis = context.axis;
+        let at = |time| axis.position(time) * 1000.0;
+        // Whatever is too short to be seen is shown as a thin line.
+        let width = (at(node.end) - at(node.start)).max(2.0);
+        let kind = match span.kind() {
+            otlp::span::SpanKind::Server => Some("server"),
+            otlp::span::SpanKind::Client => Some("client"),
+            otlp::span::SpanKind::Producer => Some("producer"),
+            otlp::span::SpanKind::Consumer => Some("consumer"),
+            otlp::span::SpanKind::Internal | otlp::span::SpanKind::Unspecified => None,
+        };
+        Self {
+            anchor: (context.targets.get(&node.id) == Some(&index)).then(|| node.id.to_string()),
+            color: services.color(service),
+            service: Shown::name(service),
+            name: Shown::name(&span.name),
+            kind,
+            is_error: memory::is_error(span),
+            message: Shown::new(span.status.as_ref().map_or("", |status| &status.message), 80),
+            end: text::attribute(&span.attributes, END).map(|end| Shown::new(&end, 20)),
+            is_cycle,
+            is_reversed: node.end < node.start,
+            bar: Bar {
+                x: at(node.start).min(1000.0 - width),
+                width,
+                marks: span.events.iter().take(MAX_MARKS).map(|event| at(event.time_unix_nano)).collect(),
+            },
+            offset: duration(node.start.saturating_sub(axis.start)),
+            duration: duration(node.end.saturating_sub(node.start)),
+            detail: context.detail(index),
+        }
+    }
+}
