@@ -9,7 +9,7 @@ use super::{plain, walk, Ids};
 
 /// What the agent reported, owned.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum AgentLog {
+pub enum AgentLog {
     Hello {
         negotiated: Negotiated,
         engine_id: Option<Vec<u8>>,
@@ -35,20 +35,20 @@ pub(crate) enum AgentLog {
     Error(ProtocolError),
 }
 
-pub(crate) struct AgentSide<const OPEN: usize = 128> {
-    pub(crate) agent: Agent<OPEN>,
+pub struct AgentSide<const OPEN: usize = 128> {
+    pub agent: Agent<OPEN>,
     /// Received and not yet used.
-    pub(crate) input: Vec<u8>,
-    pub(crate) reassembly: Vec<u8>,
+    pub input: Vec<u8>,
+    pub reassembly: Vec<u8>,
     /// Frames on their way to HAProxy.
-    pub(crate) sent: Vec<Vec<u8>>,
-    pub(crate) log: Vec<AgentLog>,
+    pub sent: Vec<Vec<u8>>,
+    pub log: Vec<AgentLog>,
     /// Answer each NOTIFY at once with an empty ACK.
-    pub(crate) answers: bool,
+    pub answers: bool,
 }
 
 impl<const OPEN: usize> AgentSide<OPEN> {
-    pub(crate) fn new(config: AgentConfig) -> Self {
+    pub fn new(config: AgentConfig) -> Self {
         AgentSide {
             agent: Agent::new(config),
             input: Vec::new(),
@@ -60,12 +60,12 @@ impl<const OPEN: usize> AgentSide<OPEN> {
     }
 
     /// Takes bytes as they came and goes on until nothing moves.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         self.run();
     }
 
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         // Each step but the last uses a byte or more, or sends one frame; an input byte causes at most one frame.
         let bound = 2 * self.input.len() + 4;
         for _ in 0..=bound {
@@ -121,7 +121,7 @@ impl<const OPEN: usize> AgentSide<OPEN> {
     }
 
     /// Sends the agent's own frames; were there any?
-    pub(crate) fn flush(&mut self) -> bool {
+    pub fn flush(&mut self) -> bool {
         let mut out = [0; MAX_TRANSMIT_LEN];
         let mut any = false;
         while let Some(len) = self.agent.poll_transmit(&mut out).unwrap() {
@@ -132,11 +132,11 @@ impl<const OPEN: usize> AgentSide<OPEN> {
     }
 
     /// Answers with an empty ACK.
-    pub(crate) fn ack(&mut self, ticket: Ticket) -> Result<(), AckError> {
+    pub fn ack(&mut self, ticket: Ticket) -> Result<(), AckError> {
         self.ack_with(ticket, |_| ())
     }
 
-    pub(crate) fn ack_with(&mut self, ticket: Ticket, fill: impl FnOnce(&mut AckEncoder<'_>)) -> Result<(), AckError> {
+    pub fn ack_with(&mut self, ticket: Ticket, fill: impl FnOnce(&mut AckEncoder<'_>)) -> Result<(), AckError> {
         let mut out = vec![0; 64 * 1024];
         let mut ack = self.agent.ack(&mut out, ticket)?;
         fill(&mut ack);
@@ -145,24 +145,24 @@ impl<const OPEN: usize> AgentSide<OPEN> {
         Ok(())
     }
 
-    pub(crate) fn close(&mut self, status: Status) {
+    pub fn close(&mut self, status: Status) {
         self.agent.close(status);
         self.run();
     }
 
     /// Tells the time, as [`Agent::handle_timeout`], and sends what follows.
-    pub(crate) fn at(&mut self, now: u64) -> Result<(), ProtocolError> {
+    pub fn at(&mut self, now: u64) -> Result<(), ProtocolError> {
         let result = self.agent.handle_timeout(now);
         self.run();
         result
     }
 
-    pub(crate) fn want(&self) -> Want {
+    pub fn want(&self) -> Want {
         self.agent.want(&self.input)
     }
 
     /// The tickets of all NOTIFYs in the log, in their order.
-    pub(crate) fn tickets(&self) -> Vec<Ticket> {
+    pub fn tickets(&self) -> Vec<Ticket> {
         self.log
             .iter()
             .filter_map(|e| if let AgentLog::Notify { ticket, .. } = e { Some(*ticket) } else { None })
@@ -170,11 +170,11 @@ impl<const OPEN: usize> AgentSide<OPEN> {
     }
 
     /// Takes what was sent and not taken yet.
-    pub(crate) fn take_sent(&mut self) -> Vec<Vec<u8>> {
+    pub fn take_sent(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.sent)
     }
 
-    pub(crate) fn take_log(&mut self) -> Vec<AgentLog> {
+    pub fn take_log(&mut self) -> Vec<AgentLog> {
         std::mem::take(&mut self.log)
     }
 }

@@ -9,7 +9,7 @@ use super::{plain, walk, Ids};
 
 /// What the client reported, owned.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum ClientLog {
+pub enum ClientLog {
     Hello(Negotiated),
     Ack {
         ids: Ids,
@@ -25,27 +25,27 @@ pub(crate) enum ClientLog {
     Error(ProtocolError),
 }
 
-pub(crate) struct ClientSide<const OPEN: usize = 128> {
-    pub(crate) client: Client<OPEN>,
+pub struct ClientSide<const OPEN: usize = 128> {
+    pub client: Client<OPEN>,
     /// Received and not yet used.
-    pub(crate) input: Vec<u8>,
+    pub input: Vec<u8>,
     /// Frames on their way to the agent.
-    pub(crate) sent: Vec<Vec<u8>>,
-    pub(crate) log: Vec<ClientLog>,
+    pub sent: Vec<Vec<u8>>,
+    pub log: Vec<ClientLog>,
 }
 
 impl<const OPEN: usize> ClientSide<OPEN> {
-    pub(crate) fn new(config: ClientConfig) -> Self {
+    pub fn new(config: ClientConfig) -> Self {
         ClientSide { client: Client::new(config), input: Vec::new(), sent: Vec::new(), log: Vec::new() }
     }
 
     /// Takes bytes as they came and goes on until nothing moves.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         self.run();
     }
 
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         let bound = 2 * self.input.len() + 4;
         for _ in 0..=bound {
             let used = self.step();
@@ -85,7 +85,7 @@ impl<const OPEN: usize> ClientSide<OPEN> {
     }
 
     /// Sends the client's own frames; were there any?
-    pub(crate) fn flush(&mut self) -> bool {
+    pub fn flush(&mut self) -> bool {
         let mut out = [0; MAX_TRANSMIT_LEN];
         let mut any = false;
         while let Some(len) = self.client.poll_transmit(&mut out).unwrap() {
@@ -96,15 +96,11 @@ impl<const OPEN: usize> ClientSide<OPEN> {
     }
 
     /// Sends a NOTIFY with one message `m` without arguments.
-    pub(crate) fn notify(&mut self, ids: Ids) -> Result<(), NotifyError> {
+    pub fn notify(&mut self, ids: Ids) -> Result<(), NotifyError> {
         self.notify_with(ids, |notify| notify.message(b"m").unwrap())
     }
 
-    pub(crate) fn notify_with(
-        &mut self,
-        ids: Ids,
-        fill: impl FnOnce(&mut NotifyEncoder<'_>),
-    ) -> Result<(), NotifyError> {
+    pub fn notify_with(&mut self, ids: Ids, fill: impl FnOnce(&mut NotifyEncoder<'_>)) -> Result<(), NotifyError> {
         let mut out = vec![0; 64 * 1024];
         let mut notify = self.client.notify(&mut out, StreamId(ids.0), FrameId(ids.1))?;
         fill(&mut notify);
@@ -113,16 +109,16 @@ impl<const OPEN: usize> ClientSide<OPEN> {
         Ok(())
     }
 
-    pub(crate) fn close(&mut self, status: Status) {
+    pub fn close(&mut self, status: Status) {
         self.client.close(status);
         self.run();
     }
 
-    pub(crate) fn want(&self) -> Want {
+    pub fn want(&self) -> Want {
         self.client.want(&self.input)
     }
 
-    pub(crate) fn take_log(&mut self) -> Vec<ClientLog> {
+    pub fn take_log(&mut self) -> Vec<ClientLog> {
         std::mem::take(&mut self.log)
     }
 }

@@ -4,19 +4,19 @@ use spop_core::{AgentConfig, ClientConfig};
 
 use super::{AgentSide, ClientLog, ClientSide};
 
-pub(crate) struct Pair<const A: usize = 128, const C: usize = 128> {
-    pub(crate) agent: AgentSide<A>,
-    pub(crate) client: ClientSide<C>,
+pub struct Pair<const A: usize = 128, const C: usize = 128> {
+    pub agent: AgentSide<A>,
+    pub client: ClientSide<C>,
 }
 
 impl<const A: usize, const C: usize> Pair<A, C> {
     /// Before the first byte.
-    pub(crate) fn new(agent: AgentConfig, client: ClientConfig) -> Self {
+    pub fn new(agent: AgentConfig, client: ClientConfig) -> Self {
         Pair { agent: AgentSide::new(agent), client: ClientSide::new(client) }
     }
 
     /// After the handshake, the logs empty.
-    pub(crate) fn running(agent: AgentConfig, client: ClientConfig) -> Self {
+    pub fn running(agent: AgentConfig, client: ClientConfig) -> Self {
         let mut pair = Self::new(agent, client);
         pair.exchange();
         assert!(matches!(pair.client.take_log()[..], [ClientLog::Hello(_)]), "handshake");
@@ -25,7 +25,7 @@ impl<const A: usize, const C: usize> Pair<A, C> {
     }
 
     /// Carries all that was sent until nothing more is. What the agent does not read yet waits in its input.
-    pub(crate) fn exchange(&mut self) {
+    pub fn exchange(&mut self) {
         for _ in 0..10_000 {
             self.client.run();
             let to_agent = std::mem::take(&mut self.client.sent).concat();

@@ -5,7 +5,7 @@ use spop_core::{
 };
 
 /// The payload of `frame` as its type says, written again; a fragment's bytes as they are.
-pub(crate) fn payload(frame: &Frame<'_>) -> Result<Vec<u8>, DecodeError> {
+pub fn payload(frame: &Frame<'_>) -> Result<Vec<u8>, DecodeError> {
     match frame.header.frame_type {
         FrameType::NOTIFY if frame.header.flags.fin() => messages(frame.messages()),
         FrameType::ACK => actions(frame.actions()).map_err(|(_, error)| error),
@@ -18,7 +18,7 @@ pub(crate) fn payload(frame: &Frame<'_>) -> Result<Vec<u8>, DecodeError> {
 }
 
 /// The whole frame written again by the raw encoder.
-pub(crate) fn reencode(frame: &Frame<'_>) -> Result<Vec<u8>, DecodeError> {
+pub fn reencode(frame: &Frame<'_>) -> Result<Vec<u8>, DecodeError> {
     let payload = payload(frame)?;
     let mut buf = vec![0xAA; PREFIX_LEN + frame.header.encoded_len() + payload.len()];
     let mut encoder = FrameEncoder::new(&mut buf, u32::MAX, frame.header).unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn reencode(frame: &Frame<'_>) -> Result<Vec<u8>, DecodeError> {
     Ok(buf)
 }
 
-pub(crate) fn messages(list: Messages<'_>) -> Result<Vec<u8>, DecodeError> {
+pub fn messages(list: Messages<'_>) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
     for message in list {
         let message = message?;
@@ -46,7 +46,7 @@ pub(crate) fn messages(list: Messages<'_>) -> Result<Vec<u8>, DecodeError> {
 }
 
 /// The actions; with an error, those before it.
-pub(crate) fn actions(list: Actions<'_>) -> Result<Vec<u8>, (Vec<u8>, DecodeError)> {
+pub fn actions(list: Actions<'_>) -> Result<Vec<u8>, (Vec<u8>, DecodeError)> {
     let mut out = Vec::new();
     for action in list {
         match action {
@@ -58,7 +58,7 @@ pub(crate) fn actions(list: Actions<'_>) -> Result<Vec<u8>, (Vec<u8>, DecodeErro
     Ok(out)
 }
 
-pub(crate) fn kv(list: KvList<'_>) -> Result<Vec<u8>, DecodeError> {
+pub fn kv(list: KvList<'_>) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
     for kv in list {
         let kv = kv?;
@@ -68,7 +68,7 @@ pub(crate) fn kv(list: KvList<'_>) -> Result<Vec<u8>, DecodeError> {
 }
 
 /// Appends to a vector what `write` writes, in as much room as it takes.
-pub(crate) fn append(out: &mut Vec<u8>, write: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>) {
+pub fn append(out: &mut Vec<u8>, write: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>) {
     let mut buf = vec![0; 64];
     loop {
         let mut writer = Writer::new(&mut buf);

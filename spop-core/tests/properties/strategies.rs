@@ -2,41 +2,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spop_core::{Capabilities, EncodeError, FrameType, NotifyEncoder, Scope, Value};
+use spop_core::{Capabilities, FrameType, Scope, Value};
 
+use crate::common::owned::{payload, Act, Msg, Pair, Val};
 use crate::common::{hello, raw_frame, Ids};
-
-/// An owned [`Value`].
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum Val {
-    Plain(Value<'static>),
-    String(Vec<u8>),
-    Binary(Vec<u8>),
-}
-
-impl Val {
-    pub(super) fn get(&self) -> Value<'_> {
-        match self {
-            Val::Plain(value) => *value,
-            Val::String(bytes) => Value::String(bytes),
-            Val::Binary(bytes) => Value::Binary(bytes),
-        }
-    }
-}
-
-pub(super) type Pair = (Vec<u8>, Val);
-
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct Msg {
-    pub(super) name: Vec<u8>,
-    pub(super) args: Vec<Pair>,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum Act {
-    Set(Scope, Vec<u8>, Val),
-    Unset(Scope, Vec<u8>),
-}
 
 /// Any number, those around the steps of the varint more often.
 pub(super) fn number() -> impl Strategy<Value = u64> {
@@ -93,27 +62,6 @@ pub(super) fn any_capabilities() -> impl Strategy<Value = Capabilities> {
     let all = [Capabilities::PIPELINING, Capabilities::ASYNC, Capabilities::FRAGMENTATION];
     (0_u8..8)
         .prop_map(move |bits| (0..3).filter(|i| bits >> i & 1 == 1).fold(Capabilities::NONE, |set, i| set | all[i]))
-}
-
-/// Writes `list` into `notify`, up to the first error.
-pub(super) fn write_messages(notify: &mut NotifyEncoder<'_>, list: &[Msg]) -> Result<(), EncodeError> {
-    for message in list {
-        notify.message(&message.name)?;
-        for (key, value) in &message.args {
-            notify.arg(key, &value.get())?;
-        }
-    }
-    Ok(())
-}
-
-/// The payload of a NOTIFY.
-pub(super) fn payload(list: &[Msg]) -> Vec<u8> {
-    let mut buf = vec![0; 64 * 1024];
-    let mut notify = NotifyEncoder::payload(&mut buf);
-    write_messages(&mut notify, list).unwrap();
-    let len = notify.finish();
-    buf.truncate(len);
-    buf
 }
 
 fn small_ids() -> impl Strategy<Value = Ids> {

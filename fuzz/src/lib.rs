@@ -1,0 +1,10 @@
+//! What the fuzz targets share.
+
+#[path = "../../spop-core/tests/common/mod.rs"]
+pub mod common;
+
+mod owned;
+mod stream;
+
+pub use owned::{capabilities, Bytes, Number, Pairs};
+pub use stream::Stream;
