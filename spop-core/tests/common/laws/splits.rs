@@ -64,13 +64,13 @@ pub fn at_an_agent(bytes: &[u8], cuts: &[usize], capabilities: Capabilities, ans
 fn agent_goes_on(mut side: AgentSide<3>) {
     if side.want() == Want::Pause {
         assert_eq!(side.agent.open(), 3, "paused with room for a NOTIFY");
-        for ticket in side.tickets() {
-            let _superseded = side.ack(ticket);
-        }
-        assert_eq!(side.agent.open(), 0);
-        side.answers = true;
-        side.run();
     }
+    for ticket in side.tickets() {
+        let _superseded = side.ack(ticket);
+    }
+    assert_eq!(side.agent.open(), 0);
+    side.answers = true;
+    side.run();
     // The rest of the prefix, then the rest of the frame.
     for _ in 0..2 {
         match side.want() {
