@@ -1,0 +1,149 @@
+//! A tracer with its clock and its sink, and what must hold after each of its calls.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry::Value;
+use spop_agent::export::FinishedSpan;
+use spop_agent::time::Timestamp;
+use spop_agent::tracing::{Clock, SpanSink, Tracer, TracerConfig};
+use spop_core::{AckEncoder, FrameId, Messages, StreamId, Value as SpopValue};
+use spop_fuzz::common::decode;
+
+/// Spans as they come.
+#[derive(Default)]
+struct Sink(Mutex<Vec<Arc<FinishedSpan>>>);
+
+impl SpanSink for Sink {
+    fn submit(&self, span: Arc<FinishedSpan>) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+struct Wall(Mutex<SystemTime>);
+
+impl Clock for Wall {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+pub struct Fixture {
+    tracer: Tracer,
+    config: TracerConfig,
+    sink: Arc<Sink>,
+    wall: Arc<Wall>,
+    now: Timestamp,
+    /// The ids of all exported spans.
+    exported: HashSet<[u8; 8]>,
+}
+
+impl Fixture {
+    pub fn new(config: TracerConfig) -> Self {
+        let now =
+            Timestamp { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000), clock: Instant::now() };
+        let (sink, wall) = (Arc::new(Sink::default()), Arc::new(Wall(Mutex::new(now.wall))));
+        let tracer = Tracer::with_clock(config.clone(), sink.clone(), wall.clone());
+        Fixture { tracer, config, sink, wall, now, exported: HashSet::new() }
+    }
+
+    /// Time passes; the time of day may be set back.
+    pub fn pass(&mut self, time: Duration, set_back: Duration) {
+        self.now.clock += time;
+        self.now.wall = self.now.wall + time - set_back;
+        *self.wall.0.lock().unwrap() = self.now.wall;
+    }
+
+    /// The variables of the ACK, of at most `room` bytes, to a NOTIFY with this payload, which is valid.
+    pub fn notify(&mut self, payload: &[u8], room: usize) -> Vec<(String, Variable)> {
+        let mut out = vec![0; room.max(32)];
+        let mut ack = AckEncoder::new(&mut out, 16380, StreamId(1), FrameId(1)).unwrap();
+        self.tracer.handle(Messages::new(payload), self.now, &mut ack);
+        let len = ack.finish();
+        self.check();
+        let variables = decode(&out[..len]).actions().map(|action| match action {
+            Ok(spop_core::Action::SetVar { name, value, .. }) => {
+                let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+                assert!(name.len() <= 32 && name.iter().all(is_legal), "{name:?}");
+                (String::from_utf8_lossy(name).into_owned(), Variable::from(value))
+            }
+            other => panic!("{other:?}"),
+        });
+        variables.collect()
+    }
+
+    pub fn sweep(&mut self) {
+        self.tracer.sweep(self.now);
+        self.check();
+        assert!(self.tracer.next_deadline().is_none_or(|at| at > self.now.clock), "something is left to sweep");
+    }
+
+    /// Nothing is left, and everything that was opened ended.
+    pub fn shut_down(mut self) {
+        self.tracer.shut_down(self.now);
+        self.check();
+        let stats = self.tracer.stats();
+        assert_eq!((stats.open_ids, stats.open_spans, stats.remembered_ids, stats.table_bytes), (0, 0, 0, 0));
+        assert_eq!(stats.spans_started, stats.spans_ended());
+    }
+
+    fn check(&mut self) {
+        for span in std::mem::take(&mut *self.sink.0.lock().unwrap()) {
+            assert!(self.exported.insert(span.data.span_context.span_id().to_bytes()), "exported twice: {span:?}");
+            self.check_span(&span);
+        }
+        let stats = self.tracer.stats();
+        assert_eq!(stats.spans_started, stats.spans_ended() + stats.open_spans, "{stats:?}");
+        assert_eq!(stats.spans_ended(), stats.spans_exported + stats.spans_unsampled, "{stats:?}");
+        assert_eq!(stats.spans_exported, self.exported.len() as u64);
+        assert!(stats.table_bytes <= self.config.max_memory as u64, "{stats:?}");
+        assert!(stats.remembered_ids <= self.config.max_remembered as u64, "{stats:?}");
+        assert!(stats.open_spans <= stats.open_ids * self.config.max_spans_per_id as u64, "{stats:?}");
+    }
+
+    fn check_span(&self, span: &FinishedSpan) {
+        let (data, limits) = (&span.data, &self.config.span_limits);
+        assert!(data.start_time <= data.end_time, "{span:?}");
+        assert_ne!(data.parent_span_id, data.span_context.span_id(), "{span:?}");
+        assert!(!data.name.is_empty() && !span.service.is_empty(), "{span:?}");
+        // Why it ended is said beyond all limits.
+        let ending = data.attributes.iter().filter(|kv| kv.key.as_str() == "haproxy.span.end").count();
+        assert!(data.attributes.len() - ending <= limits.max_attributes_per_span as usize, "{span:?}");
+        assert!(data.events.events.len() <= limits.max_events_per_span as usize, "{span:?}");
+        assert!(data.links.links.len() <= limits.max_links_per_span as usize, "{span:?}");
+        for event in &data.events.events {
+            assert!(event.attributes.len() <= limits.max_attributes_per_event as usize, "{span:?}");
+        }
+        for link in &data.links.links {
+            assert!(link.attributes.len() <= limits.max_attributes_per_link as usize, "{span:?}");
+        }
+        let events = data.events.events.iter().flat_map(|event| &event.attributes);
+        for attribute in data.attributes.iter().filter(|kv| kv.key.as_str() != "haproxy.span.end").chain(events) {
+            if let (Value::String(text), Some(max)) = (&attribute.value, limits.max_value_len) {
+                assert!(text.as_str().chars().count() <= max, "{attribute:?}");
+            }
+        }
+        let keys: HashSet<_> = data.attributes.iter().map(|kv| kv.key.as_str()).collect();
+        assert_eq!(keys.len(), data.attributes.len(), "a name comes twice: {span:?}");
+        if self.tracer.open_spans(data.span_context.trace_id()) == 0 {
+            assert!(span.estimated_size() > 0);
+        }
+    }
+}
+
+/// The value of a variable.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Variable {
+    Text(String),
+    Bool(bool),
+}
+
+impl From<SpopValue<'_>> for Variable {
+    fn from(value: SpopValue<'_>) -> Self {
+        match value {
+            SpopValue::Bool(b) => Variable::Bool(b),
+            text => Variable::Text(text.as_str().expect("UTF-8").to_owned()),
+        }
+    }
+}
