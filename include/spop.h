@@ -1606,13 +1606,13 @@ spop_error spop_notify_begin_ids(uint64_t stream_id,
 spop_error spop_notify_begin_payload(void *out, size_t cap, struct spop_writer *notify);
 
 /**
- * Begins a message; its arguments follow.
+ * Begins a message; its arguments follow. If it does not fit, none can.
  */
 spop_error spop_notify_message(struct spop_writer *notify, const void *name, size_t name_len);
 
 /**
  * Adds an argument to the last message; an empty key makes it unnamed. SPOP_E_TOO_MANY_ARGS beyond 255,
- * SPOP_E_NO_MESSAGE before the first message.
+ * SPOP_E_NO_MESSAGE before the first message and after one that did not fit.
  */
 spop_error spop_notify_arg(struct spop_writer *notify, const void *key, size_t key_len, const struct spop_value *value);
 

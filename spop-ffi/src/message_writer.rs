@@ -24,10 +24,9 @@ impl spop_writer {
 
     fn keep(&mut self, notify: &NotifyEncoder<'_>) {
         self.len = self.limit.saturating_sub(notify.room());
-        if let Some((mark, args)) = notify.args() {
-            self.mark = mark;
-            self.args = args.into();
-        }
+        let (mark, args) = notify.args().unwrap_or_default();
+        self.mark = mark;
+        self.args = args.into();
     }
 }
 
@@ -65,7 +64,7 @@ pub unsafe extern "C" fn spop_notify_begin_payload(
     })
 }
 
-/// Begins a message; its arguments follow.
+/// Begins a message; its arguments follow. If it does not fit, none can.
 #[no_mangle]
 pub unsafe extern "C" fn spop_notify_message(
     notify: *mut spop_writer,
@@ -75,14 +74,15 @@ pub unsafe extern "C" fn spop_notify_message(
     run(|| {
         // SAFETY: the rules of the crate.
         let (name, (notify, mut encoder)) = unsafe { (input(name, name_len)?, spop_writer::messages(notify)?) };
-        encoder.message(name)?;
+        let begun = encoder.message(name);
+        // Also if it does not fit: arguments must not go to the message before.
         notify.keep(&encoder);
-        Ok(())
+        Ok(begun?)
     })
 }
 
 /// Adds an argument to the last message; an empty key makes it unnamed. SPOP_E_TOO_MANY_ARGS beyond 255,
-/// SPOP_E_NO_MESSAGE before the first message.
+/// SPOP_E_NO_MESSAGE before the first message and after one that did not fit.
 #[no_mangle]
 pub unsafe extern "C" fn spop_notify_arg(
     notify: *mut spop_writer,

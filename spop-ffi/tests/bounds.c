@@ -244,6 +244,9 @@ static void writers(void)
     NUL(spop_notify_arg(&w, NULL, 1, &value));
     NUL(spop_notify_arg(&w, "a", 1, NULL));
     CHECK_ERROR(SPOP_E_NO_SPACE, spop_notify_arg(&w, buf, sizeof buf, &value));
+    /* After a message that does not fit, an argument must not go to the one before. */
+    CHECK_ERROR(SPOP_E_NO_SPACE, spop_notify_message(&w, buf, sizeof buf));
+    CHECK_ERROR(SPOP_E_NO_MESSAGE, spop_notify_arg(&w, "a", 1, &value));
     {
         unsigned char *large = (unsigned char *)malloc(4096);
         NUL(spop_notify_begin_payload(NULL, 1, &w));
