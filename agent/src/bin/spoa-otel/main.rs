@@ -30,6 +30,11 @@ use spop_core::{AckEncoder, Messages};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+/// glibc's malloc would keep for ever what many connections took once.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The table of open spans is swept at least so often.
 const SWEEP: Duration = Duration::from_secs(1);
 
