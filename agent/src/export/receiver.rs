@@ -41,6 +41,36 @@ pub struct ReceivedRequest {
     pub spans: usize,
 }
 
+/// A body that is not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It is no `ExportTraceServiceRequest`.
+    #[error("invalid ExportTraceServiceRequest: {0}")]
+    Invalid(String),
+    /// Decoded, it would take more memory than this.
+    #[error("the decoded request exceeds {0} bytes")]
+    TooLarge(usize),
+}
+
+impl ReceivedRequest {
+    /// Decodes the protobuf message `ExportTraceServiceRequest`, if it takes at most `max_decoded` bytes of memory then.
+    ///
+    /// # Errors
+    /// The body is malformed, nested too deeply, or would take more.
+    pub fn decode(body: Bytes, max_decoded: usize) -> Result<Self, DecodeError> {
+        match decoded_size(&body) {
+            None => return Err(DecodeError::Invalid("malformed, or nested too deeply".to_owned())),
+            Some(size) if size > max_decoded => return Err(DecodeError::TooLarge(max_decoded)),
+            Some(_) => {}
+        }
+        let message =
+            ExportTraceServiceRequest::decode(body.clone()).map_err(|error| DecodeError::Invalid(error.to_string()))?;
+        let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
+        Ok(Self { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message })
+    }
+}
+
 /// Takes received requests: the console, the forwarder.
 pub trait RequestSink: Send + Sync {
     /// Takes a request without blocking. Gives the number of spans that it had
@@ -237,31 +267,24 @@ async fn read_request(config: &ReceiverConfig, headers: &HeaderMap, body: Body) 
         })?
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
-                too_large("request body", config.max_body)
+                too_large(config.max_body)
             } else {
                 Refusal(StatusCode::BAD_REQUEST, "unreadable request body".to_owned())
             }
         })?
         .to_bytes();
     let body = if gzip { gunzip(&body, config)? } else { body };
-    let invalid = |reason: &str| {
-        let text = format!("invalid ExportTraceServiceRequest: {reason}");
-        Refusal(StatusCode::BAD_REQUEST, text)
-    };
-    match decoded_size(&body) {
-        None => return Err(invalid("malformed, or nested too deeply")),
-        Some(size) if size > config.max_decoded => {
-            return Err(too_large("decoded request", config.max_decoded));
-        }
-        Some(_) => {}
-    }
-    let message = ExportTraceServiceRequest::decode(body.clone()).map_err(|error| invalid(&error.to_string()))?;
-    let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
-    Ok(ReceivedRequest { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message })
+    ReceivedRequest::decode(body, config.max_decoded).map_err(|error| {
+        let status = match error {
+            DecodeError::Invalid(_) => StatusCode::BAD_REQUEST,
+            DecodeError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        };
+        Refusal(status, error.to_string())
+    })
 }
 
-fn too_large(what: &str, limit: usize) -> Refusal {
-    let text = format!("the {what} exceeds {limit} bytes");
+fn too_large(limit: usize) -> Refusal {
+    let text = format!("the request body exceeds {limit} bytes");
     Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
@@ -273,7 +296,7 @@ fn gunzip(body: &[u8], config: &ReceiverConfig) -> Result<Bytes, Refusal> {
         .read_to_end(&mut plain)
         .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("invalid gzip data: {error}")))?;
     if plain.len() > config.max_body {
-        return Err(too_large("request body", config.max_body));
+        return Err(too_large(config.max_body));
     }
     Ok(plain.into())
 }
