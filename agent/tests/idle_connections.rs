@@ -37,30 +37,28 @@ async fn idle_connections_cost_little_and_give_it_back() {
     let most = (size + 10).to_string();
     let mut agent = LiveAgent::start(Program::SpoaOtel, &["--max-connections", &most]).await;
     let (files, before) = (agent.open_files(), agent.process.rss());
-    for round in 1..=2 {
-        let connections = open(&agent.addr, size).await;
-        let peak = agent.process.rss();
-        agent.serves("many idle connections").await;
-        drop(connections);
-        agent.open_files_at_most(files).await;
-        let each = peak.saturating_sub(before) / size;
-        assert!(each <= EACH, "{each} bytes for each connection");
-        // A connection lost with what belongs to it would show.
-        let (closed, bound) = (Instant::now(), before + (1 << 20) + size * 128);
-        let mut after = agent.process.rss();
-        while after > bound {
-            let [kib, bound] = [after, bound].map(|bytes| bytes >> 10);
-            assert!(closed.elapsed() < RETURN, "round {round}: {kib} KiB stay, expected at most {bound} KiB");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            after = agent.process.rss();
-        }
-        let [before, peak, after] = [before, peak, after].map(|bytes| bytes >> 10);
-        println!(
-            "round {round}: {before} KiB, {peak} KiB with {size} idle connections ({each} bytes each), {after} KiB {:.1?} \
-            after they closed",
-            closed.elapsed()
-        );
+    let connections = open(&agent.addr, size).await;
+    let peak = agent.process.rss();
+    agent.serves("many idle connections").await;
+    drop(connections);
+    agent.open_files_at_most(files).await;
+    let each = peak.saturating_sub(before) / size;
+    assert!(each <= EACH, "{each} bytes for each connection");
+    // A connection lost with what belongs to it would show.
+    let (closed, bound) = (Instant::now(), before + (1 << 20) + size * 128);
+    let mut after = agent.process.rss();
+    while after > bound {
+        let [kib, bound] = [after, bound].map(|bytes| bytes >> 10);
+        assert!(closed.elapsed() < RETURN, "{kib} KiB stay, expected at most {bound} KiB");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        after = agent.process.rss();
     }
+    let [before, peak, after] = [before, peak, after].map(|bytes| bytes >> 10);
+    println!(
+        "{before} KiB, {peak} KiB with {size} idle connections ({each} bytes each), {after} KiB {:.1?} \
+        after they closed",
+        closed.elapsed()
+    );
     let log = agent.stop().await;
     assert_eq!(figure(&log, "report: connections ended", "refused"), 0);
 }

@@ -44,6 +44,9 @@ fn main() -> io::Result<()> {
         corpus.add("scalars", scalar)?;
     }
     streams(&vectors, &mut corpus)?;
+    headers(&mut corpus)?;
+    #[cfg(feature = "agent")]
+    corpus.add("receiver", &request())?;
     println!("{} inputs", corpus.written);
     Ok(())
 }
@@ -60,6 +63,43 @@ fn streams(vectors: &Vectors, corpus: &mut Corpus) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What `propagation` and `pages` read: examples of the specifications, and what the pages link to.
+fn headers(corpus: &mut Corpus) -> io::Result<()> {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+    for (format, lines) in [
+        ("\u{0}", format!("00-{TRACE}-{SPAN}-01\ncongo=t61rcWkgMzE,rojo={SPAN}\nkey1=value1,key2=a%20b;property=1")),
+        ("\u{0}", format!("cc-{TRACE}-{SPAN}-00-what-the-future-brings")),
+        ("\u{1}", format!("{TRACE}-{SPAN}-1-05e3ac9a4f6e3b90")),
+        ("\u{1}", "d".to_owned()),
+        ("\u{2}", format!("{TRACE}\n{SPAN}\n1")),
+        ("\u{2}", format!("{}\n{SPAN}\n\n1", &TRACE[16..])),
+        ("\u{3}", format!("{TRACE}:{SPAN}:0:1")),
+        ("\u{3}", format!("{}%3A{SPAN}%3A0%3A3", &TRACE[16..])),
+    ] {
+        corpus.add("propagation", [format, &lines].concat().as_bytes())?;
+    }
+    for rest in [
+        "",
+        ".json?id=0a&page=1",
+        "?service=haproxy&q=%3Cscript%3E&min=1ms&error=1&page=2",
+        "/0af7651916cd43dd8448eb211c80319c",
+        "/1af7651916cd43dd8448eb211c80319c.json",
+        "/style.css",
+    ] {
+        corpus.add("pages", rest.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The traces of the target `pages`, as another program sends them.
+#[cfg(feature = "agent")]
+fn request() -> Vec<u8> {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    let json = include_str!("../fuzz_targets/support/traces.json");
+    prost::Message::encode_to_vec(&serde_json::from_str::<ExportTraceServiceRequest>(json).expect("OTLP JSON"))
 }
 
 struct Corpus {

@@ -1,4 +1,5 @@
 //! A tracer with its clock and its sink, and what must hold after each of its calls.
+#![allow(dead_code)] // every target uses a part
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -71,6 +72,11 @@ impl Fixture {
             other => panic!("{other:?}"),
         });
         variables.collect()
+    }
+
+    /// Values of extract arguments that were present but not valid.
+    pub fn invalid_headers(&self) -> u64 {
+        self.tracer.stats().extracts_invalid
     }
 
     pub fn sweep(&mut self) {
