@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use spop_core::{
-    AgentConfig, ClientConfig, FrameId, FrameType, NotifyError, ProtocolError, Status, StreamId, Ticket, Want,
+    AgentConfig, ClientConfig, EngineId, FrameId, FrameType, NotifyError, ProtocolError, Status, StreamId, Ticket, Want,
 };
-use spop_fuzz::capabilities;
 use spop_fuzz::common::owned::{payload, write_messages, Act, Msg};
-use spop_fuzz::common::{decode, AgentLog, AgentSide, ClientLog, ClientSide, Ids};
+use spop_fuzz::common::{check_text, decode, AgentLog, AgentSide, ClientLog, ClientSide, Ids};
+use spop_fuzz::{capabilities, Bytes};
 
 #[derive(Arbitrary, Debug)]
 struct Setup {
@@ -24,6 +24,7 @@ struct Setup {
     reassembly: u8,
     max_fragments: u8,
     timeouts: bool,
+    engine_id: Option<Bytes>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -63,6 +64,7 @@ struct Pair {
     to_agent: VecDeque<u8>,
     to_client: VecDeque<u8>,
     due: VecDeque<Due>,
+    engine_id: Option<Vec<u8>>,
     /// The NOTIFY that is being sent in fragments, and how many are out.
     fragmented: Option<(Ids, Vec<u8>, usize)>,
     /// Of all NOTIFYs that came.
@@ -100,11 +102,14 @@ impl Pair {
             idle_timeout: timeout(500),
             ..AgentConfig::DEFAULT
         };
+        // A health check tells none.
+        let engine_id = setup.engine_id.as_ref().filter(|Bytes(id)| id.len() <= 64 && !setup.healthcheck);
+        let engine_id = engine_id.map(|Bytes(id)| id.clone());
         let client = ClientConfig {
             max_frame_size: size(setup.client_size),
             capabilities: capabilities(setup.client_capabilities),
             healthcheck: setup.healthcheck,
-            engine_id: None,
+            engine_id: engine_id.as_deref().and_then(EngineId::new),
             hello_timeout: timeout(400),
         };
         let mut agent = AgentSide::new(agent);
@@ -115,6 +120,7 @@ impl Pair {
             to_agent: VecDeque::new(),
             to_client: VecDeque::new(),
             due: VecDeque::new(),
+            engine_id,
             fragmented: None,
             tickets: Vec::new(),
             agent_said_goodbye: false,
@@ -147,14 +153,20 @@ impl Pair {
                 self.now[0] += u64::from(ticks);
                 match self.agent.at(self.now[0]) {
                     Ok(()) => assert!(self.agent.agent.poll_timeout().is_none_or(|at| at > self.now[0])),
-                    Err(error) => assert!(matches!(error, ProtocolError::TimedOut(_)), "{error}"),
+                    Err(error) => {
+                        check_text(&error);
+                        assert!(matches!(error, ProtocolError::TimedOut(_)), "{error}");
+                    }
                 }
             }
             Step::ClientTime(ticks) => {
                 self.now[1] += u64::from(ticks);
                 match self.client.client.handle_timeout(self.now[1]) {
                     Ok(()) => assert!(self.client.client.poll_timeout().is_none_or(|at| at > self.now[1])),
-                    Err(error) => assert!(matches!(error, ProtocolError::TimedOut(_)), "{error}"),
+                    Err(error) => {
+                        check_text(&error);
+                        assert!(matches!(error, ProtocolError::TimedOut(_)), "{error}");
+                    }
                 }
             }
             Step::AgentClose(status) => self.agent.close(Status(status.into())),
@@ -183,7 +195,7 @@ impl Pair {
         match self.client.client.start_fragmented(StreamId(ids.0), FrameId(ids.1)) {
             Ok(()) => self.fragmented = Some((ids, payload(list), 0)),
             Err(NotifyError::Fragmenting) => assert!(self.fragmented.is_some()),
-            Err(_) => {}
+            Err(error) => check_text(&error),
         }
     }
 
@@ -286,7 +298,11 @@ impl Pair {
                 _ if self.noise => return,
                 other => panic!("too big: {ids:?}; due: {other:?}"),
             },
-            AgentLog::Hello { .. } | AgentLog::Disconnect { .. } => return,
+            AgentLog::Hello { engine_id, .. } => {
+                assert!(self.noise || engine_id == self.engine_id, "{engine_id:?}");
+                return;
+            }
+            AgentLog::Disconnect { .. } => return,
             AgentLog::Broken { .. } | AgentLog::Error(_) => {
                 assert!(self.noise, "{entry:?}");
                 return;

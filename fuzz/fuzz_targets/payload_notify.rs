@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use spop_core::heapless::{collect, CollectError, OwnedMessages, Vec};
 use spop_core::{FrameType, Kv, Messages};
 use spop_fuzz::common::laws::{bytes, round_trip};
-use spop_fuzz::common::raw_frame;
+use spop_fuzz::common::{check_text, raw_frame};
 
 fuzz_target!(|payload: &[u8]| {
     bytes::messages(payload);
@@ -22,7 +22,10 @@ fn fixed_capacity(payload: &[u8]) {
             assert!(payload.len() <= 64);
             assert_eq!(owned.messages().validate(), valid);
         }
-        Err(CollectError::Malformed(error)) => assert_eq!(valid, Err(error)),
+        Err(CollectError::Malformed(error)) => {
+            check_text(&CollectError::Malformed(error));
+            assert_eq!(valid, Err(error));
+        }
         Err(error) => assert!(payload.len() > 64, "{error}"),
     }
     for message in Messages::new(payload).flatten() {

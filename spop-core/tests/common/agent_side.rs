@@ -1,11 +1,11 @@
 //! An [`Agent`] with its buffers, driven as a runtime drives it.
 
 use spop_core::{
-    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Negotiated, ProtocolError, Status, Ticket, Want,
-    MAX_TRANSMIT_LEN,
+    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Messages, Negotiated, ProtocolError, Status,
+    Ticket, Want, MAX_TRANSMIT_LEN,
 };
 
-use super::{plain, walk, Ids};
+use super::{check_text, plain, walk, Ids};
 
 /// What the agent reported, owned.
 #[derive(Clone, PartialEq, Debug)]
@@ -81,6 +81,8 @@ impl<const OPEN: usize> AgentSide<OPEN> {
         let (used, event) = match self.agent.handle_input(&self.input, &mut self.reassembly) {
             Ok(done) => done,
             Err(error) => {
+                check_text(&error);
+                assert!(self.agent.pending_disconnect().is_none_or(|status| status == error.status()), "{error}");
                 self.log.push(AgentLog::Error(error));
                 return 0;
             }
@@ -90,6 +92,7 @@ impl<const OPEN: usize> AgentSide<OPEN> {
         if let Some(event) = event {
             let entry = match event {
                 AgentEvent::Hello { negotiated, engine_id } => {
+                    assert_eq!(self.agent.negotiated(), Some(negotiated));
                     AgentLog::Hello { negotiated, engine_id: engine_id.map(<[u8]>::to_vec) }
                 }
                 AgentEvent::Notify(notify) => {
@@ -97,6 +100,8 @@ impl<const OPEN: usize> AgentSide<OPEN> {
                     match notify.messages().validate() {
                         Ok(_) => {
                             answered = Some(notify.ticket);
+                            assert_eq!(Ticket::from_bits(notify.ticket.to_bits()), notify.ticket);
+                            assert_eq!(Messages::new(notify.payload()).validate(), notify.messages().validate());
                             let payload = walk::messages(notify.messages()).unwrap();
                             AgentLog::Notify { ticket: notify.ticket, ids, fragmented: notify.fragmented, payload }
                         }
@@ -138,7 +143,7 @@ impl<const OPEN: usize> AgentSide<OPEN> {
 
     pub fn ack_with(&mut self, ticket: Ticket, fill: impl FnOnce(&mut AckEncoder<'_>)) -> Result<(), AckError> {
         let mut out = vec![0; 64 * 1024];
-        let mut ack = self.agent.ack(&mut out, ticket)?;
+        let mut ack = self.agent.ack(&mut out, ticket).inspect_err(|error| check_text(error))?;
         fill(&mut ack);
         let len = ack.finish();
         self.sent.push(out[..len].to_vec());

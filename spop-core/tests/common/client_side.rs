@@ -5,7 +5,7 @@ use spop_core::{
     Status, StreamId, Want, MAX_TRANSMIT_LEN,
 };
 
-use super::{plain, walk, Ids};
+use super::{check_text, plain, walk, Ids};
 
 /// What the client reported, owned.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,6 +60,7 @@ impl<const OPEN: usize> ClientSide<OPEN> {
         let (used, event) = match self.client.handle_input(&self.input) {
             Ok(done) => done,
             Err(error) => {
+                check_text(&error);
                 self.log.push(ClientLog::Error(error));
                 return 0;
             }
@@ -67,7 +68,10 @@ impl<const OPEN: usize> ClientSide<OPEN> {
         assert!(used <= self.input.len());
         if let Some(event) = event {
             let entry = match event {
-                ClientEvent::Hello(negotiated) => ClientLog::Hello(negotiated),
+                ClientEvent::Hello(negotiated) => {
+                    assert_eq!(self.client.negotiated(), Some(negotiated));
+                    ClientLog::Hello(negotiated)
+                }
                 ClientEvent::Ack { stream_id, frame_id, aborted, actions } => {
                     let (actions, error) = match walk::actions(actions) {
                         Ok(all) => (all, None),
@@ -102,7 +106,8 @@ impl<const OPEN: usize> ClientSide<OPEN> {
 
     pub fn notify_with(&mut self, ids: Ids, fill: impl FnOnce(&mut NotifyEncoder<'_>)) -> Result<(), NotifyError> {
         let mut out = vec![0; 64 * 1024];
-        let mut notify = self.client.notify(&mut out, StreamId(ids.0), FrameId(ids.1))?;
+        let begun = self.client.notify(&mut out, StreamId(ids.0), FrameId(ids.1));
+        let mut notify = begun.inspect_err(|error| check_text(error))?;
         fill(&mut notify);
         let len = notify.finish();
         self.sent.push(out[..len].to_vec());

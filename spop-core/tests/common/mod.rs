@@ -22,6 +22,13 @@ pub fn plain(ids: (StreamId, FrameId)) -> Ids {
     (ids.0 .0, ids.1 .0)
 }
 
+/// What an error says is a line of a log, and its source says no more than it.
+pub fn check_text(error: &dyn std::error::Error) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+    assert!(error.source().is_none_or(|source| source.to_string() == text), "{error:?}");
+}
+
 /// The frame in `bytes`, which hold exactly one, prefix included.
 pub fn decode(bytes: &[u8]) -> Frame<'_> {
     let prefix = u32::from_be_bytes(bytes[..PREFIX_LEN].try_into().unwrap());

@@ -2,10 +2,10 @@
 
 use spop_core::{
     peek_len, supports_2_0, varint, Actions, AgentHello, Capabilities, DecodeError, DecodeReason, Disconnect, Frame,
-    HaproxyHello, KvList, Messages, Reader, Value, Version,
+    HaproxyHello, Header, KvList, Messages, Reader, Status, Value, Version,
 };
 
-use crate::common::walk;
+use crate::common::{check_text, walk};
 
 /// Takes all items; the first error, after which nothing comes. Each item is two bytes or more, so that the walk is
 /// bounded by the input.
@@ -15,6 +15,7 @@ fn first_error<T>(mut items: impl Iterator<Item = Result<T, DecodeError>>, bytes
             Ok(_) => {}
             Err(error) => {
                 assert!(error.offset <= bytes.len(), "{error:?}");
+                assert_eq!(error.is_truncated(), error.reason == DecodeReason::Truncated);
                 assert!(items.next().is_none() && items.next().is_none(), "not fused");
                 return Some(error);
             }
@@ -84,12 +85,26 @@ pub fn frame(bytes: &[u8], max: u32) {
     match peek_len(bytes, max) {
         Ok(None) => assert!(bytes.len() < 4),
         Ok(Some(total)) => assert!((11..=max as usize + 4).contains(&total)),
-        Err(error) => assert!(error.offset == 0 && [3, 4].contains(&error.status().0)),
+        Err(error) => {
+            check_text(&error);
+            assert!(error.offset == 0 && [3, 4].contains(&error.status().0));
+        }
     }
-    let Ok(frame) = Frame::decode(bytes) else { return };
+    let frame = match Frame::decode(bytes) {
+        Ok(frame) => frame,
+        Err(error) => return check_text(&error),
+    };
+    let Frame { header: Header { frame_type, stream_id, frame_id, .. }, .. } = frame;
+    assert_eq!(format!("{frame_type:?}"), frame_type.name().map_or(frame_type.0.to_string(), str::to_owned));
+    assert_eq!(format!("{stream_id} {frame_id}"), format!("{} {}", stream_id.0, frame_id.0));
     assert_eq!(frame.header.encoded_len() + frame.payload.len(), bytes.len());
     let again = Frame::new(frame.header, frame.payload);
     assert_eq!(again, frame);
+    if let Ok(disconnect) = Disconnect::parse(&frame) {
+        assert_eq!(disconnect.message_str(), std::str::from_utf8(disconnect.message).ok());
+        let status = disconnect.status.unwrap_or(Status::NORMAL);
+        assert_eq!(status.to_string(), format!("{} ({})", status.0, status.reason()));
+    }
     for error in [
         first_error(frame.kv(), bytes),
         first_error(frame.actions(), bytes),

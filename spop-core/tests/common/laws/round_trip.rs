@@ -2,12 +2,12 @@
 
 use spop_core::{
     encode::encoded_len, varint, AckEncoder, Action, AgentHello, Capabilities, DecodeError, Disconnect,
-    DisconnectEncoder, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Kv, KvList, NotifyEncoder, Reader,
-    Scope, Status, StreamId, Value, Version, Writer,
+    DisconnectEncoder, EncodeError, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Kv, KvList, NotifyEncoder,
+    Reader, Scope, Status, StreamId, Value, Version, Writer,
 };
 
 use crate::common::owned::{payload, write_messages, Act, Msg, Pair, Val};
-use crate::common::{decode, walk, Ids};
+use crate::common::{check_text, decode, walk, Ids};
 
 fn assert_pairs<'a>(found: impl Iterator<Item = Result<Kv<'a>, DecodeError>>, expected: &[Pair]) {
     let found: Vec<_> = found.map(|kv| kv.unwrap()).collect();
@@ -49,6 +49,19 @@ pub fn value(value: &Val) {
     assert_eq!(Value::decode(&mut reader), Ok(value));
     assert!(reader.is_empty());
     assert_eq!(reader.offset(), buf.len());
+    as_of_rust(value);
+}
+
+/// The conversions from and to types of Rust agree.
+fn as_of_rust(value: Value<'_>) {
+    if let Some(b) = value.as_bool() {
+        assert_eq!(Value::from(b), value);
+    }
+    if let (Some(text), Value::String(bytes)) = (value.as_str(), value) {
+        assert_eq!((Value::from(text), text.as_bytes()), (value, bytes));
+    }
+    assert_eq!(value.as_bytes().is_some(), matches!(value, Value::String(_) | Value::Binary(_)));
+    assert_eq!(value.as_bool().is_some(), matches!(value, Value::Bool(_)));
 }
 
 pub fn notify((stream, frame): Ids, list: &[Msg]) {
@@ -59,6 +72,7 @@ pub fn notify((stream, frame): Ids, list: &[Msg]) {
     write_messages(&mut notify, list).unwrap();
     assert_eq!(notify.room(), 0);
     assert_eq!(notify.finish(), buf.len());
+    encoded_before(ids, &payload(list), &buf);
 
     let decoded = decode(&buf);
     assert_eq!(decoded.header, Header::new(FrameType::NOTIFY, ids.0, ids.1));
@@ -78,6 +92,18 @@ pub fn notify((stream, frame): Ids, list: &[Msg]) {
         }
     }
     assert_eq!(walk::reencode(&decoded).unwrap(), buf);
+}
+
+/// The same NOTIFY of messages that are encoded already.
+fn encoded_before(ids: (StreamId, FrameId), messages: &[u8], whole: &[u8]) {
+    let mut buf = vec![0; whole.len()];
+    let mut notify = NotifyEncoder::new(&mut buf, u32::MAX, ids.0, ids.1).unwrap();
+    notify.encoded(messages).unwrap();
+    let error = notify.arg(b"", &Value::Null).unwrap_err();
+    assert_eq!((error, notify.encoded(b"1")), (EncodeError::NoMessage, Err(EncodeError::NoSpace)));
+    check_text(&error);
+    assert_eq!(notify.finish(), whole.len());
+    assert_eq!(buf, whole);
 }
 
 pub fn ack((stream, frame): Ids, list: &[Act]) {
@@ -116,6 +142,8 @@ pub fn ack((stream, frame): Ids, list: &[Act]) {
             Act::Unset(scope, name) => Action::UnsetVar { scope: *scope, name },
         };
         assert_eq!(*found, expected);
+        let (Action::SetVar { scope, .. } | Action::UnsetVar { scope, .. }) = expected;
+        assert_eq!(scope.prefix(), ["proc", "sess", "txn", "req", "res"][scope as usize]);
     }
     assert_eq!(walk::reencode(&decoded).unwrap(), buf);
 }
@@ -168,6 +196,9 @@ pub fn hello_of_agent(size: u32, capabilities: Capabilities, minor: u32) {
     let frame = decode(&buf[..len]);
     let parsed = AgentHello::parse(&frame).unwrap();
     assert_eq!((parsed.max_frame_size, parsed.capabilities), (size, capabilities));
+    let others = Capabilities::parse(b"pipelining,async,fragmentation").without(capabilities);
+    assert!(others.names().all(|name| !capabilities.names().any(|other| other == name)));
+    assert_eq!((others | capabilities).names().count(), 3);
     assert_eq!(Version::parse(parsed.version), Some(version));
 }
 
