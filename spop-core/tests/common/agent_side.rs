@@ -82,7 +82,7 @@ impl<const OPEN: usize> AgentSide<OPEN> {
             Ok(done) => done,
             Err(error) => {
                 check_text(&error);
-                assert!(self.agent.pending_disconnect().is_none_or(|status| status == error.status()), "{error}");
+                assert_eq!(self.agent.pending_disconnect().unwrap_or(error.status()), error.status(), "{error}");
                 self.log.push(AgentLog::Error(error));
                 return 0;
             }

@@ -26,7 +26,9 @@ pub fn plain(ids: (StreamId, FrameId)) -> Ids {
 pub fn check_text(error: &dyn std::error::Error) {
     let text = error.to_string();
     assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
-    assert!(error.source().is_none_or(|source| source.to_string() == text), "{error:?}");
+    if let Some(source) = error.source() {
+        assert_eq!(source.to_string(), text);
+    }
 }
 
 /// The frame in `bytes`, which hold exactly one, prefix included.
