@@ -34,6 +34,10 @@ pub struct LiveAgent {
 
 impl LiveAgent {
     pub async fn start(program: Program, args: &[&str]) -> Self {
+        Self::start_with(program, args, &[]).await
+    }
+
+    pub async fn start_with(program: Program, args: &[&str], envs: &[(&str, &str)]) -> Self {
         let mut command = match program {
             Program::SpoaOtel => Command::new(env!("CARGO_BIN_EXE_spoa-otel")),
             Program::IpReputation => Command::new(example("ip_reputation")),
@@ -41,7 +45,7 @@ impl LiveAgent {
         if program == Program::SpoaOtel {
             command.args(["--admin", "none"]);
         }
-        command.args(["--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1");
+        command.args(["--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1").envs(envs.iter().copied());
         let mut process = Process::start(&format!("{program:?}"), &mut command);
         let addr = process.line("listens", |line| listening(line, "spop")).await;
         let good = Peer::hello(&addr, ClientConfig::DEFAULT).await;
@@ -85,6 +89,12 @@ impl LiveAgent {
     pub async fn open_files_at_most(&self, limit: usize) {
         let what = format!("{:?} has {limit} open files or less", self.program);
         eventually(&what, || (self.open_files() <= limit).then_some(())).await;
+    }
+
+    /// Waits until it takes no more memory than so many bytes.
+    pub async fn rss_at_most(&self, limit: u64) {
+        let what = format!("{:?} takes {} KiB or less", self.program, limit >> 10);
+        eventually(&what, || (self.process.rss() <= limit).then_some(())).await;
     }
 
     /// Stops it, which has to go well. Gives its log.

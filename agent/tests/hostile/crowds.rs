@@ -11,8 +11,14 @@ use crate::wire::{frame, hello, message, notify, ABORT, FIN, NOTIFY, UNSET};
 /// malloc could not use again.
 const SLACK: u64 = 4 << 20;
 
-/// Runs `attack` three times. Files come back each time. glibc's malloc keeps memory that was freed below the highest block
-/// in use, so that of the first time, at most what the peers `held` at once, may stay; the others find enough in it.
+/// Starts an agent that gives free memory back after a second instead of some ten, if it is one that does so.
+async fn start(program: Program) -> LiveAgent {
+    LiveAgent::start_with(program, &[], &[("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000")]).await
+}
+
+/// Runs `attack` three times. Files and memory come back each time. But ip_reputation has glibc's malloc, which keeps what was
+/// freed below the highest block in use: that of the first times, at most what the peers `held` at once, may stay; the last
+/// finds enough in it.
 async fn leaves_nothing(agent: &mut LiveAgent, what: &str, held: u64, mut attack: impl AsyncFnMut(&LiveAgent)) {
     let (files, before) = (agent.open_files(), agent.process.rss());
     let mut after = [0; 3];
@@ -20,12 +26,15 @@ async fn leaves_nothing(agent: &mut LiveAgent, what: &str, held: u64, mut attack
         attack(agent).await;
         agent.serves(what).await;
         agent.open_files_at_most(files).await;
+        if agent.program == Program::SpoaOtel {
+            agent.rss_at_most(before + SLACK).await;
+        }
         *rss = agent.process.rss();
     }
     let program = agent.program;
     println!("{program:?}, {what}: {} KiB before, {:?} KiB after", before >> 10, after.map(|rss| rss >> 10));
     assert!(after[0] <= before + held + SLACK, "{program:?}, {what}: {before} bytes before, {after:?} after");
-    assert!(after[2] <= after[0] + SLACK, "{program:?}, {what}: it grows each time, {after:?}");
+    assert!(after[2] <= after[0].max(after[1]) + SLACK, "{program:?}, {what}: it grows each time, {after:?}");
 }
 
 /// The bound of what an idle connection takes.
@@ -52,7 +61,7 @@ async fn two_thousand_connections() {
         return;
     }
     for program in BOTH {
-        let mut agent = LiveAgent::start(program, &[]).await;
+        let mut agent = start(program).await;
         leaves_nothing(&mut agent, "2000 connections", SIZE * CONNECTION, async |agent: &LiveAgent| {
             let mut peers = crowd(&agent.addr, SIZE).await;
             for (n, peer) in peers.iter_mut().enumerate() {
@@ -73,7 +82,7 @@ async fn two_thousand_connections() {
 #[tokio::test]
 async fn connections_that_come_and_go() {
     for program in BOTH {
-        let mut agent = LiveAgent::start(program, &[]).await;
+        let mut agent = start(program).await;
         leaves_nothing(&mut agent, "churn", 20 * CONNECTION, async |agent: &LiveAgent| {
             let mut peers = JoinSet::new();
             for worker in 0..20 {
@@ -115,7 +124,7 @@ async fn memory_for_fragments_comes_back() {
     const EACH: u64 = 64 << 10;
     let payload = [0; 16000];
     for program in BOTH {
-        let mut agent = LiveAgent::start(program, &[]).await;
+        let mut agent = start(program).await;
         let before = agent.process.rss();
         leaves_nothing(&mut agent, "fragments", SIZE * (CONNECTION + EACH), async |agent: &LiveAgent| {
             let mut peers = crowd(&agent.addr, SIZE).await;
