@@ -5,6 +5,8 @@
 //! cargo run --release -p spop-agent --example ip_reputation -- --listen 127.0.0.1:12345
 //! ```
 
+use std::io::IsTerminal;
+
 use clap::Parser;
 use spop_agent::addr::Addr;
 use spop_agent::server::{HandlerError, Server, ServerConfig};
@@ -43,7 +45,7 @@ fn score(address: &[u8]) -> i64 {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let options = Options::parse();
     let mut server = Server::new(options.server, rate);
     for addr in &options.listen {

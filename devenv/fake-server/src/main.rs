@@ -7,7 +7,7 @@ mod behaviour;
 mod server;
 mod telemetry;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,7 +48,11 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(tracing::Level::WARN)
+        .init();
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

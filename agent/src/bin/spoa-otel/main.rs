@@ -74,7 +74,7 @@ fn start_log(options: &Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| misconfigured(format!("--log-level {}: {error}", options.log_level)))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match options.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal() && !anstyle_query::no_color()).init(),
         LogFormat::Json => log.json().init(),
     }
     Ok(())
