@@ -73,3 +73,80 @@ async fn what_is_open_after_the_grace_time_is_cut_off_and_counted() {
     let stats = stats.snapshot();
     assert_eq!((stats.acks, stats.unanswered, stats.connections_open), (0, 3, 0));
 }
+
+/// HAProxy with frames so large that a connection cannot hold one in what it has for itself.
+const LARGE: ClientConfig = ClientConfig { max_frame_size: 1 << 20, ..ClientConfig::DEFAULT };
+
+/// The first half of a NOTIFY that has so many bytes, or some less.
+fn half_a_frame(len: usize) -> Vec<u8> {
+    let mut frame = vec![0; len];
+    let mut notify = NotifyEncoder::new(&mut frame, 1 << 20, StreamId(1), FrameId(1)).unwrap();
+    notify.message(b"m").unwrap();
+    let bulk = vec![b'x'; len - 100];
+    notify.arg(b"a", &Value::Binary(&bulk)).unwrap();
+    let whole = notify.finish();
+    frame.truncate(whole / 2);
+    frame
+}
+
+#[tokio::test]
+async fn half_frames_beyond_the_shared_memory_end_their_connection() {
+    let config = ServerConfig { max_buffered: 400 << 10, ..ServerConfig::default() };
+    let server = Running::start(Server::new(config, answer)).await;
+    let mut small = Peer::hello(&server.addr, LARGE).await;
+    let mut first = Peer::hello(&server.addr, LARGE).await;
+    first.stream.write_all(&half_a_frame(1 << 20)).await.unwrap();
+    server.wait_for("the first has its part", |s| s.buffered >= 1 << 18 && s.bytes_in > 1 << 19).await;
+    let mut second = Peer::hello(&server.addr, LARGE).await;
+    // It may be ended before all is sent.
+    let _ended = second.stream.write_all(&half_a_frame(1 << 20)).await;
+    let mut third = Peer::hello(&server.addr, LARGE).await;
+    let _ended = third.stream.write_all(&half_a_frame(1 << 20)).await;
+    let events = [second.event().await, third.event().await];
+    assert_eq!(events, [Event::Disconnect(Status::RESOURCES), Event::Disconnect(Status::RESOURCES)]);
+    server.wait_for("counted", |s| s.buffers_full == 2 && s.connections_open == 2).await;
+    // Who needs no more than everybody has is served.
+    small.notify(1, "m", 0).await;
+    assert_eq!(small.ack().await.0, 1);
+    drop(first);
+    server.wait_for("given back", |s| s.buffered == 0 && s.connections_open == 1).await;
+    assert_eq!(server.stats.snapshot().disconnects, [(Side::Agent, Status::RESOURCES, 2)]);
+}
+
+#[tokio::test]
+async fn acks_beyond_the_shared_memory_end_their_connection() {
+    // Without a bound it would be ended only by this.
+    let config = ServerConfig { max_buffered: 0, write_timeout: Duration::from_secs(600), ..ServerConfig::default() };
+    let large = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
+        messages.validate()?;
+        ack.set_var(Scope::Transaction, b"bulk", &Value::Binary(&[0; 500_000]))?;
+        Ok(())
+    };
+    let server = Running::start(Server::new(config, large)).await;
+    let mut peer = Peer::hello(&server.addr, LARGE).await;
+    // More than the system takes in for a peer that does not read.
+    for n in 0..100 {
+        let frame = peer.encode_notify(n, 1, |notify| notify.message(b"m").unwrap());
+        let _ended = peer.stream.write_all(&frame).await;
+    }
+    server.wait_for("ended", |s| s.buffers_full == 1 && s.connections_open == 0 && s.buffered == 0).await;
+    assert_eq!(server.stats.snapshot().write_timeouts, 0);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_shared_memory_end_their_connection() {
+    let config = ServerConfig { max_buffered: 0, ..ServerConfig::default() };
+    let never = |_: Request| std::future::pending::<Result<Answer, HandlerError>>();
+    let server = Running::start(Server::new_async(config, never)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    for n in 0..30 {
+        let frame = peer.encode_notify(n, 1, |notify| {
+            notify.message(b"m").unwrap();
+            notify.arg(b"bulk", &Value::Binary(&[0; 15_000])).unwrap();
+        });
+        let _ended = peer.stream.write_all(&frame).await;
+    }
+    assert_eq!(peer.event().await, Event::Disconnect(Status::RESOURCES));
+    server.wait_for("ended", |s| s.buffers_full == 1 && s.connections_open == 0 && s.in_flight == 0).await;
+    assert_eq!(server.stats.snapshot().buffered, 0);
+}

@@ -50,6 +50,10 @@ impl Input {
         &self.bytes[self.used..]
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn consume(&mut self, n: usize) {
         self.used += n;
         if self.used >= self.bytes.len() {
@@ -112,6 +116,10 @@ impl Output {
 
     pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[..self.used]
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// All is sent.

@@ -17,10 +17,11 @@ use tokio::task::JoinSet;
 
 use super::buffer::{Input, Output};
 use super::frames::Frames;
+use super::gauge::Part;
 use super::handler::Connection;
 use super::responder::{Outcome, Responder};
 use super::stats::{HandlerDurations, ServerStats, Side};
-use super::{ticks, Shared};
+use super::{beyond_own, ticks, Shared};
 use crate::time::Timestamp;
 
 /// A place among the connections, given back at the end.
@@ -93,7 +94,9 @@ struct Session<S, const OPEN: usize> {
     reported: AgentStats,
     /// What the shared counters do not have yet.
     received: Received,
-    in_flight: InFlight,
+    in_flight: Part,
+    /// Bytes held beyond [`OWN_BUFFERS`].
+    buffered: Part,
 }
 
 /// Frames received, by type.
@@ -119,28 +122,6 @@ impl Received {
     }
 }
 
-/// This connection's part of the gauge of open NOTIFYs, given back however it ends.
-struct InFlight {
-    shared: Arc<Shared>,
-    reported: u64,
-}
-
-impl InFlight {
-    fn report(&mut self, open: usize) {
-        let (now, then) = (open as u64, std::mem::replace(&mut self.reported, open as u64));
-        if now != then {
-            // Two's complement: what wraps around subtracts.
-            self.shared.stats.in_flight.fetch_add(now.wrapping_sub(then), Relaxed);
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.report(0);
-    }
-}
-
 /// What ends a wait.
 enum Wake {
     Read(usize),
@@ -159,13 +140,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         Session {
             stream,
             agent: Agent::new(shared.config.agent()),
-            in_flight: InFlight { shared: shared.clone(), reported: 0 },
+            in_flight: Part::new(&shared.stats, |stats| &stats.in_flight),
+            buffered: Part::new(&shared.stats, |stats| &stats.buffered),
             received: Received::default(),
             responder: Responder {
                 connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
                 shared,
                 output: Output::default(),
                 tasks: JoinSet::new(),
+                request_bytes: 0,
                 durations: HandlerDurations::default(),
             },
             input: Input::default(),
@@ -219,6 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             while self.process(received) {
                 self.flush().await?;
             }
+            self.hold();
             if drained {
                 self.agent.close(Status::NORMAL);
             }
@@ -323,13 +307,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             self.responder.output.clear();
             return Ok(());
         }
-        ServerStats::add(&self.stats().bytes_out, bytes.len() as u64);
-        let written = within(self.responder.shared.config.write_timeout, self.stream.write_all(bytes)).await;
+        let (shared, held, output) = (&self.responder.shared, self.held(), self.responder.output.capacity());
+        ServerStats::add(&shared.stats.bytes_out, bytes.len() as u64);
+        let write = self.stream.write_all(bytes);
+        tokio::pin!(write);
+        let written = match write.as_mut().now_or_never() {
+            Some(written) => written,
+            // HAProxy does not read as fast as it asks.
+            None if shared.has_room(&mut self.buffered, held + output) => {
+                within(shared.config.write_timeout, write).await
+            }
+            None => return Err(io::ErrorKind::OutOfMemory.into()),
+        };
         if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
-            ServerStats::add(&self.stats().write_timeouts, 1);
+            ServerStats::add(&shared.stats.write_timeouts, 1);
         }
         self.responder.output.clear();
+        self.buffered.set(beyond_own(held));
         written
+    }
+
+    /// Ends a connection for which there is no memory left.
+    fn hold(&mut self) {
+        let held = self.held();
+        if !self.responder.shared.has_room(&mut self.buffered, held) {
+            self.agent.close(Status::RESOURCES);
+            self.input = Input::default();
+            self.reassembly = Vec::new();
+            self.buffered.set(0);
+        }
     }
 
     /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes. Gives
@@ -353,6 +359,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
 }
 
 impl<S, const OPEN: usize> Session<S, OPEN> {
+    /// The bytes that stay while it waits for input.
+    fn held(&self) -> usize {
+        self.input.capacity() + self.reassembly.len() + self.responder.request_bytes
+    }
+
     fn stats(&self) -> &ServerStats {
         &self.responder.shared.stats
     }
@@ -361,7 +372,7 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
     fn report(&mut self) {
         let now = *self.agent.stats();
         let then = std::mem::replace(&mut self.reported, now);
-        self.in_flight.report(self.agent.open());
+        self.in_flight.set(self.agent.open() as u64);
         let received = std::mem::take(&mut self.received);
         let durations = std::mem::take(&mut self.responder.durations);
         let stats = self.stats();

@@ -74,6 +74,10 @@ impl Request {
     pub fn messages(&self) -> Messages<'_> {
         Messages::new(&self.payload)
     }
+
+    pub(super) fn payload_len(&self) -> usize {
+        self.payload.len()
+    }
 }
 
 /// The actions with which an [`AsyncHandler`] answers.

@@ -3,6 +3,7 @@
 mod buffer;
 mod connection;
 mod frames;
+mod gauge;
 mod handler;
 mod listener;
 mod responder;
@@ -13,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use spop_core::Capabilities;
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
@@ -24,10 +26,15 @@ pub use stats::{HandlerDurations, ServerStats, Side, StatsSnapshot};
 use crate::addr::Addr;
 use crate::ratelimit::LogLimit;
 use connection::{serve, OpenConnection};
+use gauge::Part;
 use listener::{Listener, Stream};
 
 /// The most NOTIFYs that can be in flight on a connection.
 pub const MAX_IN_FLIGHT: usize = 128;
+
+/// The bytes that a connection may hold in any case: room for frames of HAProxy's usual sizes, half received, in fragments,
+/// and ACKs that HAProxy does not read yet.
+pub const OWN_BUFFERS: usize = 256 * 1024;
 
 /// Limits and timeouts of a server. All have defaults that suit HAProxy's.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,6 +46,11 @@ pub struct ServerConfig {
     /// Largest fragmented NOTIFY to take, in bytes (HAProxy up to 3.0); 0 does not announce fragmentation
     #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
     pub max_reassembly: usize,
+
+    /// Most memory that all connections together hold for frames and ACKs, beyond 256 KiB of each; a connection that
+    /// needs more then is ended
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub max_buffered: usize,
 
     /// Most connections at once; further ones are refused
     #[arg(long, value_name = "N", default_value_t = 4096)]
@@ -73,6 +85,11 @@ pub struct ServerConfig {
     pub grace: Duration,
 }
 
+fn size(text: &str) -> Result<usize, String> {
+    let size: ByteSize = text.parse()?;
+    usize::try_from(size.as_u64()).map_err(|error| error.to_string())
+}
+
 fn in_flight(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=MAX_IN_FLIGHT).contains(&n) => Ok(n),
@@ -85,6 +102,7 @@ impl Default for ServerConfig {
         ServerConfig {
             max_frame_size: 1024 * 1024,
             max_reassembly: 64 * 1024,
+            max_buffered: 256 * 1024 * 1024,
             max_connections: 4096,
             max_in_flight: MAX_IN_FLIGHT,
             hello_timeout: Duration::from_secs(5),
@@ -124,6 +142,25 @@ pub(crate) struct Shared {
     logs: Logs,
 }
 
+impl Shared {
+    /// May a connection hold so many bytes? If not, that is counted.
+    fn has_room(&self, buffered: &mut Part, bytes: usize) -> bool {
+        let limit = self.config.max_buffered;
+        if buffered.set(beyond_own(bytes)).is_none_or(|all| all <= limit as u64) {
+            return true;
+        }
+        ServerStats::add(&self.stats.buffers_full, 1);
+        if let Some(left_out) = self.logs.buffers.pass() {
+            tracing::warn!(limit, left_out, "a connection is ended: the memory for frames is used up (--max-buffered)");
+        }
+        false
+    }
+}
+
+fn beyond_own(bytes: usize) -> u64 {
+    bytes.saturating_sub(OWN_BUFFERS) as u64
+}
+
 enum AnyHandler {
     Sync(Box<dyn Handler>),
     Async(Arc<dyn AsyncHandler>),
@@ -139,6 +176,7 @@ struct Logs {
     io: LogLimit,
     handler: LogLimit,
     too_big: LogLimit,
+    buffers: LogLimit,
 }
 
 /// An agent: listens, and answers NOTIFYs by a handler.

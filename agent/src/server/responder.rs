@@ -20,6 +20,7 @@ pub(super) struct Outcome {
     ticket: Ticket,
     result: Result<Answer, Failure>,
     took: Duration,
+    request_bytes: usize,
 }
 
 /// Why a NOTIFY gets an empty ACK.
@@ -36,6 +37,8 @@ pub(super) struct Responder {
     pub(super) output: Output,
     /// The asynchronous handlers at work; they end with the connection.
     pub(super) tasks: JoinSet<Outcome>,
+    /// The payloads that they hold.
+    pub(super) request_bytes: usize,
     /// What the shared histogram does not have yet.
     pub(super) durations: HandlerDurations,
 }
@@ -122,15 +125,17 @@ impl Responder {
     fn start(&mut self, handler: Arc<dyn AsyncHandler>, notify: &Notify<'_>, received: Timestamp) {
         let request = Request::new(self.connection.clone(), received, notify.payload());
         let limit = self.shared.config.handler_timeout;
+        self.request_bytes += notify.payload().len();
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
     pub(super) fn on_outcome<const OPEN: usize>(
         &mut self,
         agent: &mut Agent<OPEN>,
-        Outcome { ticket, result, took }: Outcome,
+        Outcome { ticket, result, took, request_bytes }: Outcome,
     ) {
         let id = self.connection.id;
+        self.request_bytes -= request_bytes;
         self.durations.observe(took);
         let answer = result.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);
@@ -160,7 +165,7 @@ fn room_for_ack(connection: &Connection) -> usize {
 }
 
 async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, limit: Duration) -> Outcome {
-    let start = Instant::now();
+    let (start, request_bytes) = (Instant::now(), request.payload_len());
     let call = AssertUnwindSafe(async move { handler.notify(request).await }).catch_unwind();
     let result = match tokio::time::timeout(limit, call).await {
         Ok(Ok(Ok(answer))) => Ok(answer),
@@ -168,7 +173,7 @@ async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, l
         Ok(Err(_)) => Err(Failure::Panic),
         Err(_) => Err(Failure::Late),
     };
-    Outcome { ticket, result, took: start.elapsed() }
+    Outcome { ticket, result, took: start.elapsed(), request_bytes }
 }
 
 impl Failure {

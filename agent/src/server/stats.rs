@@ -24,7 +24,8 @@ pub enum Side {
 
 macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
-        /// Counters of a server, shared by its connections. They only grow, except `connections_open` and `in_flight`.
+        /// Counters of a server, shared by its connections. They only grow, except `connections_open`,
+        /// `in_flight` and `buffered`.
         #[derive(Debug, Default)]
         pub struct ServerStats {
             $($(#[$meta])* pub(crate) $name: AtomicU64,)*
@@ -118,6 +119,10 @@ counters! {
     late,
     /// Connections ended because HAProxy did not read its ACKs in time.
     write_timeouts,
+    /// Bytes that connections hold now beyond what each may in any case ([`OWN_BUFFERS`](super::OWN_BUFFERS)).
+    buffered,
+    /// Connections ended because [`max_buffered`](super::ServerConfig::max_buffered) was used up.
+    buffers_full,
     /// Bytes received.
     bytes_in,
     /// Bytes sent.

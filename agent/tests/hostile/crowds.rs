@@ -1,19 +1,20 @@
 //! Very many peers: at once, one after the other, with memory in their hands, and all of them wrong.
 
+use spop_core::Value;
 use tokio::task::JoinSet;
 
 use crate::agent::{allow_files, figure, LiveAgent, Program, BOTH};
 use crate::case::QUIET;
 use crate::raw::{Raw, Reply};
-use crate::wire::{frame, hello, message, notify, ABORT, FIN, NOTIFY, UNSET};
+use crate::wire::{frame, hello, hello_keys, hello_with, kv, message, notify, prefixed, ABORT, FIN, NOTIFY, UNSET};
 
 /// What an agent may have more than before for reasons of its own: buffers that its threads keep, places of memory that
 /// malloc could not use again.
 const SLACK: u64 = 4 << 20;
 
 /// Starts an agent that gives free memory back after a second instead of some ten, if it is one that does so.
-async fn start(program: Program) -> LiveAgent {
-    LiveAgent::start_with(program, &[], &[("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000")]).await
+async fn start(program: Program, args: &[&str]) -> LiveAgent {
+    LiveAgent::start_with(program, args, &[("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000")]).await
 }
 
 /// Runs `attack` three times. Files and memory come back each time. But ip_reputation has glibc's malloc, which keeps what was
@@ -61,7 +62,7 @@ async fn two_thousand_connections() {
         return;
     }
     for program in BOTH {
-        let mut agent = start(program).await;
+        let mut agent = start(program, &[]).await;
         leaves_nothing(&mut agent, "2000 connections", SIZE * CONNECTION, async |agent: &LiveAgent| {
             let mut peers = crowd(&agent.addr, SIZE).await;
             for (n, peer) in peers.iter_mut().enumerate() {
@@ -82,7 +83,7 @@ async fn two_thousand_connections() {
 #[tokio::test]
 async fn connections_that_come_and_go() {
     for program in BOTH {
-        let mut agent = start(program).await;
+        let mut agent = start(program, &[]).await;
         leaves_nothing(&mut agent, "churn", 20 * CONNECTION, async |agent: &LiveAgent| {
             let mut peers = JoinSet::new();
             for worker in 0..20 {
@@ -124,7 +125,7 @@ async fn memory_for_fragments_comes_back() {
     const EACH: u64 = 64 << 10;
     let payload = [0; 16000];
     for program in BOTH {
-        let mut agent = start(program).await;
+        let mut agent = start(program, &[]).await;
         let before = agent.process.rss();
         leaves_nothing(&mut agent, "fragments", SIZE * (CONNECTION + EACH), async |agent: &LiveAgent| {
             let mut peers = crowd(&agent.addr, SIZE).await;
@@ -150,10 +151,51 @@ async fn memory_for_fragments_comes_back() {
     }
 }
 
+/// Each of many connections has half of a large frame: together they hold what all may, and each what it may in any case.
+#[tokio::test]
+async fn large_frames_share_a_bound() {
+    const SIZE: u64 = 200;
+    const SHARED: u64 = 8 << 20;
+    const BOUND: u64 = SHARED + SIZE * spop_agent::server::OWN_BUFFERS as u64;
+    let [versions, _, capabilities] = hello_keys();
+    let hello = hello_with(&[versions, kv("max-frame-size", Value::UInt32(1 << 20)), capabilities]);
+    let half = [&hello[..], &prefixed(1 << 20, &[NOTIFY]), &vec![0; 1 << 19]].concat();
+    for program in BOTH {
+        let mut agent = start(program, &["--max-buffered", "8MiB", "--half-frame-timeout", "2s"]).await;
+        let (before, mut refused) = (agent.process.rss(), 0);
+        leaves_nothing(&mut agent, "large frames", BOUND, async |agent: &LiveAgent| {
+            let mut peers = Vec::new();
+            for _ in 0..SIZE {
+                let mut raw = Raw::connect(&agent.addr).await;
+                raw.send(&half).await;
+                peers.push(raw);
+            }
+            let most = agent.process.rss();
+            assert!(most <= before + BOUND + SLACK, "{program:?}: {most} bytes are more than {before} and {BOUND}");
+            let mut ends = [0, 0];
+            for raw in &mut peers {
+                match &raw.replies().await[..] {
+                    [Reply::Hello(..), Reply::Disconnect(2), Reply::End] => ends[0] += 1,
+                    [Reply::Hello(..), Reply::Disconnect(13), Reply::End] => ends[1] += 1,
+                    other => panic!("{program:?}: {other:?}"),
+                }
+            }
+            assert!(ends.iter().all(|&count| count > 0), "{program:?}: {ends:?}");
+            refused += ends[1];
+        })
+        .await;
+        let log = agent.stop().await;
+        assert!(log.len() <= QUIET, "{log:#?}");
+        if program == Program::SpoaOtel {
+            assert_eq!(figure(&log, "report: connections ended", "buffers_full"), refused, "{log:#?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_thousand_that_are_wrong_make_no_flood_of_lines() {
     let broken = frame(NOTIFY, FIN, 1, 1, &message("m", &[vec![1, b'a', 15]]));
-    let told = frame(crate::wire::DISCONNECT, FIN, 0, 0, &crate::wire::kv("status-code", spop_core::Value::UInt32(42)));
+    let told = frame(crate::wire::DISCONNECT, FIN, 0, 0, &kv("status-code", Value::UInt32(42)));
     let too_big = [frame(NOTIFY, 0, 1, 1, &[0; 16000]), frame(UNSET, FIN, 1, 1, &[0; 16000])].concat();
     for program in BOTH {
         let mut agent = LiveAgent::start(program, &["--max-connections", "100", "--max-reassembly", "20000"]).await;

@@ -39,6 +39,8 @@ pub(super) fn encode(stats: StatsSnapshot, families: &mut Families<'_>) -> fmt::
         unanswered,
         late,
         write_timeouts,
+        buffered,
+        buffers_full,
         bytes_in,
         bytes_out,
         disconnects,
@@ -50,6 +52,8 @@ pub(super) fn encode(stats: StatsSnapshot, families: &mut Families<'_>) -> fmt::
     f.counter("connections_refused", "Connections refused: --max-connections were open.", connections_refused)?;
     f.counter("connection_io_errors", "Connections ended by an error of the transport, no reset.", io_errors)?;
     f.counter("connection_write_timeouts", "Connections ended: HAProxy left ACKs unread.", write_timeouts)?;
+    f.counter("connection_buffers_full", "Connections ended: --max-buffered was used up.", buffers_full)?;
+    f.gauge("buffered_bytes", "Memory for frames that connections hold now beyond 256 KiB of each.", buffered)?;
     f.counters_by("kind", "handshakes", "HELLOs accepted.", [("connection", hellos), ("healthcheck", healthchecks)])?;
     f.counters_by(
         "type",

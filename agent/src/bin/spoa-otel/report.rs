@@ -17,6 +17,7 @@ pub fn served(stats: &StatsSnapshot) {
         too_big = stats.too_big,
         protocol_errors = stats.protocol_errors,
         write_timeouts = stats.write_timeouts,
+        buffers_full = stats.buffers_full,
         "connections ended"
     );
 }
