@@ -46,10 +46,10 @@ impl Process {
         self.child.id()
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory, in bytes, without the pages of the program itself: they come as it gets to them.
     pub fn rss(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
