@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             while self.process(received) {
                 self.flush().await?;
             }
-            self.hold();
+            self.check_memory();
             if drained {
                 self.agent.close(Status::NORMAL);
             }
@@ -317,6 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             None if shared.has_room(&mut self.buffered, held + output) => {
                 within(shared.config.write_timeout, write).await
             }
+            // Nor would it read a DISCONNECT.
             None => return Err(io::ErrorKind::OutOfMemory.into()),
         };
         if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
@@ -327,8 +328,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         written
     }
 
-    /// Ends a connection for which there is no memory left.
-    fn hold(&mut self) {
+    /// Ends the connection if there is no memory left for what it holds now.
+    fn check_memory(&mut self) {
         let held = self.held();
         if !self.responder.shared.has_room(&mut self.buffered, held) {
             self.agent.close(Status::RESOURCES);

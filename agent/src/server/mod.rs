@@ -143,7 +143,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// May a connection hold so many bytes? If not, that is counted.
+    /// May a connection hold so many bytes, of which `buffered` is its part? If not, that is counted and logged.
     fn has_room(&self, buffered: &mut Part, bytes: usize) -> bool {
         let limit = self.config.max_buffered;
         if buffered.set(beyond_own(bytes)).is_none_or(|all| all <= limit as u64) {
