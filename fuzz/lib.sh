@@ -35,3 +35,18 @@ dictionary() {
     local directory=${2:-$FUZZ/dictionaries}
     if [ -f "$directory/$1.dict" ]; then echo "$directory/$1.dict"; else echo "$directory/spop.dict"; fi
 }
+
+# unpack_corpus TARGET DIRECTORY: the committed inputs of a target into DIRECTORY/TARGET.
+unpack_corpus() {
+    [ -f "$FUZZ/corpus/$1.tar.gz" ] || fail "there is no corpus/$1.tar.gz; fuzz/pack makes it"
+    mkdir -p "$2"
+    tar -xzf "$FUZZ/corpus/$1.tar.gz" -C "$2"
+}
+
+# pack_corpus TARGET DIRECTORY: makes the archive of DIRECTORY/TARGET. The same inputs make the same bytes, whoever packs them.
+pack_corpus() {
+    (cd "$2" && LC_ALL=C tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf - "$1") |
+        gzip -9n >"$TMP/$1.tar.gz"
+    mkdir -p "$FUZZ/corpus"
+    mv "$TMP/$1.tar.gz" "$FUZZ/corpus/"
+}
