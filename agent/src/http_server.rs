@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
-use crate::ratelimit::LogLimit;
 use crate::worker::Worker;
+use spop_agent::ratelimit::LogLimit;
 
 /// Largest head of a request, and the buffer of a connection.
 const BUFFER: usize = 64 * 1024;

@@ -7,7 +7,7 @@
 mod tracer;
 
 use libfuzzer_sys::fuzz_target;
-use spop_agent::tracing::{Propagators, Sampler, TracerConfig};
+use spoa_otel::tracer::{Propagators, Sampler, TracerConfig};
 use spop_core::{NotifyEncoder, Value};
 use tracer::{Fixture, Variable};
 

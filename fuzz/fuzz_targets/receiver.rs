@@ -14,10 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use spop_agent::export::console::{Console, ConsoleConfig};
-use spop_agent::export::memory::{Memory, MemoryConfig};
-use spop_agent::export::receiver::{ReceivedRequest, RequestSink};
-use spop_agent::export::Exporter;
+use spoa_otel::export::console::{Console, ConsoleConfig};
+use spoa_otel::export::memory::{Memory, MemoryConfig};
+use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
+use spoa_otel::export::Exporter;
 use tokio::time::Instant;
 
 const MAX_DECODED: usize = 64 << 10;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use spop_agent::tracing::{Propagators, Sampler, TracerConfig};
+use spoa_otel::tracer::{Propagators, Sampler, TracerConfig};
 use spop_core::{NotifyEncoder, Value};
 use spop_fuzz::common::owned::Val;
 use tracer::Fixture;

@@ -38,11 +38,11 @@ pub struct AdminConfig {
     pub max_connections: usize,
 
     /// How long the head of a request to them may take, and an idle connection stays open
-    #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
+    #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME", default_value = "30s", value_parser = spop_agent::duration::parse)]
     pub head_timeout: Duration,
 
     /// How long a client may leave their response unread
-    #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
+    #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME", default_value = "30s", value_parser = spop_agent::duration::parse)]
     pub write_timeout: Duration,
 }
 

@@ -147,15 +147,15 @@ impl Pipeline {
     }
 }
 
-impl crate::tracing::SpanSink for Pipeline {
+impl crate::tracer::SpanSink for Pipeline {
     fn submit(&self, span: Arc<FinishedSpan>) {
         Pipeline::submit(self, span);
     }
 }
 
-impl OpenSpans for crate::tracing::Tracer {
+impl OpenSpans for crate::tracer::Tracer {
     fn open_spans(&self, trace_id: TraceId) -> usize {
-        crate::tracing::Tracer::open_spans(self, trace_id)
+        crate::tracer::Tracer::open_spans(self, trace_id)
     }
 }
 

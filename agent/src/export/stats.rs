@@ -2,7 +2,7 @@
 //! once more when it leaves it: as exported or under the cause of its loss.
 
 use super::queue::Weight;
-use crate::histogram::{Durations, Histogram};
+use spop_agent::histogram::{Durations, Histogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ pub(crate) mod collector;
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use spop_agent::export::FinishedSpan;
+use spoa_otel::export::FinishedSpan;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::common::{Event, Peer};
 use crate::process::{eventually, Process};
-use crate::spop_support::{example, skipped};
+use crate::programs::{example, skipped};
 
 /// "At once", on a machine that does much else.
 const AT_ONCE: Duration = Duration::from_secs(10);

@@ -1,13 +1,15 @@
 //! Hostile peers: raw bytes against the running `spoa-otel` and `ip_reputation`. Every case has an outcome of its own;
 //! after each the same process serves a good client at once.
 
-#[path = "../common/mod.rs"]
+#[path = "../../runtime/tests/common/mod.rs"]
 mod common;
+#[path = "../../runtime/tests/common/golden.rs"]
+mod golden;
 #[path = "../chain/process.rs"]
 #[allow(dead_code)] // A part is for the chains.
 mod process;
-#[path = "../spop_support/mod.rs"]
-mod spop_support;
+#[path = "../../runtime/tests/common/programs.rs"]
+mod programs;
 
 mod agent;
 mod case;
@@ -17,6 +19,7 @@ mod files;
 mod flags;
 mod fragments;
 mod hello;
+mod idle_connections;
 mod lengths;
 mod log;
 mod payloads;

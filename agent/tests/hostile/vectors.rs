@@ -6,8 +6,8 @@ use tokio::io::AsyncReadExt;
 use crate::agent::{LiveAgent, BOTH};
 use crate::case::{ignored, refused, run_all, Case, Outcome, Start};
 use crate::common::patiently;
+use crate::golden::{unhex, vectors};
 use crate::raw::{Raw, Reply};
-use crate::spop_support::{unhex, vectors};
 use crate::wire::{hello_keys, hello_with, kv};
 
 fn text<'v>(vector: &'v Json, name: &str) -> &'v str {

@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use spop_agent::admin::traces;
-use spop_agent::export::memory::Memory;
+use spoa_otel::admin::traces;
+use spoa_otel::export::memory::Memory;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 

@@ -7,7 +7,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
-use crate::histogram::Durations;
+use spop_agent::histogram::Durations;
 
 /// A label set with one label for each `(name, value)`.
 pub(super) type Labels<'a, const N: usize> = [(&'static str, &'a str); N];

@@ -8,7 +8,7 @@ mod families;
 #[cfg(target_os = "linux")]
 mod process;
 mod server;
-mod tracing;
+mod tracer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ use crate::export::otlp::Forwarder;
 use crate::export::receiver::Receiver;
 use crate::export::Pipeline;
 use crate::http_server::HttpStats;
-use crate::server::ServerStats;
-use crate::tracing::Tracer;
+use crate::tracer::Tracer;
 use families::Families;
+use spop_agent::server::ServerStats;
 
 /// What [`router`] serves.
 pub const ENDPOINTS: &[Endpoint] = &[("/metrics", "what the agent counts, for Prometheus")];
@@ -73,7 +73,7 @@ impl Collector for Sources {
         let build = [("version", self.version), ("commit", self.commit)];
         families.info("build", "The running program.", &build)?;
         server::encode(self.server.snapshot(), &mut families)?;
-        tracing::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
+        tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
         let mut exporters = self.pipeline.stats();
         exporters.extend(self.forwarder.iter().map(|forwarder| ("forward", forwarder.stats())));
         export::exporters(&exporters, &mut families)?;

@@ -1,8 +1,8 @@
 //! Which traces are wanted.
 
 use super::summary::Summary;
-use crate::duration;
 use serde::Deserialize;
+use spop_agent::duration;
 use std::time::Duration;
 
 /// The query of a request, as it came. Empty parameters want nothing in particular.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum};
+use spoa_otel::admin::AdminConfig;
+use spoa_otel::export::console::ConsoleConfig;
+use spoa_otel::export::memory::MemoryConfig;
+use spoa_otel::export::otlp::{OtlpConfig, Protocol};
+use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::addr::{Addr, AddrError};
-use spop_agent::admin::AdminConfig;
 use spop_agent::duration;
-use spop_agent::export::console::ConsoleConfig;
-use spop_agent::export::memory::MemoryConfig;
-use spop_agent::export::otlp::{OtlpConfig, Protocol};
 use spop_agent::server::ServerConfig;
-use spop_agent::tracing::{SamplingRule, TracerConfig};
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]

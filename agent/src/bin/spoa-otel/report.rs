@@ -1,8 +1,8 @@
 //! The last lines of the log: what was served, and what became of every span.
 
-use spop_agent::export::{DropCause, ExportSnapshot};
+use spoa_otel::export::{DropCause, ExportSnapshot};
+use spoa_otel::tracer::TracerStats;
 use spop_agent::server::StatsSnapshot;
-use spop_agent::tracing::TracerStats;
 use tracing::{enabled, error, info, warn, Level};
 
 /// The connections.

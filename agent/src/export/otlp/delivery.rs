@@ -6,7 +6,7 @@ use super::config::OtlpConfig;
 use super::failure::{Failure, FailureKind};
 use super::transport::{Payload, Transport};
 use crate::export::stats::{DropCause, DropLog, ExportStats, LogLimit};
-use crate::ratelimit::excerpt;
+use spop_agent::ratelimit::excerpt;
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -1,0 +1,12 @@
+//! A tokio runtime for HAProxy SPOE agents (SPOA).
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod addr;
+#[cfg(feature = "clap")]
+pub mod duration;
+pub mod histogram;
+pub mod ratelimit;
+pub mod server;
+pub mod time;

@@ -1,0 +1,109 @@
+//! A stop under load: each NOTIFY that HAProxy sent before it knew gets its ACK or is counted.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::{patiently, Event, Peer, Running};
+use futures_util::FutureExt;
+use spop_agent::server::{Answer, HandlerError, Request, Server, ServerConfig};
+use spop_core::{AckEncoder, ClientConfig, Messages, Scope, Value};
+use tokio::io::AsyncWriteExt;
+
+const CONNECTIONS: usize = 100;
+/// NOTIFYs without an ACK, on a connection.
+const AT_ONCE: usize = 50;
+
+/// What a client did until its connection ended.
+#[derive(Debug, Default)]
+struct Sent {
+    notifies: u64,
+    acks: u64,
+    disconnected: bool,
+}
+
+/// Sends NOTIFYs without a break until it gets a DISCONNECT.
+async fn load(addr: String, total: Arc<AtomicU64>) -> Sent {
+    let mut peer = Peer::hello(&addr, ClientConfig::DEFAULT).await;
+    let mut sent = Sent::default();
+    loop {
+        let open = (sent.notifies - sent.acks) as usize;
+        let event = if open < AT_ONCE {
+            let frame = peer.encode_notify(sent.notifies, 1, |notify| {
+                notify.message(b"m").unwrap();
+                notify.arg(b"n", &Value::Int64(sent.notifies as i64)).unwrap();
+            });
+            // In two parts now and then, so that the stop finds half frames.
+            let cut = if sent.notifies % 7 == 0 { frame.len() / 2 } else { 0 };
+            for part in [&frame[..cut], &frame[cut..]] {
+                peer.stream.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            sent.notifies += 1;
+            total.fetch_add(1, Relaxed);
+            peer.event().now_or_never()
+        } else {
+            Some(peer.event().await)
+        };
+        match event {
+            Some(Event::Ack { .. }) => sent.acks += 1,
+            Some(Event::Disconnect(_)) => {
+                sent.disconnected = true;
+                return sent;
+            }
+            Some(other) => panic!("{other:?}"),
+            None => {}
+        }
+    }
+}
+
+async fn stop_under_load(server: Server) {
+    let server = Running::start(server).await;
+    let total = Arc::<AtomicU64>::default();
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(load(server.addr.clone(), total.clone()))).collect();
+    patiently("load", async {
+        while total.load(Relaxed) < 20_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let stats = server.stats.clone();
+    let stopped = server.stop();
+    let mut all = Sent::default();
+    for client in clients {
+        let sent = patiently("the client ends", client).await.unwrap();
+        assert!(sent.disconnected);
+        all.notifies += sent.notifies;
+        all.acks += sent.acks;
+    }
+    patiently("the server ends", stopped).await.unwrap();
+    let stats = stats.snapshot();
+    assert_eq!(all.acks, stats.acks, "each ACK arrived: {stats:?}");
+    assert_eq!(stats.notifies, stats.acks, "each NOTIFY taken was answered: {stats:?}");
+    assert_eq!(all.notifies, stats.notifies + stats.late, "each NOTIFY sent was taken or counted: {stats:?}");
+    assert_eq!((stats.unanswered, stats.connections_open, stats.protocol_errors), (0, 0, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_answers_at_once() {
+    let handler = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| -> Result<(), HandlerError> {
+        for message in messages {
+            ack.set_var(Scope::Transaction, b"n", &message?.arg("n")?.unwrap_or(Value::Null))?;
+        }
+        Ok(())
+    };
+    stop_under_load(Server::new(ServerConfig::default(), handler)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_takes_its_time() {
+    let handler = |request: Request| async move {
+        let Some(message) = request.messages().next() else { return Ok(Answer::new()) };
+        let Some(Value::Int64(n)) = message?.arg("n")? else { return Ok(Answer::new()) };
+        tokio::time::sleep(Duration::from_millis(n as u64 % 20)).await;
+        let mut answer = Answer::new();
+        answer.set_var(Scope::Transaction, "n", &Value::Int64(n));
+        Ok(answer)
+    };
+    stop_under_load(Server::new_async(ServerConfig { max_in_flight: 20, ..ServerConfig::default() }, handler)).await;
+}

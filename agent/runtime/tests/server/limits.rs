@@ -1,0 +1,150 @@
+//! Limits of the runtime, each set small, that `server.rs` does not show: they hold and are counted.
+
+use std::time::Duration;
+
+use crate::common::{patiently, Event, Peer, Running};
+use spop_agent::server::{Answer, HandlerError, Request, Server, ServerConfig, Side};
+use spop_core::{
+    AckEncoder, ClientConfig, FrameId, Messages, NotifyEncoder, Scope, Status, StreamId, Value, PREFIX_LEN,
+};
+use tokio::io::AsyncWriteExt;
+
+fn answer(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerError> {
+    let count = messages.validate()?;
+    ack.set_var(Scope::Transaction, b"count", &Value::UInt64(count as u64))?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
+    let server =
+        Running::start(Server::new(ServerConfig { max_frame_size: 300, ..ServerConfig::default() }, answer)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    assert_eq!(peer.client.negotiated().unwrap().max_frame_size, 300);
+    // The client knows what it waits for, and would not send what is too large.
+    peer.encode_notify(1, 1, |_| ());
+    for (len, taken) in [(300, true), (301, false)] {
+        let mut frame = [0; 400];
+        let mut notify = NotifyEncoder::new(&mut frame, 400, StreamId(1), FrameId(1)).unwrap();
+        // The header has 7 bytes, the length of the name 2, the number of arguments 1.
+        notify.message(&vec![b'x'; len - 10]).unwrap();
+        assert_eq!(notify.finish(), PREFIX_LEN + len);
+        peer.stream.write_all(&frame[..PREFIX_LEN + len]).await.unwrap();
+        let event = peer.event().await;
+        match taken {
+            true => assert!(matches!(event, Event::Ack { stream_id: 1, .. }), "{event:?}"),
+            false => assert_eq!(event, Event::Disconnect(Status::FRAME_TOO_BIG)),
+        }
+    }
+    server.wait_for("counted", |s| s.protocol_errors == 1 && s.notifies == 1).await;
+    assert_eq!(server.stats.snapshot().disconnects, [(Side::Agent, Status::FRAME_TOO_BIG, 1)]);
+}
+
+/// It cannot be stopped, but it does not stay unknown.
+#[tokio::test]
+async fn a_handler_that_answers_too_late_is_counted() {
+    let config = ServerConfig { handler_timeout: Duration::from_millis(1), ..ServerConfig::default() };
+    let slow = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
+        std::thread::sleep(Duration::from_millis(2));
+        answer(messages, ack)
+    };
+    let server = Running::start(Server::new(config, slow)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    peer.notify(1, "m", 0).await;
+    assert_eq!(peer.ack().await.1.len(), 1);
+    server.wait_for("counted", |s| s.handler_late == 1 && s.acks == 1).await;
+}
+
+#[tokio::test]
+async fn what_is_open_after_the_grace_time_is_cut_off_and_counted() {
+    let config = ServerConfig { grace: Duration::from_millis(50), ..ServerConfig::default() };
+    let never = |_: Request| std::future::pending::<Result<Answer, HandlerError>>();
+    let server = Running::start(Server::new_async(config, never)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    for n in 1..=3 {
+        peer.notify(n, "m", 0).await;
+    }
+    server.wait_for("taken", |s| s.notifies == 3).await;
+    let stats = server.stats.clone();
+    patiently("the server ends", server.stop()).await.unwrap();
+    assert_eq!(peer.event().await, Event::Eof);
+    let stats = stats.snapshot();
+    assert_eq!((stats.acks, stats.unanswered, stats.connections_open), (0, 3, 0));
+}
+
+/// HAProxy with frames so large that a connection cannot hold one in what it has for itself.
+const LARGE: ClientConfig = ClientConfig { max_frame_size: 1 << 20, ..ClientConfig::DEFAULT };
+
+/// The first half of a NOTIFY that has so many bytes, or some less.
+fn half_a_frame(len: usize) -> Vec<u8> {
+    let mut frame = vec![0; len];
+    let mut notify = NotifyEncoder::new(&mut frame, 1 << 20, StreamId(1), FrameId(1)).unwrap();
+    notify.message(b"m").unwrap();
+    let bulk = vec![b'x'; len - 100];
+    notify.arg(b"a", &Value::Binary(&bulk)).unwrap();
+    let whole = notify.finish();
+    frame.truncate(whole / 2);
+    frame
+}
+
+#[tokio::test]
+async fn half_frames_beyond_the_shared_memory_end_their_connection() {
+    let config = ServerConfig { max_buffered: 400 << 10, ..ServerConfig::default() };
+    let server = Running::start(Server::new(config, answer)).await;
+    let mut small = Peer::hello(&server.addr, LARGE).await;
+    let mut first = Peer::hello(&server.addr, LARGE).await;
+    first.stream.write_all(&half_a_frame(1 << 20)).await.unwrap();
+    server.wait_for("the first has its part", |s| s.buffered >= 1 << 18 && s.bytes_in > 1 << 19).await;
+    let mut second = Peer::hello(&server.addr, LARGE).await;
+    // It may be ended before all is sent.
+    let _ended = second.stream.write_all(&half_a_frame(1 << 20)).await;
+    let mut third = Peer::hello(&server.addr, LARGE).await;
+    let _ended = third.stream.write_all(&half_a_frame(1 << 20)).await;
+    let events = [second.event().await, third.event().await];
+    assert_eq!(events, [Event::Disconnect(Status::RESOURCES), Event::Disconnect(Status::RESOURCES)]);
+    server.wait_for("counted", |s| s.buffers_full == 2 && s.connections_open == 2).await;
+    // Who needs no more than everybody has is served.
+    small.notify(1, "m", 0).await;
+    assert_eq!(small.ack().await.0, 1);
+    drop(first);
+    server.wait_for("given back", |s| s.buffered == 0 && s.connections_open == 1).await;
+    assert_eq!(server.stats.snapshot().disconnects, [(Side::Agent, Status::RESOURCES, 2)]);
+}
+
+#[tokio::test]
+async fn acks_beyond_the_shared_memory_end_their_connection() {
+    // Without a bound it would be ended only by this.
+    let config = ServerConfig { max_buffered: 0, write_timeout: Duration::from_secs(600), ..ServerConfig::default() };
+    let large = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
+        messages.validate()?;
+        ack.set_var(Scope::Transaction, b"bulk", &Value::Binary(&[0; 500_000]))?;
+        Ok(())
+    };
+    let server = Running::start(Server::new(config, large)).await;
+    let mut peer = Peer::hello(&server.addr, LARGE).await;
+    // More than the system takes in for a peer that does not read.
+    for n in 0..100 {
+        let frame = peer.encode_notify(n, 1, |notify| notify.message(b"m").unwrap());
+        let _ended = peer.stream.write_all(&frame).await;
+    }
+    server.wait_for("ended", |s| s.buffers_full == 1 && s.connections_open == 0 && s.buffered == 0).await;
+    assert_eq!(server.stats.snapshot().write_timeouts, 0);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_shared_memory_end_their_connection() {
+    let config = ServerConfig { max_buffered: 0, ..ServerConfig::default() };
+    let never = |_: Request| std::future::pending::<Result<Answer, HandlerError>>();
+    let server = Running::start(Server::new_async(config, never)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    for n in 0..30 {
+        let frame = peer.encode_notify(n, 1, |notify| {
+            notify.message(b"m").unwrap();
+            notify.arg(b"bulk", &Value::Binary(&[0; 15_000])).unwrap();
+        });
+        let _ended = peer.stream.write_all(&frame).await;
+    }
+    assert_eq!(peer.event().await, Event::Disconnect(Status::RESOURCES));
+    server.wait_for("ended", |s| s.buffers_full == 1 && s.connections_open == 0 && s.in_flight == 0).await;
+    assert_eq!(server.stats.snapshot().buffered, 0);
+}

@@ -1,0 +1,8 @@
+//! The runtime, over real sockets.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod answers;
+mod drain;
+mod limits;

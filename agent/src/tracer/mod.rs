@@ -1,0 +1,278 @@
+//! Tracing: the messages of `spoe.cfg` drive spans.
+//!
+//! [`Tracer::handle`] reads the messages of a NOTIFY, keeps the open spans of each id in a bounded table that all
+//! connections share, gives those that ended to a [`SpanSink`], and writes what is to be propagated into the ACK.
+//! [`Tracer::sweep`] ends what nobody ended.
+
+mod apply;
+mod clock;
+mod config;
+mod counters;
+mod env;
+mod index;
+mod language;
+mod limits;
+mod list;
+mod propagation;
+mod sampling;
+mod span;
+mod table;
+mod trace;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::trace::TraceId;
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::trace::RandomIdGenerator;
+use smallvec::SmallVec;
+use spop_core::{AckEncoder, Messages, Scope, Value};
+
+use crate::export::FinishedSpan;
+use language::{Dialect, Head, Rejection};
+use propagation::SpanRef;
+use sampling::Sampling;
+use spop_agent::ratelimit::{excerpt, LogLimit};
+use spop_agent::time::Timestamp;
+use table::{Outbox, Table};
+use trace::{Env, Injection};
+
+pub use clock::{Clock, SystemClock};
+pub use config::TracerConfig;
+pub use counters::TracerStats;
+pub use limits::SpanLimits;
+pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
+pub use sampling::{Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats, SUPPORTED_SAMPLERS};
+
+/// Takes the spans that ended.
+pub trait SpanSink: Send + Sync {
+    /// Takes a span, or counts it as dropped. Called from connection tasks: must neither block nor wait for I/O.
+    fn submit(&self, span: Arc<FinishedSpan>);
+}
+
+/// The spans of all ids. Shared by all connections.
+pub struct Tracer {
+    env: Env,
+    table: Table,
+    index: index::TraceIndex,
+    sink: Arc<dyn SpanSink>,
+    logs: Logs,
+}
+
+/// One gate for each cause of log lines.
+#[derive(Default)]
+struct Logs {
+    rejected: [LogLimit; 4],
+    no_room: LogLimit,
+    evicted: LogLimit,
+}
+
+impl std::fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracer").field("config", &self.env.config).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Tracer {
+    /// A tracer without ids.
+    pub fn new(config: TracerConfig, sink: Arc<dyn SpanSink>) -> Self {
+        Tracer::with_clock(config, sink, Arc::new(SystemClock))
+    }
+
+    /// The same with another clock, for tests.
+    pub fn with_clock(config: TracerConfig, sink: Arc<dyn SpanSink>, clock: Arc<dyn Clock>) -> Self {
+        let scope =
+            InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build();
+        Tracer {
+            table: Table::new(&config),
+            index: index::TraceIndex::default(),
+            env: Env {
+                sampling: Sampling::new(&config.sampling_rules, config.sampler.clone(), config.disabled),
+                config,
+                counters: counters::Counters::default(),
+                clock,
+                ids: RandomIdGenerator::default(),
+                scope,
+            },
+            sink,
+            logs: Logs::default(),
+        }
+    }
+
+    /// Carries out the messages of a NOTIFY, whose bytes were read at `received`, and adds the actions to its ACK.
+    ///
+    /// The messages have been validated ([`Messages::validate`]). Does not block: no I/O, and no lock is held for
+    /// longer than the messages of one id take.
+    pub fn handle(&self, messages: Messages<'_>, received: Timestamp, ack: &mut AckEncoder<'_>) {
+        let counters = &self.env.counters;
+        let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
+        for message in messages {
+            let Ok(message) = message else {
+                counters.undecodable.one();
+                break;
+            };
+            let Some(dialect) = Dialect::of(message.name) else {
+                counters.messages_foreign.one();
+                continue;
+            };
+            counters.messages.one();
+            match Head::parse(dialect, &message, &self.env.config.default_service, &self.table.hasher, counters) {
+                Ok(head) => heads.push(head),
+                Err(rejection) => self.reject(rejection, message.name),
+            }
+        }
+        bring_together(&mut heads);
+        for group in heads.chunk_by(Head::same_key) {
+            self.handle_id(group, received, ack);
+        }
+    }
+
+    /// Carries out the messages of one id.
+    fn handle_id(&self, heads: &[Head<'_>], received: Timestamp, ack: &mut AckEncoder<'_>) {
+        let Some(first) = heads.first() else { return };
+        let implicit = heads.iter().any(|head| head.dialect == Dialect::OpenTracing);
+        let env = &self.env;
+        let mut out = Outbox::default();
+        let injection = self.table.shard(first.hash).and_then(|mut shard| {
+            shard.with_trace(first, received, env, &mut out, |trace, out| {
+                for head in heads {
+                    apply::apply(trace, head, received.wall, env);
+                }
+                trace.end_notify(implicit, received.clock, env, &mut out.spans)
+            })
+        });
+        self.pass_on(out);
+        if let Some(injection) = injection.flatten() {
+            self.write(&injection, ack);
+        }
+    }
+
+    /// Ends the spans of ids that are idle or too old, and forgets ids that ended long ago.
+    pub fn sweep(&self, now: Timestamp) {
+        self.in_batches(|shard, out| shard.sweep(now, &self.env, out));
+    }
+
+    /// When [`sweep`](Self::sweep) will find something to do, unless messages come for those ids until then. `None`:
+    /// not before the next message.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.table.shards().filter_map(|shard| shard.next_deadline(&self.env.config)).min()
+    }
+
+    /// Ends all open spans, as the agent stops, and forgets all ids. After the last NOTIFY.
+    pub fn shut_down(&self, now: Timestamp) {
+        self.in_batches(|shard, out| shard.shut_down(now, &self.env, out));
+    }
+
+    /// Works on each shard until it says that it is done; others may have the lock in between.
+    fn in_batches(&self, work: impl Fn(&mut table::Shard, &mut Outbox) -> bool) {
+        for at in 0..self.table.len() {
+            let mut done = false;
+            while !done {
+                let mut out = Outbox::default();
+                done = self.table.shard_at(at).is_none_or(|mut shard| work(&mut shard, &mut out));
+                self.pass_on(out);
+            }
+        }
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> TracerStats {
+        let mut stats = self.env.counters.snapshot();
+        for shard in self.table.shards() {
+            shard.add_to(&mut stats);
+        }
+        stats
+    }
+
+    /// How many traces were sampled, by who decided: each rule, the caller, the sampler.
+    pub fn sampling_stats(&self) -> Vec<SamplingStats> {
+        self.env.sampling.stats()
+    }
+
+    /// The number of open spans of a trace, of all its ids here.
+    pub fn open_spans(&self, trace_id: TraceId) -> usize {
+        self.index.open_spans(trace_id)
+    }
+
+    fn pass_on(&self, out: Outbox) {
+        // First, so that nobody takes a trace for incomplete who has just got its last span.
+        for (trace_id, by) in out.changes {
+            self.index.change(trace_id, by);
+        }
+        for span in out.spans {
+            self.sink.submit(Arc::new(span));
+        }
+        if out.evicted > 0 {
+            if let Some(left_out) = self.logs.evicted.pass() {
+                tracing::warn!(
+                    ids = out.evicted,
+                    left_out,
+                    max_memory = self.env.config.max_memory,
+                    "the table of open spans is full: the least recently used ids were ended"
+                );
+            }
+        }
+    }
+
+    fn reject(&self, rejection: Rejection, message: &[u8]) {
+        let counters = &self.env.counters;
+        let [no_id, null, empty, long] = &self.logs.rejected;
+        let (counter, log) = match rejection {
+            Rejection::Missing => (&counters.rejected_no_id, no_id),
+            Rejection::Null => (&counters.rejected_null_id, null),
+            Rejection::Empty => (&counters.rejected_empty_id, empty),
+            Rejection::TooLong => (&counters.rejected_long_id, long),
+        };
+        counter.one();
+        if let Some(left_out) = log.pass() {
+            // `message` would be the line's own text.
+            let name = excerpt(message);
+            tracing::warn!(?name, left_out, "message rejected: {}", rejection.text());
+        }
+    }
+
+    /// Writes what is propagated. What does not fit is left out and counted.
+    fn write(&self, injection: &Injection, ack: &mut AckEncoder<'_>) {
+        let Injection { explicit, span, sampled, .. } = *injection;
+        let scope = if explicit { Scope::Transaction } else { Scope::Request };
+        let mut no_room = 0;
+        let mut set = |name: &str, value: Value<'_>| {
+            no_room += usize::from(ack.set_var(scope, name.as_bytes(), &value).is_err());
+        };
+        if let Some(span) = &span {
+            span.inject(self.env.config.propagators.formats(), injection.tracestate.as_deref(), &mut set);
+        }
+        if explicit {
+            set("sampled", sampled.into());
+            if let Some(SpanRef { trace_id, span_id, .. }) = span {
+                set("trace_id", trace_id.to_string().as_str().into());
+                set("span_id", span_id.to_string().as_str().into());
+            }
+            if let Some(baggage) = &injection.baggage {
+                set("baggage", baggage.as_str().into());
+            }
+        }
+        self.env.counters.variables_dropped.add(no_room);
+        if no_room > 0 {
+            if let Some(left_out) = self.logs.no_room.pass() {
+                tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
+            }
+        }
+    }
+}
+
+/// Brings messages of the same id together; the order of the ids is that of their first messages.
+fn bring_together(heads: &mut [Head<'_>]) {
+    let Some((first, rest)) = heads.split_first() else { return };
+    if rest.iter().all(|head| head.hash == first.hash) {
+        return;
+    }
+    let mut order = HashMap::with_capacity(heads.len());
+    for head in heads.iter() {
+        let next = order.len();
+        order.entry(head.hash).or_insert(next);
+    }
+    heads.sort_by_key(|head| order.get(&head.hash).copied());
+}

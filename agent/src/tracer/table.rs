@@ -1,0 +1,333 @@
+//! The bounded table of all ids, in shards with a lock each.
+//!
+//! Every shard has its part of the bounds, so that no lock is ever taken while another one is held.
+
+use std::hash::RandomState;
+use std::mem::size_of;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashTable;
+use opentelemetry::trace::TraceId;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::config::TracerConfig;
+use super::counters::TracerStats;
+use super::language::Head;
+use super::list::{Linked, Links, List};
+use super::span::EndCause;
+use super::trace::{Env, Trace};
+use crate::export::FinishedSpan;
+use spop_agent::time::Timestamp;
+
+const MAX_SHARDS: usize = 16;
+/// A smaller part of the memory would evict too early if the ids do not spread evenly.
+const MIN_SHARD_MEMORY: usize = 1024 * 1024;
+/// Ids that a sweep ends before it lets others have the lock.
+const SWEEP_BATCH: usize = 64;
+
+/// What happened under a lock and is passed on without it.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub(super) spans: Vec<FinishedSpan>,
+    /// Changes of the number of open spans of a trace.
+    pub(super) changes: SmallVec<[(TraceId, isize); 2]>,
+    /// Ids that the memory bound pushed out.
+    pub(super) evicted: usize,
+}
+
+/// All ids.
+pub(super) struct Table {
+    shards: Box<[Mutex<Shard>]>,
+    pub(super) hasher: RandomState,
+}
+
+impl Table {
+    pub(super) fn new(config: &TracerConfig) -> Self {
+        let shards = (config.max_memory / MIN_SHARD_MEMORY).clamp(1, MAX_SHARDS);
+        let shard = || Mutex::new(Shard::new(config.max_memory / shards, config.max_remembered.div_ceil(shards)));
+        Table { shards: (0..shards).map(|_| shard()).collect(), hasher: RandomState::new() }
+    }
+
+    /// The shard of the ids with this hash.
+    pub(super) fn shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
+        // The low and the highest bits are those that the hash table uses.
+        let at = (hash >> 32) as usize % self.shards.len();
+        self.shards.get(at).map(lock)
+    }
+
+    /// Works on each shard, one after the other.
+    pub(super) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(lock)
+    }
+
+    /// Indices for [`shard_at`](Self::shard_at).
+    pub(super) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub(super) fn shard_at(&self, at: usize) -> Option<MutexGuard<'_, Shard>> {
+        self.shards.get(at).map(lock)
+    }
+}
+
+/// A panic elsewhere leaves a shard as usable as it was.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const ACTIVITY: usize = 0;
+const AGE: usize = 1;
+
+struct Entry {
+    hash: u64,
+    id: Box<[u8]>,
+    pub(super) trace: Trace,
+    /// When the last message came, or when it ended.
+    touched: Instant,
+    /// When it became live.
+    born: Instant,
+    /// In the lists of live entries, not in that of ended ones.
+    live: bool,
+    activity: Links,
+    age: Links,
+    /// As accounted for in the shard.
+    size: usize,
+    spans: usize,
+}
+
+impl Linked<ACTIVITY> for Entry {
+    fn links(&mut self) -> &mut Links {
+        &mut self.activity
+    }
+}
+
+impl Linked<AGE> for Entry {
+    fn links(&mut self) -> &mut Links {
+        &mut self.age
+    }
+}
+
+/// A part of the table.
+pub(super) struct Shard {
+    slots: HashTable<usize>,
+    entries: Slab<Entry>,
+    /// Live entries, the least recently used one first.
+    active: List<ACTIVITY>,
+    /// Live entries, the oldest one first.
+    by_age: List<AGE>,
+    /// Ended entries, the first one to forget first.
+    ended: List<ACTIVITY>,
+    size: usize,
+    spans: usize,
+    max_size: usize,
+    max_ended: usize,
+}
+
+impl Shard {
+    fn new(max_size: usize, max_ended: usize) -> Self {
+        Shard {
+            slots: HashTable::new(),
+            entries: Slab::new(),
+            active: List::default(),
+            by_age: List::default(),
+            ended: List::default(),
+            size: 0,
+            spans: 0,
+            max_size,
+            max_ended,
+        }
+    }
+
+    /// Works on the trace of an id, which is made if it is not there; then does what the bounds ask for.
+    pub(super) fn with_trace<T>(
+        &mut self,
+        head: &Head<'_>,
+        now: Timestamp,
+        env: &Env,
+        out: &mut Outbox,
+        work: impl FnOnce(&mut Trace, &mut Outbox) -> T,
+    ) -> Option<T> {
+        let service = head.service.as_deref().unwrap_or(&env.config.default_service);
+        let is_same = |slot: &usize| {
+            self.entries.get(*slot).is_some_and(|entry| *entry.id == *head.id && **entry.trace.service() == *service)
+        };
+        let slot = match self.slots.find(head.hash, is_same) {
+            Some(slot) => *slot,
+            None => {
+                let service = match &head.service {
+                    Some(service) => service.as_ref().into(),
+                    None => env.config.default_service.clone(),
+                };
+                let slot = self.entries.insert(Entry {
+                    hash: head.hash,
+                    id: head.id.as_ref().into(),
+                    trace: Trace::new(service, now.wall),
+                    touched: now.clock,
+                    born: now.clock,
+                    live: true,
+                    activity: Links::default(),
+                    age: Links::default(),
+                    size: 0,
+                    spans: 0,
+                });
+                let entries = &self.entries;
+                let hash = |slot: &usize| entries.get(*slot).map_or(0, |entry| entry.hash);
+                self.slots.insert_unique(head.hash, slot, hash);
+                self.active.push_back(&mut self.entries, slot);
+                self.by_age.push_back(&mut self.entries, slot);
+                slot
+            }
+        };
+        let entry = self.entries.get_mut(slot)?;
+        // Connections may be a little late with what they read.
+        entry.touched = entry.touched.max(now.clock);
+        entry.trace.seen = entry.trace.seen.max(now.wall);
+        let result = work(&mut entry.trace, out);
+        if entry.trace.is_blank() {
+            self.forget(slot, env);
+        } else {
+            self.settle(slot, out);
+            self.enforce(now, env, out);
+        }
+        Some(result)
+    }
+
+    /// Brings accounts and lists up to date after work on a trace.
+    fn settle(&mut self, slot: usize, out: &mut Outbox) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let size = size_of::<Entry>() + size_of::<usize>() + entry.id.len() + entry.trace.size();
+        let spans = entry.trace.spans.len();
+        self.size = self.size + size - entry.size;
+        self.spans = self.spans + spans - entry.spans;
+        (entry.size, entry.spans) = (size, spans);
+        if let Some(trace_id) = entry.trace.trace_id() {
+            if entry.trace.indexed != spans {
+                out.changes.push((trace_id, spans as isize - entry.trace.indexed as isize));
+                entry.trace.indexed = spans;
+            }
+        }
+        let (was_live, live) = (entry.live, !entry.trace.has_ended());
+        entry.live = live;
+        if live && !was_live {
+            entry.born = entry.touched;
+        }
+        if was_live { &mut self.active } else { &mut self.ended }.remove(&mut self.entries, slot);
+        if live { &mut self.active } else { &mut self.ended }.push_back(&mut self.entries, slot);
+        match (was_live, live) {
+            (true, false) => self.by_age.remove(&mut self.entries, slot),
+            (false, true) => self.by_age.push_back(&mut self.entries, slot),
+            _ => {}
+        }
+    }
+
+    fn enforce(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) {
+        while self.size > self.max_size || self.ended.len() > self.max_ended {
+            if let Some(slot) = self.ended.front() {
+                env.counters.ids_forgotten_early.one();
+                self.forget(slot, env);
+            } else if let Some(slot) = self.active.front() {
+                env.counters.ids_evicted.one();
+                out.evicted += 1;
+                self.end(slot, EndCause::Evicted, now, env, out);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Ends the spans of a live id.
+    fn end(&mut self, slot: usize, cause: EndCause, now: Timestamp, env: &Env, out: &mut Outbox) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        // Nobody knows when an idle id really ended; to wait for more was our affair.
+        let at = if cause == EndCause::Idle { entry.trace.seen } else { now.wall };
+        entry.trace.end(cause, at, now.clock, env, &mut out.spans);
+        entry.touched = entry.touched.max(now.clock);
+        self.settle(slot, out);
+        if self.entries.get(slot).is_some_and(|entry| entry.live) {
+            // It never opened a span: there is nothing that a late message could join.
+            self.forget(slot, env);
+        }
+    }
+
+    fn forget(&mut self, slot: usize, env: &Env) {
+        let Some(entry) = self.entries.get(slot) else { return };
+        let (hash, live) = (entry.hash, entry.live);
+        if let Ok(occupied) = self.slots.find_entry(hash, |other| *other == slot) {
+            occupied.remove();
+        }
+        if live {
+            self.active.remove(&mut self.entries, slot);
+            self.by_age.remove(&mut self.entries, slot);
+        } else {
+            self.ended.remove(&mut self.entries, slot);
+        }
+        let Some(entry) = self.entries.try_remove(slot) else { return };
+        self.size -= entry.size;
+        self.spans -= entry.spans;
+        env.counters.reserved_never_opened.add(entry.trace.reserved_count());
+    }
+
+    /// Ends and forgets what is due, up to a number; true if that was all.
+    pub(super) fn sweep(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        let done = self.end_due(now, env, out);
+        self.enforce(now, env, out);
+        done
+    }
+
+    fn end_due(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        let config = &env.config;
+        let is_due = |since: Instant, after: Duration| now.clock.saturating_duration_since(since) >= after;
+        for _ in 0..SWEEP_BATCH {
+            let (ended, idle, oldest) = (self.ended.front(), self.active.front(), self.by_age.front());
+            let touched = |slot: &usize| self.entries.get(*slot).map(|entry| entry.touched);
+            let born = |slot: &usize| self.entries.get(*slot).map(|entry| entry.born);
+            if let Some(slot) = ended.filter(|slot| touched(slot).is_some_and(|t| is_due(t, config.remember_ended))) {
+                self.forget(slot, env);
+            } else if let Some(slot) = idle.filter(|slot| touched(slot).is_some_and(|t| is_due(t, config.idle_timeout)))
+            {
+                self.end(slot, EndCause::Idle, now, env, out);
+            } else if let Some(slot) = oldest.filter(|slot| born(slot).is_some_and(|t| is_due(t, config.max_lifetime)))
+            {
+                self.end(slot, EndCause::Limit, now, env, out);
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// When there will be something to sweep.
+    pub(super) fn next_deadline(&self, config: &TracerConfig) -> Option<Instant> {
+        let entry = |slot: Option<usize>| slot.and_then(|slot| self.entries.get(slot));
+        let due = [
+            entry(self.ended.front()).and_then(|entry| entry.touched.checked_add(config.remember_ended)),
+            entry(self.active.front()).and_then(|entry| entry.touched.checked_add(config.idle_timeout)),
+            entry(self.by_age.front()).and_then(|entry| entry.born.checked_add(config.max_lifetime)),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// Ends and forgets up to a number of ids; true if that was all.
+    pub(super) fn shut_down(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        for _ in 0..SWEEP_BATCH {
+            if let Some(slot) = self.active.front() {
+                self.end(slot, EndCause::Shutdown, now, env, out);
+            } else if let Some(slot) = self.ended.front() {
+                self.forget(slot, env);
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Adds its gauges.
+    pub(super) fn add_to(&self, stats: &mut TracerStats) {
+        stats.open_ids += self.active.len() as u64;
+        stats.remembered_ids += self.ended.len() as u64;
+        stats.open_spans += self.spans as u64;
+        stats.table_bytes += self.size as u64;
+    }
+}

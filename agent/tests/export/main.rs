@@ -1,0 +1,10 @@
+//! Finished spans on their way to the console, to collectors, and from other programs.
+
+#[path = "../export_common/mod.rs"]
+mod export_common;
+
+mod console;
+mod failures;
+mod otlp;
+mod receiver;
+mod tls;

@@ -1,0 +1,371 @@
+//! The OTLP receiver, and what it passes on.
+
+use crate::export_common::collector::{Answer, Collector};
+use crate::export_common::{until, Output};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use spoa_otel::export::console::{Console, ConsoleConfig};
+use spoa_otel::export::otlp::{Compression, Forwarder, OtlpConfig, OtlpExporter, Protocol};
+use spoa_otel::export::receiver::{ReceivedRequest, Receiver, ReceiverConfig, RequestSink};
+use spoa_otel::export::{Exporter, Pipeline};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Takes requests; rejects a fixed number of spans of each.
+#[derive(Default)]
+struct Sink {
+    requests: Mutex<Vec<Arc<ReceivedRequest>>>,
+    rejects: usize,
+}
+
+impl RequestSink for Sink {
+    fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
+        self.requests.lock().unwrap().push(request.clone());
+        self.rejects
+    }
+}
+
+async fn receiver(config: ReceiverConfig, sinks: Vec<Arc<dyn RequestSink>>) -> Receiver {
+    let addr = "127.0.0.1:0".parse().unwrap();
+    Receiver::bind(addr, config, sinks).await.unwrap()
+}
+
+/// An encoded request with this many spans, and a field that this version of
+/// OTLP does not know.
+fn request(spans: u8) -> Vec<u8> {
+    let span = |id| Span {
+        trace_id: vec![9; 16],
+        span_id: vec![id; 8],
+        name: format!("span {id}"),
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 2,
+        ..Default::default()
+    };
+    let message = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans { spans: (1..=spans).map(span).collect(), ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let mut bytes = message.encode_to_vec();
+    // Field 1000, varint 1.
+    bytes.extend([0xc0, 0x3e, 0x01]);
+    bytes
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+struct Reply {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+async fn exchange(addr: SocketAddr, head: &str, body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let head = format!("{head}\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    read_reply(&mut stream).await
+}
+
+async fn read_reply(stream: &mut TcpStream) -> Reply {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let split = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(bytes[..split].to_vec()).unwrap();
+    Reply {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_ascii_lowercase(),
+        body: bytes[split + 4..].to_vec(),
+    }
+}
+
+async fn post(addr: SocketAddr, headers: &[&str], body: &[u8]) -> Reply {
+    let headers: String = headers.iter().map(|h| format!("\r\n{h}")).collect();
+    let head = format!("POST /v1/traces HTTP/1.1\r\ncontent-length: {}{headers}", body.len());
+    exchange(addr, &head, body).await
+}
+
+const PROTOBUF: &str = "content-type: application/x-protobuf";
+
+#[tokio::test]
+async fn spans_are_taken_plain_and_compressed() {
+    let sink = Arc::new(Sink::default());
+    let receiver = receiver(ReceiverConfig::default(), vec![sink.clone()]).await;
+    let addr = receiver.local_addr();
+    let plain = request(2);
+    let upper = "Content-Type: Application/X-Protobuf; v=1";
+    for (headers, body) in [
+        (&[PROTOBUF][..], plain.clone()),
+        (&[upper, "content-encoding: identity"], plain.clone()),
+        (&[PROTOBUF, "content-encoding: gzip"], gzip(&plain)),
+    ] {
+        let reply = post(addr, headers, &body).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.head.contains(PROTOBUF), "{}", reply.head);
+        let response = ExportTraceServiceResponse::decode(&reply.body[..]).unwrap();
+        assert_eq!(response.partial_success, None);
+        let taken = sink.requests.lock().unwrap().pop().unwrap();
+        assert_eq!(taken.body, plain);
+        assert_eq!(taken.spans, 2);
+        assert_eq!(taken.message.resource_spans[0].scope_spans[0].spans.len(), 2);
+    }
+    let stats = receiver.stats();
+    assert_eq!((stats.requests, stats.spans), (3, 6));
+    assert_eq!((stats.rejected_requests, stats.rejected_spans), (0, 0));
+    receiver.shutdown(Duration::from_secs(20)).await;
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn bad_requests_get_the_error_that_says_why() {
+    let config = ReceiverConfig { max_body: 1000, max_decoded: 20_000, ..Default::default() };
+    let sink = Arc::new(Sink::default());
+    let receiver = receiver(config, vec![sink.clone()]).await;
+    let addr = receiver.local_addr();
+    let gzipped = "content-encoding: gzip";
+    let zeros = vec![0; 100_000];
+    let empty_spans = [[0x12, 0]; 300].concat();
+    let empty_spans = [&[0x0a, 0xdb, 4, 0x12, 0xd8, 4], &empty_spans[..]].concat();
+    let cases: [(&[&str], &[u8], u16, &str); 10] = [
+        (&[], &request(1), 415, "content type \"none\""),
+        (&["content-type: application/json"], b"{}", 415, "only application/x-protobuf"),
+        (&[PROTOBUF, "content-encoding: br"], &request(1), 415, "only gzip"),
+        (&[PROTOBUF], b"not protobuf", 400, "invalid ExportTraceServiceRequest"),
+        (&[PROTOBUF], &request(1)[..10], 400, "invalid ExportTraceServiceRequest"),
+        (&[PROTOBUF, gzipped], &request(1), 400, "invalid gzip data"),
+        (&[PROTOBUF, gzipped], &gzip(&request(1))[..30], 400, "invalid gzip data"),
+        (&[PROTOBUF], &zeros[..1001], 413, "exceeds 1000 bytes"),
+        // Small until it is decoded.
+        (&[PROTOBUF], &empty_spans, 413, "decoded request exceeds 20000 bytes"),
+        // Small on the wire only.
+        (&[PROTOBUF, gzipped], &gzip(&zeros), 413, "exceeds 1000 bytes"),
+    ];
+    let count = cases.len() as u64;
+    for (headers, body, status, text) in cases {
+        let reply = post(addr, headers, body).await;
+        assert_eq!(reply.status, status, "{text}");
+        assert!(reply.head.contains(PROTOBUF), "{}", reply.head);
+        let error = tonic_types::Status::decode(&reply.body[..]).unwrap();
+        assert!(error.message.contains(text), "{}", error.message);
+        assert_eq!(error.code, tonic::Code::InvalidArgument as i32);
+    }
+    assert_eq!(receiver.stats().rejected_requests, count);
+    for (head, status) in [
+        ("GET /v1/traces HTTP/1.1", 405),
+        ("POST /v1/logs HTTP/1.1\r\ncontent-length: 0", 404),
+        ("GET / HTTP/1.1", 404),
+        ("nonsense", 400),
+    ] {
+        assert_eq!(exchange(addr, head, b"").await.status, status, "{head}");
+    }
+    assert!(sink.requests.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn dropped_spans_are_reported_to_the_sender() {
+    let full = Arc::new(Sink { rejects: 2, ..Default::default() });
+    let receiver = receiver(ReceiverConfig::default(), vec![Arc::<Sink>::default(), full]).await;
+    let reply = post(receiver.local_addr(), &[PROTOBUF], &request(2)).await;
+    let response = ExportTraceServiceResponse::decode(&reply.body[..]).unwrap();
+    let partial = response.partial_success.unwrap();
+    assert_eq!((reply.status, partial.rejected_spans), (200, 2));
+    assert_eq!(partial.error_message, "the queue to the collector is full");
+    assert_eq!(receiver.stats().rejected_spans, 2);
+}
+
+#[tokio::test]
+async fn requests_and_connections_are_bounded() {
+    let config = ReceiverConfig { max_concurrent: 1, max_connections: 2, ..Default::default() };
+    let receiver = receiver(config, vec![]).await;
+    let addr = receiver.local_addr();
+    let body = request(1);
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{PROTOBUF}\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    // Being asked to continue shows that this one is being handled.
+    let mut slow = TcpStream::connect(addr).await.unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let reply = post(addr, &[PROTOBUF], &body).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.head.contains("retry-after: 1"), "{}", reply.head);
+    let error = tonic_types::Status::decode(&reply.body[..]).unwrap();
+    assert_eq!(error.code, tonic::Code::Unavailable as i32);
+    assert_eq!(receiver.stats().busy_requests, 1);
+
+    // The idle second connection takes the last place once it is accepted, at
+    // the latest when the third one is.
+    let _idle = TcpStream::connect(addr).await.unwrap();
+    let mut third = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(third.read(&mut [0; 1]).await.unwrap(), 0);
+    assert_eq!(receiver.stats().http.refused, 1);
+
+    // A shutdown lets the request under way finish.
+    let shutdown = tokio::spawn(async move { receiver.shutdown(Duration::from_secs(20)).await });
+    slow.write_all(&body).await.unwrap();
+    assert_eq!(read_reply(&mut slow).await.status, 200);
+    shutdown.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_must_arrive_in_time() {
+    let config = ReceiverConfig { body_timeout: Duration::from_millis(20), ..Default::default() };
+    let receiver = receiver(config, vec![]).await;
+    let head = format!("POST /v1/traces HTTP/1.1\r\ncontent-length: 5\r\n{PROTOBUF}");
+    let reply = exchange(receiver.local_addr(), &head, b"1234").await;
+    assert_eq!(reply.status, 408);
+    assert_eq!(receiver.stats().rejected_requests, 1);
+    // Its connection is still open on this side, yet a shutdown ends.
+    receiver.shutdown(Duration::from_millis(20)).await;
+}
+
+/// A receiver that forwards to a collector.
+struct Relay {
+    collector: Collector,
+    exporter: Arc<OtlpExporter>,
+    forwarder: Arc<Forwarder>,
+    receiver: Receiver,
+}
+
+async fn relay(protocol: Protocol, change: impl FnOnce(&mut OtlpConfig)) -> Relay {
+    let collector = match protocol {
+        Protocol::HttpProtobuf => Collector::http().await,
+        Protocol::Grpc => Collector::grpc().await,
+    };
+    let mut config = OtlpConfig::new(&format!("http://{}", collector.addr), protocol).unwrap();
+    config.headers.insert("x-token", "secret".parse().unwrap());
+    config.retry.initial_delay = Duration::from_millis(1);
+    config.retry.max_delay = Duration::from_millis(1);
+    change(&mut config);
+    let exporter = Arc::new(OtlpExporter::start(config).unwrap());
+    let forwarder = exporter.forwarder();
+    let receiver = receiver(ReceiverConfig::default(), vec![forwarder.clone()]).await;
+    Relay { collector, exporter, forwarder, receiver }
+}
+
+#[tokio::test]
+async fn requests_are_forwarded_unchanged() {
+    let sent = request(3);
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        for compression in [None, Some(Compression::Gzip), Some(Compression::Zstd)] {
+            let relay = relay(protocol, |config| config.compression = compression).await;
+            let addr = relay.receiver.local_addr();
+            assert_eq!(post(addr, &[PROTOBUF], &sent).await.status, 200);
+            until("it is forwarded", || relay.forwarder.stats().exported == 3).await;
+            let arrived = &relay.collector.arrived()[0];
+            assert_eq!(arrived.headers["x-token"], "secret");
+            let (encoding, expected) = match protocol {
+                Protocol::HttpProtobuf => {
+                    assert_eq!(arrived.body, sent);
+                    assert_eq!(arrived.path, "/v1/traces");
+                    assert_eq!(arrived.headers["content-type"], "application/x-protobuf");
+                    ("content-encoding", compression)
+                }
+                Protocol::Grpc => {
+                    let message = ExportTraceServiceRequest::decode(&sent[..]).unwrap();
+                    assert_eq!(arrived.message, message);
+                    ("grpc-encoding", compression)
+                }
+            };
+            let expected = expected.map(|compression| match compression {
+                Compression::Gzip => "gzip",
+                Compression::Zstd => "zstd",
+            });
+            let encoding = arrived.headers.get(encoding);
+            assert_eq!(encoding.map(|value| value.to_str().unwrap()), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn forwarding_failures_are_retried_and_counted() {
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        let relay = relay(protocol, |_| ()).await;
+        let addr = relay.receiver.local_addr();
+        let busy = Answer::Status(503);
+        let answers = [
+            // Two failures, then accepted in part.
+            busy,
+            busy,
+            Answer::Partial(1),
+            // Not to be repeated.
+            Answer::Status(400),
+            // More failures than one would like.
+            busy,
+            busy,
+            busy,
+            busy,
+            busy,
+        ];
+        relay.collector.answer(answers);
+        for (outcome, attempts) in [((2, 1), 3), ((2, 4), 4), ((5, 4), 10)] {
+            assert_eq!(post(addr, &[PROTOBUF], &request(3)).await.status, 200);
+            until("the request is done", || relay.forwarder.stats().pending() == 0).await;
+            let stats = relay.forwarder.stats();
+            assert_eq!((stats.exported, stats.dropped_rejected), outcome);
+            assert_eq!(stats.attempts, attempts);
+        }
+        let stats = relay.forwarder.stats();
+        assert_eq!((stats.failures, stats.retries), (1, 7));
+        // The exporter of this process' own spans has no part in this.
+        assert_eq!(relay.exporter.stats(), Default::default());
+    }
+}
+
+#[tokio::test]
+async fn the_forwarder_is_bounded_and_ends_with_the_exporter() {
+    let relay = relay(Protocol::HttpProtobuf, |config| {
+        config.max_concurrent = 1;
+        config.queue.max_spans = 5;
+    })
+    .await;
+    let addr = relay.receiver.local_addr();
+    relay.collector.answer([Answer::Hang, Answer::Hang]);
+    assert_eq!(post(addr, &[PROTOBUF], &request(2)).await.status, 200);
+    until("it hangs", || relay.collector.arrived().len() == 1).await;
+    for (rejected, queue_full) in [(0, 0), (2, 2)] {
+        let reply = post(addr, &[PROTOBUF], &request(2)).await;
+        let response = ExportTraceServiceResponse::decode(&reply.body[..]).unwrap();
+        let partial = response.partial_success.unwrap_or_default();
+        assert_eq!(partial.rejected_spans, rejected);
+        assert_eq!(relay.forwarder.stats().dropped_queue_full, queue_full);
+    }
+    let pipeline = Pipeline::new(vec![relay.exporter.clone()]);
+    pipeline.shutdown(Duration::from_millis(50)).await;
+    assert_eq!(relay.forwarder.stats().dropped_shutdown, 4);
+    assert_eq!(relay.forwarder.stats().pending(), 0);
+}
+
+#[tokio::test]
+async fn received_spans_are_shown_and_forwarded() {
+    let output = Output::default();
+    let console = Console::start(ConsoleConfig::default(), output.clone()).unwrap();
+    let console = Arc::new(console);
+    let relay = relay(Protocol::HttpProtobuf, |_| ()).await;
+    let receiver = receiver(ReceiverConfig::default(), vec![console.clone(), relay.forwarder.clone()]).await;
+    let sent = request(2);
+    assert_eq!(post(receiver.local_addr(), &[PROTOBUF], &sent).await.status, 200);
+    receiver.shutdown(Duration::from_secs(20)).await;
+    let pipeline = Pipeline::new(vec![relay.exporter.clone(), console]);
+    pipeline.shutdown(Duration::from_secs(20)).await;
+    assert_eq!(relay.collector.arrived()[0].body, sent);
+    let text = output.text();
+    assert!(text.contains("· 2 spans · 1 service ·"), "{text}");
+    assert!(text.contains("unknown_service  span 2"), "{text}");
+}

@@ -1,0 +1,162 @@
+//! `spoa-otel` as its operator sees it: exit status, log, version, and the account of its spans at the end.
+
+#[path = "../chain/collector.rs"]
+#[allow(dead_code)] // A part is for the chains.
+mod collector;
+#[path = "../../runtime/tests/common/mod.rs"]
+mod common;
+#[path = "../chain/process.rs"]
+#[allow(dead_code)]
+mod process;
+#[path = "../program_support/mod.rs"]
+mod program_support;
+#[path = "../chain/spans.rs"]
+#[allow(dead_code)]
+mod spans;
+
+use collector::Collector;
+use program_support::{run, Session};
+use serde_json::Value as Json;
+
+#[test]
+fn what_cannot_be_used_ends_with_2_and_is_named() {
+    let otlp = "--otlp=https://127.0.0.1:1";
+    for (args, env, named) in [
+        (&["--no-such-option"][..], &[][..], "--no-such-option"),
+        (&["--listen=nowhere"], &[], "nowhere"),
+        (&["--admin=nowhere"], &[], "nowhere"),
+        (&["--admin=unix:/run/admin.sock"], &[], "host:port, or none"),
+        (&["--queue-spans=0"], &[], "--queue-spans"),
+        (&["--log-level=a=b=c"], &[], "--log-level"),
+        (&["--otlp=ftp://127.0.0.1"], &[], "ftp://127.0.0.1"),
+        (&[otlp], &[("OTEL_BSP_MAX_QUEUE_SIZE", "many")], "OTEL_BSP_MAX_QUEUE_SIZE"),
+        (&[otlp], &[("OTEL_BSP_SCHEDULE_DELAY", "-1")], "OTEL_BSP_SCHEDULE_DELAY"),
+        (&[otlp], &[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent/ca.pem")], "/nonexistent/ca.pem"),
+    ] {
+        let (status, text) = run(args, env);
+        assert_eq!(status, Some(2), "{args:?} {env:?}: {text}");
+        assert!(text.contains(named), "{args:?} {env:?}: {text}");
+    }
+}
+
+#[test]
+fn an_address_in_use_ends_with_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for format in ["text", "json"] {
+        let (status, text) = run(&["--listen", &addr, "--log-format", format], &[]);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains(&format!("--listen {addr}")), "{text}");
+        let last = text.lines().last().unwrap();
+        assert_eq!(serde_json::from_str::<Json>(last).is_ok(), format == "json", "{last}");
+    }
+    let (status, text) = run(&["--admin", &addr], &[]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains(&format!("--admin {addr}")) && text.contains("or none"), "{text}");
+    // What nobody wants to log is said anyway.
+    let (status, text) = run(&["--listen", &addr, "--log-level", "off"], &[]);
+    assert_eq!((status, text.lines().count()), (Some(1), 1), "{text}");
+}
+
+#[test]
+fn the_version_has_the_commit_if_there_is_one() {
+    let (status, text) = run(&["--version"], &[]);
+    assert_eq!(status, Some(0));
+    let version = text.trim().strip_prefix("spoa-otel ").unwrap();
+    let (number, commit) = version.split_once(' ').unwrap_or((version, ""));
+    assert_eq!(number, env!("CARGO_PKG_VERSION"));
+    assert!(commit.is_empty() || (commit.starts_with('(') && commit.ends_with(')')), "{text}");
+    // The tests run with the build that Cargo made of this tree.
+    assert_eq!(version, env!("SPOA_OTEL_VERSION"));
+}
+
+/// Ten ids with three spans each, two of which stay open for every second id.
+async fn thirty_spans(session: &mut Session) {
+    for n in 0..10 {
+        let id = format!("id-{n}");
+        session.message(&id, &[("span", "a"), ("span", "b"), ("span", "c"), ("finish", "c")]).await;
+        if n % 2 == 0 {
+            session.message(&id, &[("finish", "*")]).await;
+        }
+    }
+}
+
+fn account<'l>(lines: &'l [Json], exporter: &str) -> &'l Json {
+    let fields = lines.iter().map(|line| &line["fields"]);
+    let mut found = fields.filter(|f| f["message"] == "spans accounted for" && f["exporter"] == exporter);
+    let account = found.next().unwrap_or_else(|| panic!("no account of {exporter}: {lines:#?}"));
+    assert!(found.next().is_none(), "{lines:#?}");
+    account
+}
+
+#[track_caller]
+fn assert_figures(account: &Json, expected: &[(&str, u64)]) {
+    for (name, figure) in expected {
+        assert_eq!(account[name], *figure, "{name}: {account}");
+    }
+}
+
+#[tokio::test]
+async fn the_account_of_spans_that_all_arrived() {
+    let collector = Collector::start().await;
+    let mut session = Session::start(&["--otlp", &collector.url, "--console"], &[]).await;
+    thirty_spans(&mut session).await;
+    // Rejected: no span.
+    session.message("", &[("span", "a")]).await;
+    let lines = session.stop().await;
+    let all = [("started", 30), ("ended", 30), ("exported", 30), ("dropped", 0), ("received", 0), ("unsampled", 0)];
+    assert_figures(account(&lines, "otlp"), &all);
+    assert_figures(account(&lines, "console"), &all);
+    assert_eq!(collector.spans().len(), 30);
+    let served = lines.iter().map(|line| &line["fields"]).find(|f| f["message"] == "connections ended").unwrap();
+    assert_figures(served, &[("connections", 1), ("notifies", 16), ("acks", 16), ("unanswered", 0), ("late", 0)]);
+    assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn the_account_of_spans_without_a_collector() {
+    let addr = format!("http://127.0.0.1:{}", process::free_port());
+    let args = ["--otlp", &addr, "--grace", "600ms", "--queue-spans", "12", "--batch-delay", "20ms"];
+    let mut session = Session::start(&args, &[]).await;
+    thirty_spans(&mut session).await;
+    let start = std::time::Instant::now();
+    let lines = session.stop().await;
+    assert!(start.elapsed() < process::PATIENCE / 2, "within the grace time");
+    let account = account(&lines, "otlp");
+    let figures = [("started", 30), ("ended", 30), ("exported", 0), ("dropped", 30), ("shutdown", 12)];
+    assert_figures(account, &figures);
+    assert_eq!(account["queue_full"], 18);
+    // One line a cause, however many there were.
+    for text in ["OTLP export fails", "spans not exported to the collector"] {
+        let n = lines.iter().filter(|line| line["fields"]["message"].as_str().unwrap().starts_with(text)).count();
+        assert_eq!(n, 1, "{text}: {lines:#?}");
+    }
+}
+
+/// What is kept for `/traces` is no destination: its account is for who looks for a fault.
+#[tokio::test]
+async fn the_account_of_the_recent_traces() {
+    let debug = ["--log-level", "info,spoa_otel=debug"];
+    for (args, accounts) in [(&[][..], 0), (&debug, 1), (&[debug[0], debug[1], "--admin-traces", "0"], 0)] {
+        let mut session = Session::start(args, &[]).await;
+        thirty_spans(&mut session).await;
+        let lines = session.stop().await;
+        assert_figures(account(&lines, "console"), &[("exported", 30)]);
+        let of_memory: Vec<_> = lines.iter().filter(|line| line["fields"]["exporter"] == "memory").collect();
+        assert_eq!(of_memory.len(), accounts, "{args:?}: {lines:#?}");
+        for line in of_memory {
+            assert_figures(&line["fields"], &[("started", 30), ("ended", 30), ("exported", 30), ("dropped", 0)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn unsampled_spans_are_told_apart() {
+    let collector = Collector::start().await;
+    let env = [("OTEL_TRACES_SAMPLER", "always_off")];
+    let mut session = Session::start(&["--otlp", &collector.url], &env).await;
+    thirty_spans(&mut session).await;
+    let lines = session.stop().await;
+    let figures = [("started", 0), ("ended", 0), ("exported", 0), ("dropped", 0), ("unsampled", 30)];
+    assert_figures(account(&lines, "otlp"), &figures);
+}
