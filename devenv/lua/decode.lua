@@ -47,21 +47,23 @@ end
 
 -- Prints the frames in `bytes`; nil, a text and a status at the first malformed one.
 local function show_frames(bytes)
-  while #bytes > 0 do
-    local length, what, status = spop.peek_len(bytes)
+  local at = 1 -- a position, not a shorter and shorter copy: a line may hold very many frames
+  while at <= #bytes do
+    local length, what, status = spop.peek_len(bytes:sub(at, at + 3))
     if not length then return nil, what or "the length is cut", status or spop.status.INVALID_FRAME end
-    if length > #bytes then
-      return nil, ("the frame is cut: %d bytes of %d"):format(#bytes, length), spop.status.INVALID_FRAME
+    local left = #bytes - at + 1
+    if length > left then
+      return nil, ("the frame is cut: %d bytes of %d"):format(left, length), spop.status.INVALID_FRAME
     end
     local frame
-    frame, what, status = spop.decode(bytes:sub(5, length))
+    frame, what, status = spop.decode(bytes:sub(at + 4, at + length - 1))
     if not frame then return nil, what, status end
     print(("%s stream %s frame %s%s%s"):format(frame.type_name or "type " .. frame.type, frame.stream_id,
       frame.frame_id, frame.fin and "" or " (not final)", frame.abort and " (abort)" or ""))
     local shown
     shown, what, status = show_payload(frame)
     if not shown then return nil, what, status end
-    bytes = bytes:sub(length + 1)
+    at = at + length
   end
   return true
 end

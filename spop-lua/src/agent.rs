@@ -123,7 +123,7 @@ pub(crate) fn push_want(stack: &Stack<'_>, want: Want) -> Outcome {
 /// `agent:want()`.
 fn want(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
-        let want = match connection.agent.want(&connection.input.bytes) {
+        let want = match connection.agent.want(connection.input.unread()) {
             Want::Read(_) if connection.output.is_full() => Want::Pause,
             want => want,
         };
@@ -139,11 +139,11 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         let Connection { agent, serial, input, output, reassembly, reassembly_len } = connection;
         input.check(fed.len(), agent.negotiated().map_or(0, |negotiated| negotiated.max_frame_size))?;
         // Whole frames are read where Lua has them.
-        let direct = input.bytes.is_empty();
+        let direct = input.unread().is_empty();
         if !direct {
-            input.bytes.extend_from_slice(fed);
+            input.push(fed);
         }
-        let mut rest = if direct { fed } else { input.bytes.as_slice() };
+        let mut rest = if direct { fed } else { input.unread() };
         let all = rest.len();
         stack.new_table(1, 0);
         let mut events = 0;
@@ -176,14 +176,14 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         }
         let used = all.saturating_sub(rest.len());
         if direct {
-            input.bytes.extend_from_slice(fed.get(used..).unwrap_or_default());
+            input.push(fed.get(used..).unwrap_or_default());
         } else {
             input.consume(used);
         }
         let frame_waits = match agent.want(&[]) {
             Want::Read(_) if !output.is_full() => false,
             Want::Close => false,
-            _ => !input.bytes.is_empty(),
+            _ => !input.unread().is_empty(),
         };
         stack.push_boolean(frame_waits);
         Ok(2)

@@ -14,22 +14,37 @@ const KEPT: usize = 64 * 1024;
 /// Received bytes: the half of a frame, or what must wait.
 #[derive(Default)]
 pub(crate) struct Input {
-    pub(crate) bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    /// What lies before it was used. It is cut off once it is the larger part, so that no byte is moved again and again.
+    start: usize,
 }
 
 impl Input {
     /// Refuses what would be too much, beyond a frame of `frame` bytes.
     pub(crate) fn check(&self, more: usize, frame: u32) -> Result<(), Misuse> {
         let limit = MAX_INPUT.saturating_add(frame as usize);
-        if !self.bytes.is_empty() && self.bytes.len().saturating_add(more) > limit {
+        let waiting = self.unread().len();
+        if waiting > 0 && waiting.saturating_add(more) > limit {
             return Err(Misuse::plain("too many bytes fed while want() is 0: send output(), answer the open NOTIFYs"));
         }
         Ok(())
     }
 
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Forgets the first `used` bytes.
     pub(crate) fn consume(&mut self, used: usize) {
-        self.bytes.drain(..used.min(self.bytes.len()));
+        self.start = self.start.saturating_add(used).min(self.bytes.len());
+        if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes = Vec::new();
         }

@@ -87,7 +87,7 @@ fn collect(stack: &Stack<'_>) -> Outcome {
 
 /// `client:want()`.
 fn want(stack: &Stack<'_>) -> Outcome {
-    stack.with_this(|connection: &mut Connection| push_want(stack, connection.client.want(&connection.input.bytes)))
+    stack.with_this(|connection: &mut Connection| push_want(stack, connection.client.want(connection.input.unread())))
 }
 
 /// `client:feed(bytes)`: the events, as a list.
@@ -96,11 +96,11 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         let fed = stack.string_argument(2)?;
         let Connection { client, input, output, .. } = connection;
         // What is left over is less than a frame, and that is bounded.
-        let direct = input.bytes.is_empty();
+        let direct = input.unread().is_empty();
         if !direct {
-            input.bytes.extend_from_slice(fed);
+            input.push(fed);
         }
-        let mut rest = if direct { fed } else { input.bytes.as_slice() };
+        let mut rest = if direct { fed } else { input.unread() };
         let all = rest.len();
         stack.new_table(1, 0);
         let mut events = 0;
@@ -125,7 +125,7 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         }
         let used = all.saturating_sub(rest.len());
         if direct {
-            input.bytes.extend_from_slice(fed.get(used..).unwrap_or_default());
+            input.push(fed.get(used..).unwrap_or_default());
         } else {
             input.consume(used);
         }

@@ -17,12 +17,17 @@ mod frame;
 mod raw;
 mod value;
 
-use mlua::{Lua, Result, Table};
+use std::ffi::{c_int, CStr};
+
+use mlua_sys::lua_State;
 use spop_core::{Flags, FrameType, Status};
 
-/// Loads the module: `luaopen_spop`.
-#[mlua::lua_module(name = "spop")]
-fn spop(lua: &Lua) -> Result<Table> {
+/// Loads the module: what `require "spop"` calls.
+///
+/// # Safety
+/// Only for Lua, in a protected call.
+#[no_mangle]
+pub unsafe extern "C-unwind" fn luaopen_spop(state: *mut lua_State) -> c_int {
     let functions = [
         value::FUNCTIONS,
         frame::FUNCTIONS,
@@ -34,48 +39,40 @@ fn spop(lua: &Lua) -> Result<Table> {
     ];
     let [frames, messages, args] = frame::CLASSES;
     let classes = [value::CLASS, frames, messages, args, agent::CLASS, client::CLASS];
-    // SAFETY: mlua calls the closure in a protected call; what it borrows needs no drop.
-    let module: Table = unsafe { lua.exec_raw((), |state| raw::build(state, &functions, &classes)) }?;
-
-    module.set("_VERSION", concat!("spop ", env!("CARGO_PKG_VERSION")))?;
-    for frame_type in [
-        FrameType::UNSET,
-        FrameType::HAPROXY_HELLO,
-        FrameType::HAPROXY_DISCONNECT,
-        FrameType::NOTIFY,
-        FrameType::AGENT_HELLO,
-        FrameType::AGENT_DISCONNECT,
-        FrameType::ACK,
-    ] {
-        if let Some(name) = frame_type.name() {
-            module.set(name.replace('-', "_"), frame_type.0)?;
-        }
-    }
-    module.set("FIN", Flags::FIN.0)?;
-    module.set("ABORT", Flags::ABORT.0)?;
-    let status = lua.create_table()?;
-    for (name, code) in [
-        ("NORMAL", Status::NORMAL),
-        ("IO_ERROR", Status::IO_ERROR),
-        ("TIMEOUT", Status::TIMEOUT),
-        ("FRAME_TOO_BIG", Status::FRAME_TOO_BIG),
-        ("INVALID_FRAME", Status::INVALID_FRAME),
-        ("NO_VERSION", Status::NO_VERSION),
-        ("NO_MAX_FRAME_SIZE", Status::NO_MAX_FRAME_SIZE),
-        ("NO_CAPABILITIES", Status::NO_CAPABILITIES),
-        ("UNSUPPORTED_VERSION", Status::UNSUPPORTED_VERSION),
-        ("BAD_MAX_FRAME_SIZE", Status::BAD_MAX_FRAME_SIZE),
-        ("NO_FRAGMENTATION", Status::NO_FRAGMENTATION),
-        ("INTERLACED_FRAMES", Status::INTERLACED_FRAMES),
-        ("FRAME_ID_NOT_FOUND", Status::FRAME_ID_NOT_FOUND),
-        ("RESOURCES", Status::RESOURCES),
-        ("UNKNOWN", Status::UNKNOWN),
-    ] {
-        status.set(name, code.0)?;
-    }
-    module.set("status", status)?;
-    Ok(module)
+    // SAFETY: the caller's; nothing here needs a drop, so an error of Lua (it ran out of memory) may jump over this frame.
+    unsafe { raw::build(state, &functions, &classes, CONSTANTS, STATUSES) }
 }
+
+const CONSTANTS: &[(&CStr, u32)] = &[
+    (c"UNSET", FrameType::UNSET.0 as u32),
+    (c"HAPROXY_HELLO", FrameType::HAPROXY_HELLO.0 as u32),
+    (c"HAPROXY_DISCONNECT", FrameType::HAPROXY_DISCONNECT.0 as u32),
+    (c"NOTIFY", FrameType::NOTIFY.0 as u32),
+    (c"AGENT_HELLO", FrameType::AGENT_HELLO.0 as u32),
+    (c"AGENT_DISCONNECT", FrameType::AGENT_DISCONNECT.0 as u32),
+    (c"ACK", FrameType::ACK.0 as u32),
+    (c"FIN", Flags::FIN.0),
+    (c"ABORT", Flags::ABORT.0),
+];
+
+/// The table `status`.
+const STATUSES: &[(&CStr, u32)] = &[
+    (c"NORMAL", Status::NORMAL.0),
+    (c"IO_ERROR", Status::IO_ERROR.0),
+    (c"TIMEOUT", Status::TIMEOUT.0),
+    (c"FRAME_TOO_BIG", Status::FRAME_TOO_BIG.0),
+    (c"INVALID_FRAME", Status::INVALID_FRAME.0),
+    (c"NO_VERSION", Status::NO_VERSION.0),
+    (c"NO_MAX_FRAME_SIZE", Status::NO_MAX_FRAME_SIZE.0),
+    (c"NO_CAPABILITIES", Status::NO_CAPABILITIES.0),
+    (c"UNSUPPORTED_VERSION", Status::UNSUPPORTED_VERSION.0),
+    (c"BAD_MAX_FRAME_SIZE", Status::BAD_MAX_FRAME_SIZE.0),
+    (c"NO_FRAGMENTATION", Status::NO_FRAGMENTATION.0),
+    (c"INTERLACED_FRAMES", Status::INTERLACED_FRAMES.0),
+    (c"FRAME_ID_NOT_FOUND", Status::FRAME_ID_NOT_FOUND.0),
+    (c"RESOURCES", Status::RESOURCES.0),
+    (c"UNKNOWN", Status::UNKNOWN.0),
+];
 
 /// For the test of `contain`, in no other build.
 #[cfg(spop_test_panic)]

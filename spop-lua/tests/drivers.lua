@@ -130,4 +130,44 @@ test("a service and what it logs", function()
   assert(lines[2]:find("on purpose", 1, true), lines[2])
 end)
 
+-- How many instructions of Lua `f` takes; LuaJIT counts those of its interpreter.
+local function instructions(f)
+  if rawget(_G, "jit") then jit.off() end
+  local count = 0
+  debug.sethook(function() count = count + 1 end, "", 100)
+  f()
+  debug.sethook()
+  if rawget(_G, "jit") then jit.on() end
+  return count * 100
+end
+
+test("the actions of many messages: all of them, in order, with work that grows as they do", function()
+  local function work(n)
+    local messages = {}
+    for i = 1, n do messages[i] = { "m", { i = i } } end
+    local large = 2 ^ 20
+    local peer = fake(spop.encode_hello({ from = "haproxy", capabilities = "pipelining", max_frame_size = large }) ..
+      spop.encode_notify(1, 1, messages, large))
+    local constant = { { "unset-var", "txn", "constant" } }
+    local taken = instructions(function()
+      service.serve(peer, { m = function(args)
+        if args.i % 2 == 0 then return constant end
+        return { { "set-var", "txn", "v", args.i }, { "unset-var", "txn", "w" } }
+      end }, { max_frame_size = large })
+    end)
+    equal(#constant, 1, "the handler's own table")
+    local hello = assert(spop.peek_len(peer.sent:sub(1, 4)))
+    local actions = assert(spop.decode(peer.sent:sub(hello + 5))):actions()
+    equal(#actions, n + n / 2)
+    for i = 1, n, 2 do
+      local at = (i - 1) / 2 * 3 + 1
+      equal({ actions[at][4], actions[at + 1][3], actions[at + 2][3] }, { i, "w", "constant" })
+    end
+    return taken
+  end
+  local small, large = work(1000), work(4000)
+  print(("%d instructions for 1000 messages, %d for 4000"):format(small, large))
+  assert(large < 6 * small, "the work grows faster than the number of messages")
+end)
+
 suite.finish("drivers")

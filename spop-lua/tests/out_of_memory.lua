@@ -1,10 +1,24 @@
--- For out_of_memory.c: work() uses everything that allocates, rest() what is left of it when an allocation failed.
-local spop = require "spop"
-
+-- For out_of_memory.c: work() uses everything that allocates, beginning with `require`; rest() what is left of it when an
+-- allocation failed.
 local agent, client, frame, message
-local args = { { "ip", spop.ipv4("192.0.2.17") }, { "text", ("x"):rep(300) }, { "n", 5 } }
+
+-- A stream for spop.service: its peer says hello, asks, and ends.
+local function stream(spop)
+  local input = spop.encode_hello({ from = "haproxy", capabilities = "pipelining" }) ..
+    spop.encode_notify(1, 1, { { "m", { a = 1 } }, { "m", { a = 2 } }, { "unknown" } })
+  return {
+    receive = function(_, n)
+      local data = input:sub(1, n)
+      input = input:sub(n + 1)
+      return data
+    end,
+    send = function() end,
+  }
+end
 
 function work()
+  local spop = require "spop"
+  local args = { { "ip", spop.ipv4("192.0.2.17") }, { "text", ("x"):rep(300) }, { "n", 5 } }
   agent, client = spop.agent({ max_frame_size = 512 }), spop.client({ engine_id = "me" })
   agent:feed(client:output())
   client:feed(agent:output())
@@ -32,9 +46,15 @@ function work()
   local _ = tostring(spop.uint64("18446744073709551615")) .. spop.ip_text("\1\2\3\4") .. agent:stats().acks
   agent:close(4)
   agent:feed("x")
+  local service = require "spop.service"
+  service.serve(stream(spop), { m = function(a) return { { "set-var", "txn", "a", a.a } } end }, { log = function() end })
+  require "spop.client"
 end
 
 function rest()
+  -- A `require` that was cut short can be done again.
+  local spop = require "spop"
+  assert(spop.decode(spop.encode_ack(1, 1):sub(5)).type == spop.ACK and spop.status.RESOURCES == 13 and spop._VERSION)
   if frame then local _ = frame.type, frame.stream_id, frame:messages() end
   if message then local _ = message.name, message:list(), message.args.text end
   -- An object that was cut short says so, and is collected all the same.

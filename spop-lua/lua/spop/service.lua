@@ -77,11 +77,19 @@ local function unknown_message(context, name)
   end
 end
 
+--- Adds the entries of `more` behind the `count` of `list`; returns how many there are then.
+local function append(list, count, more)
+  for i = 1, #more do list[count + i] = more[i] end
+  return count + #more
+end
+
 --- Calls the handler of each message and sends the ACK with the actions of all.
 local function answer(context, agent, notify)
   local handlers = context.handlers
   local messages = notify:messages()
-  local actions
+  -- A handler may return the same table again and again, so it stays as it is: the actions of several handlers are
+  -- gathered in a table of our own.
+  local actions, own, count
   for i = 1, #messages do
     local message = messages[i]
     local name = message.name
@@ -91,11 +99,12 @@ local function answer(context, agent, notify)
       if more and not actions then
         actions = more
       elseif more then
-        -- A handler may return the same table again and again, so it stays as it is.
-        local both = {}
-        for k = 1, #actions do both[k] = actions[k] end
-        for k = 1, #more do both[#both + 1] = more[k] end
-        actions = both
+        if not own then
+          own = {}
+          count = append(own, 0, actions)
+        end
+        count = append(own, count, more)
+        actions = own
       end
     else
       unknown_message(context, name)

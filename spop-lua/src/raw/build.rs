@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, CStr};
 
-use mlua::ffi;
+use mlua_sys as ffi;
 
 use super::{Class, KEY_TYPE, METHODS};
 
@@ -17,11 +17,17 @@ pub(crate) struct ClassFunctions {
     pub(crate) methods: Functions,
 }
 
-/// Pushes the module's table with `functions`.
+/// Pushes the module's table with `functions`, `constants`, and the table `status`; returns how many values that is.
 ///
 /// # Safety
 /// In a protected call of Lua with `state`; nothing to drop in the frames below Lua.
-pub(crate) unsafe fn build(state: *mut ffi::lua_State, functions: &[Functions], classes: &[ClassFunctions]) {
+pub(crate) unsafe fn build(
+    state: *mut ffi::lua_State,
+    functions: &[Functions],
+    classes: &[ClassFunctions],
+    constants: &[(&CStr, u32)],
+    statuses: &[(&CStr, u32)],
+) -> c_int {
     // SAFETY: the caller's; 20 slots are free, and 8 + 7 + 2 are the most used.
     unsafe {
         let base = ffi::lua_gettop(state);
@@ -49,8 +55,25 @@ pub(crate) unsafe fn build(state: *mut ffi::lua_State, functions: &[Functions], 
         for functions in functions {
             set_functions(state, base, module, module, functions);
         }
-        ffi::lua_replace(state, base + 1);
-        ffi::lua_settop(state, base + 1);
+        ffi::lua_pushstring(state, concat!("spop ", env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast());
+        ffi::lua_setfield(state, module, c"_VERSION".as_ptr());
+        set_numbers(state, module, constants);
+        ffi::lua_createtable(state, 0, statuses.len() as c_int);
+        set_numbers(state, module + 1, statuses);
+        ffi::lua_setfield(state, module, c"status".as_ptr());
+        1 // the table on top
+    }
+}
+
+/// # Safety
+/// As in [`build`].
+unsafe fn set_numbers(state: *mut ffi::lua_State, table: c_int, numbers: &[(&CStr, u32)]) {
+    for (name, number) in numbers {
+        // SAFETY: the caller's. All numbers are small: flags, types and status codes.
+        unsafe {
+            ffi::lua_pushinteger(state, *number as ffi::lua_Integer);
+            ffi::lua_setfield(state, table, name.as_ptr());
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The Lua stack, as far as this module uses it: all its `unsafe` is in this folder.
 //!
-//! mlua's own callbacks and tables cost several times the work that the hot functions do (the benchmark shows it), so the
-//! functions of this module are plain C functions. What makes them sound:
+//! A binding that wraps callbacks and tables costs several times the work that the hot functions do (the benchmark of this
+//! folder's crate shows it), and cannot be relied on when Lua runs out of memory. So the functions of this module are plain C
+//! functions over the declarations of Lua's API. What makes them sound:
 //!
 //! - A Lua error jumps over the Rust frames between the function that raises it and Lua. So no frame of this module that
 //!   calls Lua owns anything that needs a drop: bodies hold borrowed slices, numbers and `Copy` errors. Misuse by the
@@ -14,7 +15,7 @@ use std::ffi::{c_char, c_int, CStr};
 use std::fmt::{self, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use mlua::ffi;
+use mlua_sys as ffi;
 
 mod build;
 mod object;
@@ -133,11 +134,11 @@ pub(crate) fn contain<R>(compute: impl FnOnce() -> R) -> Result<R, Misuse> {
 /// Makes a C function of a [`Body`].
 macro_rules! c_function {
     ($body:path) => {{
-        unsafe extern "C-unwind" fn function(state: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
+        unsafe extern "C-unwind" fn function(state: *mut mlua_sys::lua_State) -> std::ffi::c_int {
             // SAFETY: Lua calls this with its state and the upvalues that `build` gave the function.
             unsafe { $crate::raw::run($body, state) }
         }
-        function as mlua::ffi::lua_CFunction
+        function as mlua_sys::lua_CFunction
     }};
 }
 pub(crate) use c_function;
