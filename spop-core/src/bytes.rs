@@ -23,9 +23,8 @@
 
 use ::bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::encode::FrameEncoder;
 use crate::error::{DecodeError, EncodeError};
-use crate::frame::{peek_len, Frame, Header, MAX_HEADER_LEN, PREFIX_LEN};
+use crate::frame::{peek_len, Frame, FrameEncoder, Header, MAX_HEADER_LEN, PREFIX_LEN};
 
 /// A frame that shares the memory it was received in.
 #[derive(Clone, PartialEq, Eq, Debug)]

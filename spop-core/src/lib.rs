@@ -1,7 +1,7 @@
 //! SPOP 2.0, the protocol between HAProxy's SPOE filter and its agents (SPOA).
 //!
-//! - A **codec**: [`peek_len`] and [`Frame::decode`] for what arrives, with views that borrow the bytes; the encoders of
-//!   [`encode`] for what is sent, into `&mut [u8]`.
+//! - A **codec**: [`peek_len`] and [`Frame::decode`] for what arrives, with views that borrow the bytes; encoders
+//!   ([`AckEncoder`] and its like) for what is sent, into `&mut [u8]`.
 //! - The **state machines** of both sides without I/O: [`Agent`] (the server) and [`Client`] (HAProxy's part).
 //! - A bounded [`Reassembler`] for fragmented NOTIFYs.
 //!
@@ -93,7 +93,7 @@
 #[cfg(feature = "bytes")]
 pub mod bytes;
 mod conn;
-pub mod encode;
+pub mod encoded_len;
 mod error;
 mod frame;
 #[cfg(feature = "heapless")]
@@ -111,14 +111,14 @@ struct Readme;
 
 pub use conn::{
     AckError, Agent, AgentConfig, AgentEvent, AgentStats, Client, ClientConfig, ClientEvent, ClientStats, EngineId,
-    Negotiated, Notify, NotifyError, Ticket, Want, MAX_TRANSMIT_LEN,
+    Negotiated, Notify, NotifyError, ProtocolError, Ticket, Timer, Want, MAX_TRANSMIT_LEN,
 };
-pub use encode::{AckEncoder, DisconnectEncoder, FrameEncoder, HelloEncoder, NotifyEncoder};
-pub use error::{DecodeError, DecodeReason, EncodeError, ProtocolError, Status, Timer};
+pub use error::{DecodeError, DecodeReason, EncodeError, Status};
 pub use frame::{
-    peek_len, supports_2_0, Action, Actions, AgentHello, Capabilities, Disconnect, Flags, Frame, FrameId, FrameType,
-    HaproxyHello, Header, Message, Messages, Scope, StreamId, Version, ACTION_SET_VAR, ACTION_UNSET_VAR,
-    MAX_HEADER_LEN, MIN_BODY_LEN, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    peek_len, supports_2_0, AckEncoder, Action, Actions, AgentHello, Capabilities, Disconnect, DisconnectEncoder,
+    Flags, Frame, FrameEncoder, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Message, Messages,
+    NotifyEncoder, Scope, StreamId, Version, ACTION_SET_VAR, ACTION_UNSET_VAR, MAX_HEADER_LEN, MIN_BODY_LEN,
+    MIN_MAX_FRAME_SIZE, PREFIX_LEN,
 };
 pub use kv::{Args, Kv, KvList};
 pub use reader::Reader;

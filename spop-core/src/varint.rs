@@ -6,7 +6,6 @@
 use core::num::NonZeroUsize;
 
 use crate::error::{DecodeError, DecodeReason};
-use crate::reader::Reader;
 
 /// The longest encoding of a 64-bit value, in bytes.
 pub const MAX_LEN: usize = 10;
@@ -17,9 +16,7 @@ pub const MAX_LEN: usize = 10;
 /// [`DecodeReason::Truncated`] if `buf` ends first, [`DecodeReason::VarintTooLong`] beyond 10 bytes,
 /// [`DecodeReason::VarintOverflow`] above 2^64-1.
 pub fn decode(buf: &[u8]) -> Result<(u64, usize), DecodeError> {
-    let mut reader = Reader::new(buf);
-    let value = reader.varint()?;
-    Ok((value, reader.offset()))
+    read(buf, 0).ok_or_else(|| DecodeError::new(error(buf), 0))
 }
 
 /// Number of bytes that `value` takes, 1 to 10.

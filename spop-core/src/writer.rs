@@ -2,7 +2,6 @@
 //! below it, as they were.
 
 use crate::error::EncodeError;
-use crate::frame::{Scope, ACTION_SET_VAR, ACTION_UNSET_VAR};
 use crate::value::Value;
 use crate::varint;
 
@@ -150,30 +149,6 @@ impl<'b> Writer<'b> {
         self.transaction(|w| {
             w.string(key)?;
             w.value(value)
-        })
-    }
-
-    /// Appends a set-var action.
-    ///
-    /// # Errors
-    /// [`EncodeError::NoSpace`].
-    #[inline]
-    pub fn set_var(&mut self, scope: Scope, name: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
-        self.transaction(|w| {
-            w.bytes(&[ACTION_SET_VAR, 3, scope as u8])?;
-            w.kv(name, value)
-        })
-    }
-
-    /// Appends an unset-var action.
-    ///
-    /// # Errors
-    /// [`EncodeError::NoSpace`].
-    #[inline]
-    pub fn unset_var(&mut self, scope: Scope, name: &[u8]) -> Result<(), EncodeError> {
-        self.transaction(|w| {
-            w.bytes(&[ACTION_UNSET_VAR, 2, scope as u8])?;
-            w.string(name)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use spop_core::encode::encoded_len;
+use spop_core::encoded_len;
 use spop_core::{
     varint, AckEncoder, DisconnectEncoder, FrameEncoder, FrameId, HelloEncoder, Scope, Status, StreamId, Version,
     Writer, PREFIX_LEN,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use spop_core::encode::encoded_len;
+use spop_core::encoded_len;
 use spop_core::{EncodeError, NotifyEncoder, Value};
 
 use crate::show::Name;

@@ -3,7 +3,7 @@
 use core::error::Error;
 use core::fmt::{Debug, Display, Write as _};
 
-use spop_core::encode::encoded_len;
+use spop_core::encoded_len;
 use spop_core::{
     peek_len, supports_2_0, varint, AckEncoder, Action, Actions, AgentHello, Args, Capabilities, DecodeError,
     Disconnect, DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList,

@@ -7,12 +7,13 @@
 
 mod agent;
 mod client;
+mod error;
 mod open;
 
 pub use agent::{AckError, Agent, AgentConfig, AgentEvent, AgentStats, Notify, Ticket};
 pub use client::{Client, ClientConfig, ClientEvent, ClientStats, EngineId, NotifyError};
+pub use error::{ProtocolError, Timer};
 
-use crate::error::ProtocolError;
 use crate::frame::{Capabilities, Frame};
 
 /// The output that `poll_transmit` needs at most, in bytes.

@@ -1,54 +1,17 @@
-//! The payload of ACK: a list of actions (SPOE.txt, sections 3.1 and 3.4).
+//! ACK: a list of actions (SPOE.txt, sections 3.1 and 3.4).
 
-use crate::error::{DecodeError, DecodeReason};
+use super::encoder::FrameEncoder;
+use super::header::{FrameId, FrameType, Header, StreamId, MAX_HEADER_LEN, MIN_MAX_FRAME_SIZE};
+use super::scope::Scope;
+use crate::error::{DecodeError, DecodeReason, EncodeError};
 use crate::reader::Reader;
 use crate::value::Value;
+use crate::writer::Writer;
 
 /// The type number of set-var.
 pub const ACTION_SET_VAR: u8 = 1;
 /// The type number of unset-var.
 pub const ACTION_UNSET_VAR: u8 = 2;
-
-/// The scope of a variable.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Scope {
-    /// `proc`: the process. HAProxy sets only names that its configuration knows.
-    Process = 0,
-    /// `sess`: the client's session.
-    Session = 1,
-    /// `txn`: request and response.
-    Transaction = 2,
-    /// `req`: the request.
-    Request = 3,
-    /// `res`: the response.
-    Response = 4,
-}
-
-impl Scope {
-    /// The scope of a byte; `None` above 4.
-    pub const fn from_u8(byte: u8) -> Option<Self> {
-        Some(match byte {
-            0 => Scope::Process,
-            1 => Scope::Session,
-            2 => Scope::Transaction,
-            3 => Scope::Request,
-            4 => Scope::Response,
-            _ => return None,
-        })
-    }
-
-    /// HAProxy's prefix for variables of this scope: `proc`, `sess`, `txn`, `req`, `res`.
-    pub const fn prefix(self) -> &'static str {
-        match self {
-            Scope::Process => "proc",
-            Scope::Session => "sess",
-            Scope::Transaction => "txn",
-            Scope::Request => "req",
-            Scope::Response => "res",
-        }
-    }
-}
 
 /// What HAProxy is to do with a variable. HAProxy puts the scope and the engine's prefix before the name; together
 /// they may have 63 characters.
@@ -139,3 +102,104 @@ impl<'a> Iterator for Actions<'a> {
 }
 
 impl core::iter::FusedIterator for Actions<'_> {}
+
+/// An ACK with its actions.
+///
+/// ```
+/// use spop_core::{AckEncoder, FrameId, Scope, StreamId, Value};
+///
+/// let mut buf = [0; 64];
+/// let mut ack = AckEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1))?;
+/// ack.set_var(Scope::Transaction, b"ok", &Value::Int64(7))?;
+/// let len = ack.finish();
+/// assert_eq!(buf[..len], *b"\0\0\0\x0f\x67\0\0\0\x01\x01\x01\x01\x03\x02\x02ok\x04\x07");
+/// # Ok::<(), spop_core::EncodeError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
+pub struct AckEncoder<'b> {
+    frame: FrameEncoder<'b>,
+    header_len: usize,
+}
+
+impl<'b> AckEncoder<'b> {
+    /// Begins the ACK of the NOTIFY with these ids.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`] if `buf` cannot even take an empty ACK, at most [`MAX_HEADER_LEN`] bytes.
+    #[inline]
+    pub fn new(
+        buf: &'b mut [u8],
+        max_frame_size: u32,
+        stream_id: StreamId,
+        frame_id: FrameId,
+    ) -> Result<Self, EncodeError> {
+        let frame = FrameEncoder::new(buf, max_frame_size, Header::new(FrameType::ACK, stream_id, frame_id))?;
+        let header_len = frame.writer.len();
+        Ok(AckEncoder { frame, header_len })
+    }
+
+    /// Adds a set-var.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    #[inline]
+    pub fn set_var(&mut self, scope: Scope, name: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+        self.frame.writer.set_var(scope, name, value)
+    }
+
+    /// Adds an unset-var.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    #[inline]
+    pub fn unset_var(&mut self, scope: Scope, name: &[u8]) -> Result<(), EncodeError> {
+        self.frame.writer.unset_var(scope, name)
+    }
+
+    /// Takes all actions out again.
+    pub fn clear(&mut self) {
+        self.frame.writer.truncate(self.header_len);
+    }
+
+    /// The bytes that still fit.
+    pub const fn room(&self) -> usize {
+        self.frame.writer.room()
+    }
+
+    /// Completes the frame; its length, prefix included.
+    #[must_use]
+    #[inline]
+    pub fn finish(self) -> usize {
+        self.frame.finish()
+    }
+}
+
+// The header of an empty ACK always fits what may be negotiated.
+const _: () = assert!(MAX_HEADER_LEN <= MIN_MAX_FRAME_SIZE as usize);
+
+impl Writer<'_> {
+    /// Appends a set-var action.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    #[inline]
+    pub fn set_var(&mut self, scope: Scope, name: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+        self.transaction(|w| {
+            w.bytes(&[ACTION_SET_VAR, 3, scope as u8])?;
+            w.kv(name, value)
+        })
+    }
+
+    /// Appends an unset-var action.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    #[inline]
+    pub fn unset_var(&mut self, scope: Scope, name: &[u8]) -> Result<(), EncodeError> {
+        self.transaction(|w| {
+            w.bytes(&[ACTION_UNSET_VAR, 2, scope as u8])?;
+            w.string(name)
+        })
+    }
+}

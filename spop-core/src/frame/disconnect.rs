@@ -1,7 +1,9 @@
-//! The payload of both DISCONNECT frames (SPOE.txt, sections 3.2.8 and 3.2.9).
+//! Both DISCONNECT frames (SPOE.txt, sections 3.2.8 and 3.2.9).
 
-use crate::error::{DecodeError, DecodeReason, Status};
-use crate::frame::Frame;
+use super::encoder::FrameEncoder;
+use super::header::{FrameId, FrameType, Header, StreamId};
+use super::Frame;
+use crate::error::{DecodeError, DecodeReason, EncodeError, Status};
 use crate::value::Value;
 
 /// Why the peer ends the connection.
@@ -42,5 +44,51 @@ impl<'a> Disconnect<'a> {
     /// The message as text, if it is UTF-8.
     pub fn message_str(&self) -> Option<&'a str> {
         core::str::from_utf8(self.message).ok()
+    }
+}
+
+/// A DISCONNECT of either side.
+#[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
+pub struct DisconnectEncoder<'b> {
+    frame: FrameEncoder<'b>,
+}
+
+impl<'b> DisconnectEncoder<'b> {
+    /// An AGENT-DISCONNECT with its status; [`message`](Self::message) must follow.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`]; so in all methods here.
+    pub fn agent(buf: &'b mut [u8], max_frame_size: u32, status: Status) -> Result<Self, EncodeError> {
+        Self::new(buf, max_frame_size, FrameType::AGENT_DISCONNECT, status)
+    }
+
+    /// A HAPROXY-DISCONNECT with its status; [`message`](Self::message) must follow.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn haproxy(buf: &'b mut [u8], max_frame_size: u32, status: Status) -> Result<Self, EncodeError> {
+        Self::new(buf, max_frame_size, FrameType::HAPROXY_DISCONNECT, status)
+    }
+
+    fn new(buf: &'b mut [u8], max_frame_size: u32, frame_type: FrameType, status: Status) -> Result<Self, EncodeError> {
+        let header = Header::new(frame_type, StreamId(0), FrameId(0));
+        let mut frame = FrameEncoder::new(buf, max_frame_size, header)?;
+        frame.writer.kv(b"status-code", &Value::UInt32(status.0))?;
+        Ok(DisconnectEncoder { frame })
+    }
+
+    /// Adds the text, for people; HAProxy 2.6 refuses more than 255 bytes.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn message(&mut self, text: &[u8]) -> Result<(), EncodeError> {
+        self.frame.writer.kv(b"message", &Value::String(text))
+    }
+
+    /// Completes the frame; its length, prefix included.
+    #[must_use]
+    pub fn finish(self) -> usize {
+        self.frame.finish()
     }
 }

@@ -1,120 +1,13 @@
-//! The payloads of both HELLO frames and the grammars in them (SPOE.txt, sections 3.2.4 and 3.2.5).
+//! Both HELLO frames (SPOE.txt, sections 3.2.4 and 3.2.5).
 
-use crate::error::{DecodeError, DecodeReason};
-use crate::frame::Frame;
+use super::capabilities::Capabilities;
+use super::encoder::FrameEncoder;
+use super::header::{FrameId, FrameType, Header, StreamId};
+use super::version::Version;
+use super::Frame;
+use crate::error::{DecodeError, DecodeReason, EncodeError};
 use crate::value::Value;
-
-/// A version of SPOP. This crate speaks 2.0, the only one that HAProxy knows.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Version {
-    /// Not 0.
-    pub major: u32,
-    /// At most 999.
-    pub minor: u32,
-}
-
-impl Version {
-    /// 2.0.
-    pub const V2_0: Version = Version { major: 2, minor: 0 };
-
-    /// Reads `major.minor`, spaces around it allowed, nothing else.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = trim_spaces(text);
-        let dot = text.iter().position(|&b| b == b'.')?;
-        let (major, minor) = text.split_at_checked(dot)?;
-        let version = Version { major: number(major)?, minor: number(minor.get(1..)?)? };
-        (version.major != 0 && version.minor <= 999).then_some(version)
-    }
-}
-
-/// Does a `supported-versions` list offer 2.0? An item `2.m` announces 2.0 to 2.m; items that do not parse are skipped.
-pub fn supports_2_0(list: &[u8]) -> bool {
-    list.split(|&b| b == b',').filter_map(Version::parse).any(|v| v.major == 2)
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u32, |sum, &b| match b {
-        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u32::from(b - b'0')),
-        _ => None,
-    })
-}
-
-fn trim_spaces(mut text: &[u8]) -> &[u8] {
-    while let [b' ', rest @ ..] = text {
-        text = rest;
-    }
-    while let [rest @ .., b' '] = text {
-        text = rest;
-    }
-    text
-}
-
-/// A set of capabilities.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Capabilities(u8);
-
-impl Capabilities {
-    /// No capability.
-    pub const NONE: Capabilities = Capabilities(0);
-    /// `pipelining`: several NOTIFYs in flight on a connection, ACKs in any order.
-    pub const PIPELINING: Capabilities = Capabilities(1);
-    /// `async`: ACKs on any connection of the same engine-id. HAProxy up to 3.0.
-    pub const ASYNC: Capabilities = Capabilities(2);
-    /// `fragmentation`: a NOTIFY may come in fragments. HAProxy up to 3.0 sends such if the agent announces it.
-    pub const FRAGMENTATION: Capabilities = Capabilities(4);
-
-    const NAMES: [(Capabilities, &'static str); 3] = [
-        (Capabilities::PIPELINING, "pipelining"),
-        (Capabilities::ASYNC, "async"),
-        (Capabilities::FRAGMENTATION, "fragmentation"),
-    ];
-
-    /// Reads a comma-separated list. Unknown and empty items are ignored, spaces around items too; as in HAProxy only
-    /// the first word of an item counts.
-    pub fn parse(list: &[u8]) -> Self {
-        list.split(|&b| b == b',').fold(Capabilities::NONE, |set, item| {
-            let word = trim_spaces(item).split(|&b| b == b' ').next().unwrap_or_default();
-            let known = Self::NAMES.iter().find(|(_, name)| name.as_bytes() == word);
-            known.map_or(set, |&(capability, _)| set.union(capability))
-        })
-    }
-
-    /// The names in the set.
-    pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-        Self::NAMES.into_iter().filter(move |&(c, _)| self.contains(c)).map(|(_, name)| name)
-    }
-
-    /// Are all of `other` in the set?
-    pub const fn contains(self, other: Capabilities) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// What is in both sets.
-    pub const fn intersection(self, other: Capabilities) -> Capabilities {
-        Capabilities(self.0 & other.0)
-    }
-
-    /// What is in any of the sets.
-    pub const fn union(self, other: Capabilities) -> Capabilities {
-        Capabilities(self.0 | other.0)
-    }
-
-    /// The set without `other`.
-    pub const fn without(self, other: Capabilities) -> Capabilities {
-        Capabilities(self.0 & !other.0)
-    }
-}
-
-impl core::ops::BitOr for Capabilities {
-    type Output = Capabilities;
-
-    fn bitor(self, other: Capabilities) -> Capabilities {
-        self.union(other)
-    }
-}
+use crate::writer::Writer;
 
 /// The known keys of both HELLOs, as far as they are there.
 #[derive(Default)]
@@ -172,7 +65,7 @@ impl<'a> Keys<'a> {
 /// The payload of HAPROXY-HELLO.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HaproxyHello<'a> {
-    /// `supported-versions`, as it came; see [`supports_2_0`].
+    /// `supported-versions`, as it came; see [`supports_2_0`](crate::supports_2_0).
     pub supported_versions: &'a [u8],
     /// `max-frame-size`: the largest frame body that HAProxy takes and sends, in bytes.
     pub max_frame_size: u32,
@@ -225,5 +118,142 @@ impl<'a> AgentHello<'a> {
             max_frame_size: keys.max_frame_size()?,
             capabilities: Capabilities::parse(keys.capabilities()?),
         })
+    }
+}
+
+/// A HELLO of either side. Each method adds one key; HAProxy wants the keys of its peer's HELLO all there, in any order.
+#[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
+pub struct HelloEncoder<'b> {
+    frame: FrameEncoder<'b>,
+}
+
+impl<'b> HelloEncoder<'b> {
+    /// Begins an AGENT-HELLO.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`]; so in all methods here.
+    pub fn agent(buf: &'b mut [u8], max_frame_size: u32) -> Result<Self, EncodeError> {
+        Self::new(buf, max_frame_size, FrameType::AGENT_HELLO)
+    }
+
+    /// Begins a HAPROXY-HELLO.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn haproxy(buf: &'b mut [u8], max_frame_size: u32) -> Result<Self, EncodeError> {
+        Self::new(buf, max_frame_size, FrameType::HAPROXY_HELLO)
+    }
+
+    fn new(buf: &'b mut [u8], max_frame_size: u32, frame_type: FrameType) -> Result<Self, EncodeError> {
+        let header = Header::new(frame_type, StreamId(0), FrameId(0));
+        Ok(HelloEncoder { frame: FrameEncoder::new(buf, max_frame_size, header)? })
+    }
+
+    /// Goes on with a HELLO.
+    pub const fn resume(frame: FrameEncoder<'b>) -> Self {
+        HelloEncoder { frame }
+    }
+
+    /// The bytes that still fit.
+    pub const fn room(&self) -> usize {
+        self.frame.writer.room()
+    }
+
+    /// Adds `version` (agent).
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn version(&mut self, version: Version) -> Result<(), EncodeError> {
+        self.version_key(b"version", version)
+    }
+
+    /// Adds `supported-versions` (HAProxy) with one version.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn supported_versions(&mut self, version: Version) -> Result<(), EncodeError> {
+        self.version_key(b"supported-versions", version)
+    }
+
+    fn version_key(&mut self, key: &[u8], version: Version) -> Result<(), EncodeError> {
+        let mut text = [0; 21];
+        let mut w = Writer::new(&mut text);
+        decimal(&mut w, version.major)?;
+        w.u8(b'.')?;
+        decimal(&mut w, version.minor)?;
+        let len = w.len();
+        self.kv(key, &Value::String(text.get(..len).unwrap_or_default()))
+    }
+
+    /// Adds `max-frame-size`.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn max_frame_size(&mut self, size: u32) -> Result<(), EncodeError> {
+        self.kv(b"max-frame-size", &Value::UInt32(size))
+    }
+
+    /// Adds `capabilities`, in the order pipelining, async, fragmentation.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn capabilities(&mut self, capabilities: Capabilities) -> Result<(), EncodeError> {
+        let mut text = [0; 32];
+        let mut w = Writer::new(&mut text);
+        for name in capabilities.names() {
+            if !w.is_empty() {
+                w.u8(b',')?;
+            }
+            w.bytes(name.as_bytes())?;
+        }
+        let len = w.len();
+        self.kv(b"capabilities", &Value::String(text.get(..len).unwrap_or_default()))
+    }
+
+    /// Adds `healthcheck` (HAProxy).
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn healthcheck(&mut self, healthcheck: bool) -> Result<(), EncodeError> {
+        self.kv(b"healthcheck", &Value::Bool(healthcheck))
+    }
+
+    /// Adds `engine-id` (HAProxy).
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn engine_id(&mut self, id: &[u8]) -> Result<(), EncodeError> {
+        self.kv(b"engine-id", &Value::String(id))
+    }
+
+    /// Adds any key. An agent must not send a key that begins with a known one: HAProxy compares prefixes.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn kv(&mut self, key: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+        self.frame.writer.kv(key, value)
+    }
+
+    /// Completes the frame; its length, prefix included.
+    #[must_use]
+    pub fn finish(self) -> usize {
+        self.frame.finish()
+    }
+}
+
+fn decimal(w: &mut Writer<'_>, number: u32) -> Result<(), EncodeError> {
+    let mut divisor: u32 = 1_000_000_000;
+    let mut started = false;
+    loop {
+        let digit = number.checked_div(divisor).unwrap_or(0) % 10;
+        started |= digit != 0 || divisor == 1;
+        if started {
+            w.u8(b'0' + digit as u8)?;
+        }
+        if divisor == 1 {
+            return Ok(());
+        }
+        divisor /= 10;
     }
 }

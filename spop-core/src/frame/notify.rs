@@ -1,9 +1,12 @@
-//! The payload of NOTIFY: a list of messages (SPOE.txt, sections 3.1 and 3.2.6).
+//! NOTIFY: a list of messages (SPOE.txt, sections 3.1 and 3.2.6).
 
-use crate::error::DecodeError;
+use super::encoder::FrameEncoder;
+use super::header::{FrameId, FrameType, Header, StreamId};
+use crate::error::{DecodeError, EncodeError};
 use crate::kv::Args;
 use crate::reader::Reader;
 use crate::value::Value;
+use crate::writer::Writer;
 
 /// A message with its arguments.
 #[derive(Clone, Debug)]
@@ -137,3 +140,129 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 impl core::iter::FusedIterator for Messages<'_> {}
+
+/// A NOTIFY, or the payload of one, with its messages.
+///
+/// ```
+/// use spop_core::{FrameId, NotifyEncoder, StreamId, Value};
+///
+/// let mut buf = [0; 64];
+/// let mut notify = NotifyEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1))?;
+/// notify.message(b"m0")?;
+/// notify.arg(b"a", &Value::Int64(1))?;
+/// let len = notify.finish();
+/// assert_eq!(buf[..len], *b"\0\0\0\x0f\x03\0\0\0\x01\x01\x01\x02m0\x01\x01a\x04\x01");
+/// # Ok::<(), spop_core::EncodeError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "finish it: without its length nothing can be sent"]
+pub struct NotifyEncoder<'b> {
+    writer: Writer<'b>,
+    /// A whole frame with a prefix to patch, not a payload alone.
+    framed: bool,
+    /// Position and value of the argument count of the last message.
+    args: Option<(usize, u8)>,
+}
+
+impl<'b> NotifyEncoder<'b> {
+    /// Begins a whole NOTIFY.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`] if the header does not fit.
+    pub fn new(
+        buf: &'b mut [u8],
+        max_frame_size: u32,
+        stream_id: StreamId,
+        frame_id: FrameId,
+    ) -> Result<Self, EncodeError> {
+        let frame = FrameEncoder::new(buf, max_frame_size, Header::new(FrameType::NOTIFY, stream_id, frame_id))?;
+        Ok(NotifyEncoder { writer: frame.writer, framed: true, args: None })
+    }
+
+    /// Begins a payload without a frame around it, for [`Client::notify_fragment`](crate::Client::notify_fragment).
+    pub fn payload(buf: &'b mut [u8]) -> Self {
+        NotifyEncoder { writer: Writer::new(buf), framed: false, args: None }
+    }
+
+    /// Goes on with what a `NotifyEncoder` over a writer with the same bytes began. `framed`: it is a whole NOTIFY.
+    /// `args`: what [`args`](Self::args) was then.
+    pub const fn resume(writer: Writer<'b>, framed: bool, args: Option<(usize, u8)>) -> Self {
+        NotifyEncoder { writer, framed, args }
+    }
+
+    /// Position and value of the argument count of the last message; `None` before the first.
+    pub const fn args(&self) -> Option<(usize, u8)> {
+        self.args
+    }
+
+    /// Begins a message.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn message(&mut self, name: &[u8]) -> Result<(), EncodeError> {
+        self.args = None; // If it does not fit, arguments must not go to the message before.
+        self.writer.transaction(|w| {
+            w.string(name)?;
+            w.u8(0)
+        })?;
+        self.args = Some((self.writer.len().wrapping_sub(1), 0));
+        Ok(())
+    }
+
+    /// Adds an argument to the last message; an empty key makes it unnamed.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`]; [`EncodeError::TooManyArgs`] beyond 255 arguments; [`EncodeError::NoMessage`] before
+    /// the first message.
+    pub fn arg(&mut self, key: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+        let Some((at, count)) = self.args else { return Err(EncodeError::NoMessage) };
+        let Some(count) = count.checked_add(1) else { return Err(EncodeError::TooManyArgs) };
+        self.writer.kv(key, value)?;
+        self.writer.patch_u8(at, count);
+        self.args = Some((at, count));
+        Ok(())
+    }
+
+    /// Adds messages that are encoded already, by an encoder made by [`payload`](Self::payload). No argument can be added
+    /// to them.
+    ///
+    /// ```
+    /// use spop_core::{EncodeError, FrameId, NotifyEncoder, StreamId, Value};
+    ///
+    /// let mut payload = [0; 16];
+    /// let mut messages = NotifyEncoder::payload(&mut payload);
+    /// messages.message(b"m0")?;
+    /// let len = messages.finish();
+    ///
+    /// let mut buf = [0; 32];
+    /// let mut notify = NotifyEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1))?;
+    /// notify.encoded(&payload[..len])?;
+    /// assert_eq!(notify.arg(b"a", &Value::Null), Err(EncodeError::NoMessage));
+    /// let len = notify.finish();
+    /// assert_eq!(buf[..len], *b"\0\0\0\x0b\x03\0\0\0\x01\x01\x01\x02m0\0");
+    /// # Ok::<(), EncodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSpace`].
+    pub fn encoded(&mut self, messages: &[u8]) -> Result<(), EncodeError> {
+        self.writer.bytes(messages)?;
+        self.args = None;
+        Ok(())
+    }
+
+    /// The bytes that still fit.
+    pub const fn room(&self) -> usize {
+        self.writer.room()
+    }
+
+    /// Completes it; the length, that of the prefix included if it is a whole frame.
+    #[must_use]
+    pub fn finish(self) -> usize {
+        if self.framed {
+            FrameEncoder::resume(self.writer).finish()
+        } else {
+            self.writer.len()
+        }
+    }
+}

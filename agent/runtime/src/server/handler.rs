@@ -95,13 +95,13 @@ impl Answer {
     /// Adds a set-var. What goes beyond the negotiated size is left out of the ACK, and that is logged.
     pub fn set_var(&mut self, scope: Scope, name: impl AsRef<[u8]>, value: &Value<'_>) -> &mut Self {
         let name = name.as_ref();
-        self.append(spop_core::encode::encoded_len::set_var(name, value), |w| w.set_var(scope, name, value))
+        self.append(spop_core::encoded_len::set_var(name, value), |w| w.set_var(scope, name, value))
     }
 
     /// Adds an unset-var.
     pub fn unset_var(&mut self, scope: Scope, name: impl AsRef<[u8]>) -> &mut Self {
         let name = name.as_ref();
-        self.append(spop_core::encode::encoded_len::unset_var(name), |w| w.unset_var(scope, name))
+        self.append(spop_core::encoded_len::unset_var(name), |w| w.unset_var(scope, name))
     }
 
     /// `len` is exact, so the write fits.

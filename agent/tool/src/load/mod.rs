@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use spop_agent::addr::Addr;
-use spop_core::{encode::encoded_len, Capabilities, ClientConfig, EngineId, FrameId, StreamId, PREFIX_LEN};
+use spop_core::{encoded_len, Capabilities, ClientConfig, EngineId, FrameId, StreamId, PREFIX_LEN};
 
 use crate::check::engine_id;
 use crate::expect::{self, Expected};

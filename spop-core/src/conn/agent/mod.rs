@@ -7,13 +7,13 @@ mod timeouts;
 pub use config::AgentConfig;
 pub use event::{AckError, AgentEvent, AgentStats, Notify, Ticket};
 
+use super::error::ProtocolError;
 use super::open::{Ids, OpenTable};
 use super::{control_frame, missing, Negotiated, Want};
-use crate::encode::{AckEncoder, DisconnectEncoder, HelloEncoder};
-use crate::error::{EncodeError, ProtocolError, Status};
+use crate::error::{EncodeError, Status};
 use crate::frame::{
-    peek_len, supports_2_0, Capabilities, Disconnect, Frame, FrameId, FrameType, HaproxyHello, Messages, StreamId,
-    Version, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    peek_len, supports_2_0, AckEncoder, Capabilities, Disconnect, DisconnectEncoder, Frame, FrameId, FrameType,
+    HaproxyHello, HelloEncoder, Messages, StreamId, Version, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
 };
 use crate::reassembly::{Reassembled, Reassembler};
 

@@ -1,7 +1,7 @@
 //! The timeouts of the agent's side. Time comes in from outside, as ticks.
 
 use super::{Agent, State};
-use crate::error::{ProtocolError, Timer};
+use crate::conn::error::{ProtocolError, Timer};
 
 impl<const OPEN: usize> Agent<OPEN> {
     /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest, in ticks; `None`: no timeout runs.

@@ -6,13 +6,13 @@ mod event;
 pub use config::{ClientConfig, EngineId};
 pub use event::{ClientEvent, ClientStats, NotifyError};
 
+use super::error::{ProtocolError, Timer};
 use super::open::OpenTable;
 use super::{control_frame, missing, Negotiated, Want};
-use crate::encode::{DisconnectEncoder, FrameEncoder, HelloEncoder, NotifyEncoder};
-use crate::error::{DecodeError, EncodeError, ProtocolError, Status, Timer};
+use crate::error::{DecodeError, EncodeError, Status};
 use crate::frame::{
-    peek_len, AgentHello, Capabilities, Disconnect, Flags, Frame, FrameId, FrameType, Header, StreamId, Version,
-    MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    peek_len, AgentHello, Capabilities, Disconnect, DisconnectEncoder, Flags, Frame, FrameEncoder, FrameId, FrameType,
+    Header, HelloEncoder, NotifyEncoder, StreamId, Version, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

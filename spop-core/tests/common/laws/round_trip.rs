@@ -1,9 +1,9 @@
 //! What is written is read back, in as many bytes as was said; what is read is written back.
 
 use spop_core::{
-    encode::encoded_len, varint, AckEncoder, Action, AgentHello, Capabilities, DecodeError, Disconnect,
-    DisconnectEncoder, EncodeError, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Kv, KvList, NotifyEncoder,
-    Reader, Scope, Status, StreamId, Value, Version, Writer,
+    encoded_len, varint, AckEncoder, Action, AgentHello, Capabilities, DecodeError, Disconnect, DisconnectEncoder,
+    EncodeError, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Kv, KvList, NotifyEncoder, Reader, Scope,
+    Status, StreamId, Value, Version, Writer,
 };
 
 use crate::common::owned::{payload, write_messages, Act, Msg, Pair, Val};
