@@ -11,7 +11,9 @@
 
 pub mod admin;
 pub mod export;
+mod heap;
 mod http_server;
+mod named;
 pub mod tracer;
 mod worker;
 

@@ -176,7 +176,7 @@ impl Exporter for Memory {
 
     fn submit(&self, span: &Arc<FinishedSpan>) {
         let id = span.data.span_context.trace_id();
-        self.keep(id, KeptSpan::Own(span.clone()), span.estimated_size());
+        self.keep(id, KeptSpan::Own(span.clone()), span.held());
     }
 
     fn stats(&self) -> ExportSnapshot {

@@ -28,8 +28,11 @@ pub(crate) mod tree;
 pub use queue::QueueConfig;
 pub use stats::{DropCause, ExportSnapshot, ExportStats, RequestDurations};
 
-use opentelemetry::{Array, KeyValue, TraceId, Value};
+use crate::heap::{block, block_of, shared};
+use opentelemetry::trace::{Event, Link, Status};
+use opentelemetry::{Array, KeyValue, StringValue, TraceId, Value};
 use opentelemetry_sdk::trace::SpanData;
+use std::borrow::Cow;
 use std::future::Future;
 use std::mem::size_of;
 use std::pin::Pin;
@@ -42,34 +45,63 @@ use tokio::time::Instant;
 pub struct FinishedSpan {
     /// `service.name` of the resource that the span belongs to.
     pub service: Arc<str>,
+    /// The caller's `tracestate`: that of the span and of its links, whose
+    /// contexts have none of their own. All spans of a trace share it.
+    pub tracestate: Option<Arc<str>>,
     /// The span.
     pub data: SpanData,
 }
 
 impl FinishedSpan {
-    /// Memory that the span occupies, as estimated for the bounds of the
-    /// queues: its own size plus that of its texts, attributes, events and
-    /// links.
-    pub fn estimated_size(&self) -> usize {
+    /// Memory that the span holds behind an `Arc`, in the blocks that an
+    /// allocator gives out. What it shares with others counts in full, since it
+    /// may be the last to hold it; the trace state once more for each link, as
+    /// it is sent.
+    pub fn held(&self) -> usize {
         let data = &self.data;
-        let events: usize =
-            data.events.iter().map(|event| 64 + event.name.len() + attributes_size(&event.attributes)).sum();
-        let links: usize = data.links.iter().map(|link| 96 + attributes_size(&link.attributes)).sum();
-        size_of::<Self>() + data.name.len() + attributes_size(&data.attributes) + events + links
+        let events = data.events.iter().map(|event| text(&event.name) + attributes(&event.attributes));
+        let links = data.links.iter().map(|link| attributes(&link.attributes));
+        let tracestate = self.tracestate.as_ref().map_or(0, |state| shared(state.len()));
+        let status = match &data.status {
+            Status::Error { description } => text(description),
+            _ => 0,
+        };
+        shared(size_of::<Self>())
+            + shared(self.service.len())
+            + text(&data.name)
+            + status
+            + attributes(&data.attributes)
+            + block_of::<Event>(data.events.events.capacity())
+            + events.sum::<usize>()
+            + block_of::<Link>(data.links.links.capacity())
+            + links.sum::<usize>()
+            + tracestate * (1 + data.links.len())
     }
 }
 
-fn attributes_size(attributes: &[KeyValue]) -> usize {
-    attributes.iter().map(|kv| size_of::<KeyValue>() + kv.key.as_str().len() + value_size(&kv.value)).sum()
+#[allow(clippy::ptr_arg)] // What is borrowed takes nothing.
+fn text(text: &Cow<'static, str>) -> usize {
+    match text {
+        Cow::Borrowed(_) => 0,
+        Cow::Owned(text) => block(text.capacity()),
+    }
 }
 
-fn value_size(value: &Value) -> usize {
+fn attributes(attributes: &Vec<KeyValue>) -> usize {
+    let texts = attributes.iter().map(|kv| block(kv.key.as_str().len()) + value(&kv.value));
+    block_of::<KeyValue>(attributes.capacity()) + texts.sum::<usize>()
+}
+
+fn value(value: &Value) -> usize {
     match value {
-        Value::String(text) => text.as_str().len(),
-        Value::Array(Array::String(texts)) => texts.iter().map(|text| 24 + text.as_str().len()).sum(),
-        Value::Array(Array::I64(values)) => values.len() * 8,
-        Value::Array(Array::F64(values)) => values.len() * 8,
-        Value::Array(Array::Bool(values)) => values.len(),
+        Value::String(text) => block(text.as_str().len()),
+        Value::Array(Array::String(texts)) => {
+            block_of::<StringValue>(texts.capacity())
+                + texts.iter().map(|text| block(text.as_str().len())).sum::<usize>()
+        }
+        Value::Array(Array::I64(values)) => block_of::<i64>(values.capacity()),
+        Value::Array(Array::F64(values)) => block_of::<f64>(values.capacity()),
+        Value::Array(Array::Bool(values)) => block(values.capacity()),
         _ => 0,
     }
 }

@@ -4,18 +4,21 @@
 use super::stats::DropCause;
 use super::LONGEST_WAIT;
 use std::collections::VecDeque;
+use std::mem::size_of;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// So few places are not worth giving back.
+const FEW: usize = 256;
 
 /// Bounds of one exporter's queue and of the batches taken from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueConfig {
     /// Most spans that may wait or be on their way (default 65,536).
     pub max_spans: usize,
-    /// Most bytes that may wait or be on their way, as estimated for spans and
-    /// exact for forwarded requests (default 64 MiB).
+    /// Most bytes of memory that may wait or be on their way (default 64 MiB).
     pub max_bytes: usize,
     /// Most spans in one batch (default 512).
     pub batch_spans: usize,
@@ -99,6 +102,9 @@ impl<T> Drop for Batch<T> {
 }
 
 impl<T> BoundedQueue<T> {
+    /// Memory of a place: there may be as many again as are in use.
+    const PLACE: usize = 2 * size_of::<Item<T>>();
+
     pub(crate) fn new(mut config: QueueConfig) -> Self {
         config.batch_delay = config.batch_delay.min(LONGEST_WAIT);
         Self {
@@ -124,9 +130,10 @@ impl<T> BoundedQueue<T> {
         state.waiting.plus(state.taken)
     }
 
-    /// Appends an item, or says why it cannot be taken.
+    /// Appends an item, or says why it cannot be taken. Its place counts with it.
     pub(crate) fn push(&self, value: T, weight: Weight) -> Result<(), DropCause> {
         let came = Instant::now();
+        let weight = weight.plus(Weight { spans: 0, bytes: Self::PLACE });
         let mut state = self.lock();
         if state.closed {
             return Err(DropCause::Shutdown);
@@ -199,6 +206,10 @@ impl<T> BoundedQueue<T> {
                 break;
             }
         }
+        if state.items.capacity() > 4 * state.items.len().max(FEW) {
+            let room = 2 * state.items.len();
+            state.items.shrink_to(room);
+        }
         state.waiting = state.waiting.minus(weight);
         state.taken = state.taken.plus(weight);
         state.since = now;
@@ -216,10 +227,13 @@ impl<T> BoundedQueue<T> {
 mod tests {
     use super::*;
 
+    const PLACE: usize = BoundedQueue::<u32>::PLACE;
+
+    /// With so many bytes beside those of two places.
     fn queue(max_spans: usize, max_bytes: usize, batch_spans: usize) -> Arc<BoundedQueue<u32>> {
         Arc::new(BoundedQueue::new(QueueConfig {
             max_spans,
-            max_bytes,
+            max_bytes: max_bytes + 2 * PLACE,
             batch_spans,
             batch_bytes: 1000,
             batch_delay: Duration::from_secs(1),
@@ -259,12 +273,26 @@ mod tests {
         queue.push(2, weight(1, 30)).unwrap();
         let batch = queue.next_batch().await.unwrap();
         assert_eq!((batch.items.as_slice(), batch.since), (&[1, 2][..], start));
-        assert_eq!(queue.held(), weight(2, 60));
+        assert_eq!(queue.held(), weight(2, 60 + 2 * PLACE));
         assert_eq!(queue.push(3, weight(1, 1)), Err(DropCause::QueueFull));
         assert_eq!(queue.push(3, weight(0, 41)), Err(DropCause::QueueBytes));
         drop(batch);
         assert_eq!(queue.held(), weight(0, 0));
         assert_eq!(queue.push(3, weight(1, 1)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_very_many_took_is_given_back() {
+        let queue = queue(100_000, 100 << 20, 512);
+        for item in 0..100_000 {
+            queue.push(item, weight(1, 0)).unwrap();
+        }
+        let places = |queue: &BoundedQueue<u32>| queue.lock().items.capacity();
+        assert!(places(&queue) * size_of::<Item<u32>>() <= queue.held().bytes);
+        while queue.held().spans > 0 {
+            drop(queue.next_batch().await);
+        }
+        assert!(places(&queue) <= 4 * FEW && queue.held().bytes == 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
 //! Carries out the items of a message on the trace of its id.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{SpanId, SpanKind};
+use opentelemetry::trace::SpanKind;
 use smallvec::SmallVec;
 use spop_core::Value;
 
@@ -12,13 +13,21 @@ use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
 use super::trace::{Env, Trace};
 use super::value;
 
-/// Explicit times may be so far from the receipt of their message, or as far as an id may live.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The latest time that fits into nanoseconds of 64 bits, in microseconds: the year 2554.
+const MAX_MICROS: u64 = u64::MAX / 1000;
 
-/// Carries out a message that was received at this instant.
-pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &Env) {
-    let mut message =
-        Run { trace, env, now, dialect: head.dialect, block: None, marks: SmallVec::new(), extracts: SmallVec::new() };
+/// Carries out a message that was received at this instant. `spans_left`: so many more its NOTIFY may open and end.
+pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &Env, spans_left: &mut usize) {
+    let mut message = Run {
+        trace,
+        env,
+        now,
+        spans_left,
+        dialect: head.dialect,
+        block: None,
+        marks: SmallVec::new(),
+        extracts: SmallVec::new(),
+    };
     let mut items = head.items.clone();
     for item in items.by_ref() {
         message.item(item);
@@ -32,8 +41,7 @@ pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &E
 /// What `finish=` marks.
 enum Mark<'a> {
     All,
-    Name(std::borrow::Cow<'a, str>),
-    Span(SpanId),
+    Name(Cow<'a, str>),
 }
 
 /// A span and what follows it in the message.
@@ -53,6 +61,7 @@ struct Run<'t, 'a> {
     trace: &'t mut Trace,
     env: &'t Env,
     now: SystemTime,
+    spans_left: &'t mut usize,
     dialect: Dialect,
     block: Option<Block>,
     /// They take effect after the message's starts.
@@ -97,21 +106,29 @@ impl<'a> Run<'_, 'a> {
         for mark in std::mem::take(&mut self.marks) {
             let at = match mark {
                 Mark::All => {
+                    self.worked(self.trace.spans.len());
                     self.trace.finish_all(self.now, self.env);
                     continue;
                 }
                 Mark::Name(name) => self.trace.find(&name),
-                Mark::Span(id) => self.trace.spans.iter().position(|span| span.span_id == id),
             };
             match at {
-                Some(at) => self.trace.finish(at, self.now, self.env),
+                Some(at) => {
+                    self.worked(1);
+                    self.trace.finish(at, self.now, self.env);
+                }
                 None => self.env.counters.finishes_unknown.one(),
             }
         }
     }
 
+    /// So many spans were opened or ended.
+    fn worked(&mut self, spans: usize) {
+        *self.spans_left = self.spans_left.saturating_sub(spans);
+    }
+
     /// The name in an item's first value; NULL and the empty string name nothing.
-    fn name(&self, value: &Value<'a>) -> Option<std::borrow::Cow<'a, str>> {
+    fn name(&self, value: &Value<'a>) -> Option<Cow<'a, str>> {
         let name = value::text(value).filter(|name| !name.is_empty());
         if name.is_none() {
             self.env.counters.args_invalid.one();
@@ -125,7 +142,7 @@ impl<'a> Run<'_, 'a> {
 
     fn current(&mut self) -> Option<&mut OpenSpan> {
         let at = self.block.as_ref()?.span;
-        self.trace.spans.get_mut(at)
+        self.trace.spans.get_mut(at).map(AsMut::as_mut)
     }
 
     /// The current span, if what is recorded will be of use.
@@ -143,8 +160,13 @@ impl<'a> Run<'_, 'a> {
         let Some(name) = self.name(&item.value) else { return };
         let (span, opened) = match self.trace.find(&name) {
             Some(at) => (Some(at), false),
+            None if *self.spans_left == 0 => {
+                self.env.counters.spans_refused_notify.one();
+                (None, true)
+            }
             None => (self.trace.open(&name, self.now, self.dialect == Dialect::OpenTracing, self.env), true),
         };
+        self.worked(usize::from(opened && span.is_some()));
         self.block = span.map(|span| Block { span, opened, referred: false, starts: false, log: None });
     }
 
@@ -252,7 +274,7 @@ impl<'a> Run<'_, 'a> {
             let mark = match &*name {
                 "*" => Mark::All,
                 "" => match self.current() {
-                    Some(span) => Mark::Span(span.span_id),
+                    Some(span) => Mark::Name(Cow::Owned(span.name.clone())),
                     None => {
                         self.env.counters.args_misplaced.one();
                         continue;
@@ -350,30 +372,21 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    /// The time in an argument, in microseconds since the epoch, unless it is too far from now.
-    fn time(&self, argument: &str, item: &Item<'a>) -> Option<SystemTime> {
-        let (counters, now) = (&self.env.counters, self.now);
+    /// The time in an argument, in microseconds since the epoch.
+    fn time(&self, item: &Item<'a>) -> Option<SystemTime> {
         self.surplus(&item.more);
-        let micros = item.value.as_integer().and_then(|micros| u64::try_from(micros).ok()).filter(|micros| *micros > 0);
-        let Some(micros) = micros else {
-            counters.args_invalid.one();
-            return None;
-        };
-        let farthest = self.env.config.max_lifetime.max(DAY);
-        let is_near = |time: &SystemTime| {
-            let ago = now.duration_since(*time).or_else(|_| time.duration_since(now));
-            ago.is_ok_and(|ago| ago <= farthest)
-        };
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros)).filter(is_near);
+        let micros = item.value.as_integer().and_then(|micros| u64::try_from(micros).ok());
+        let time = micros
+            .filter(|micros| (1..=MAX_MICROS).contains(micros))
+            .and_then(|micros| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros)));
         if time.is_none() {
-            counters.times_far.one();
-            self.env.logs.far_time(argument, micros);
+            self.env.counters.args_invalid.one();
         }
         time
     }
 
     fn start(&mut self, item: Item<'a>) {
-        let Some(time) = self.time("start", &item) else { return };
+        let Some(time) = self.time(&item) else { return };
         if let Some(block) = &mut self.block {
             block.starts = true;
         }
@@ -383,7 +396,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     fn end_time(&mut self, item: Item<'a>) {
-        let Some(time) = self.time("end", &item) else { return };
+        let Some(time) = self.time(&item) else { return };
         if let Some(span) = self.current() {
             span.end = Some(time);
         }

@@ -18,11 +18,15 @@ pub struct TracerConfig {
     pub idle_timeout: Duration,
     /// An id that is open for so long has its spans ended, messages or not.
     pub max_lifetime: Duration,
-    /// Memory of all ids, as estimated. Beyond it ended ids are forgotten, then the spans of the least recently used
+    /// Memory of all ids. Beyond it ended ids are forgotten, then the spans of the least recently used
     /// ids ended. The table has up to 16 parts, of at least 1 MiB each, that keep to their part of it.
     pub max_memory: usize,
     /// Open spans and reserved span ids of one id.
     pub max_spans_per_id: usize,
+    /// Spans that one NOTIFY opens and ends. Beyond them none opens, and messages of further ids are rejected.
+    pub max_spans_per_notify: usize,
+    /// Messages of one NOTIFY; further ones are rejected.
+    pub max_messages_per_notify: usize,
     /// How long an ended id is remembered, so that a late message joins its trace.
     pub remember_ended: Duration,
     /// How many ended ids are remembered.
@@ -47,6 +51,8 @@ impl Default for TracerConfig {
             max_lifetime: Duration::from_secs(3600),
             max_memory: 64 * 1024 * 1024,
             max_spans_per_id: 256,
+            max_spans_per_notify: 1024,
+            max_messages_per_notify: 128,
             remember_ended: Duration::from_secs(30),
             max_remembered: 16_384,
             span_limits: SpanLimits::default(),

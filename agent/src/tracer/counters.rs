@@ -15,7 +15,7 @@ macro_rules! counters {
             pub remembered_ids: u64,
             /// Gauge: open spans.
             pub open_spans: u64,
-            /// Gauge: bytes that all ids occupy, as estimated for the memory bound.
+            /// Gauge: bytes that all ids hold, as counted for the memory bound.
             pub table_bytes: u64,
         }
 
@@ -57,6 +57,8 @@ counters! {
     rejected_empty_id,
     /// Messages rejected: the id is longer than 256 bytes.
     rejected_long_id,
+    /// Messages rejected: their NOTIFY has too many, or opens and ends too many spans.
+    rejected_too_many,
     /// Messages cut short by an argument that cannot be decoded. The runtime refuses such a NOTIFY before.
     undecodable,
     /// Arguments with an unknown name.
@@ -69,8 +71,6 @@ counters! {
     /// Arguments with a value that they cannot take: NULL or empty names, unknown kinds and statuses, times that are
     /// not positive integers.
     args_invalid,
-    /// `start=` and `end=` of times too far from the receipt of their message.
-    times_far,
     /// References (`child-of=`, `follows-from=`) to a span that is not open: replaced by the root.
     references_unknown,
     /// `finish=` of a name that is not open.
@@ -89,6 +89,8 @@ counters! {
     spans_started,
     /// Spans not opened: the id has too many.
     spans_refused,
+    /// Spans not opened: the NOTIFY opens and ends too many.
+    spans_refused_notify,
     /// Spans ended by `finish=`.
     spans_finished,
     /// Spans ended because their id was idle.

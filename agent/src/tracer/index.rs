@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use opentelemetry::trace::TraceId;
 
 const SHARDS: usize = 16;
+/// A shard with room for so few is not worth shrinking.
+const ROOM: usize = 64;
 
 /// Open spans by trace id. Several ids may belong to one trace, as those of two proxies that use one agent.
 #[derive(Debug)]
@@ -32,6 +34,11 @@ impl TraceIndex {
         *open = open.saturating_add(by);
         if *open == 0 {
             shard.remove(&trace_id);
+            // What very many once took is given back.
+            if shard.capacity() > 4 * shard.len().max(ROOM) {
+                let room = 2 * shard.len();
+                shard.shrink_to(room);
+            }
         }
     }
 
@@ -55,5 +62,15 @@ mod tests {
         index.change(trace_id, -2);
         assert_eq!(index.open_spans(trace_id), 0);
         assert!(index.shard(trace_id).unwrap().is_empty());
+    }
+
+    #[test]
+    fn memory_comes_back() {
+        let index = TraceIndex::default();
+        let ids = || (0..1_000_000).step_by(SHARDS).map(|id| TraceId::from(id << 8 | 5));
+        ids().for_each(|id| index.change(id, 1));
+        assert!(index.shard(TraceId::from(5)).unwrap().capacity() >= 1_000_000 / SHARDS);
+        ids().for_each(|id| index.change(id, -1));
+        assert!(index.shard(TraceId::from(5)).unwrap().capacity() <= 4 * ROOM);
     }
 }

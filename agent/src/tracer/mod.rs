@@ -13,7 +13,6 @@ mod index;
 mod language;
 mod limits;
 mod list;
-mod logs;
 mod propagation;
 mod sampling;
 mod span;
@@ -35,7 +34,7 @@ use crate::export::FinishedSpan;
 use language::{Dialect, Head, Rejection};
 use propagation::SpanRef;
 use sampling::Sampling;
-use spop_agent::ratelimit::excerpt;
+use spop_agent::ratelimit::{excerpt, LogLimit};
 use spop_agent::time::Timestamp;
 use table::{Outbox, Table};
 use trace::{Env, Injection};
@@ -59,6 +58,16 @@ pub struct Tracer {
     table: Table,
     index: index::TraceIndex,
     sink: Arc<dyn SpanSink>,
+    logs: Logs,
+}
+
+/// One gate for each cause of log lines.
+#[derive(Default)]
+struct Logs {
+    rejected: [LogLimit; 4],
+    too_many: LogLimit,
+    no_room: LogLimit,
+    evicted: LogLimit,
 }
 
 impl std::fmt::Debug for Tracer {
@@ -84,12 +93,12 @@ impl Tracer {
                 sampling: Sampling::new(&config.sampling_rules, config.sampler.clone(), config.disabled),
                 config,
                 counters: counters::Counters::default(),
-                logs: logs::Logs::default(),
                 clock,
                 ids: RandomIdGenerator::default(),
                 scope,
             },
             sink,
+            logs: Logs::default(),
         }
     }
 
@@ -100,6 +109,7 @@ impl Tracer {
     pub fn handle(&self, messages: Messages<'_>, received: Timestamp, ack: &mut AckEncoder<'_>) {
         let counters = &self.env.counters;
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
+        let (mut taken, mut too_many) = (0, 0);
         for message in messages {
             let Ok(message) = message else {
                 counters.undecodable.one();
@@ -110,19 +120,30 @@ impl Tracer {
                 continue;
             };
             counters.messages.one();
+            taken += 1;
+            if taken > self.env.config.max_messages_per_notify {
+                too_many += 1;
+                continue;
+            }
             match Head::parse(dialect, &message, &self.env.config.default_service, &self.table.hasher, counters) {
                 Ok(head) => heads.push(head),
                 Err(rejection) => self.reject(rejection, message.name),
             }
         }
         bring_together(&mut heads);
+        let mut spans_left = self.env.config.max_spans_per_notify;
         for group in heads.chunk_by(Head::same_key) {
-            self.handle_id(group, received, ack);
+            if spans_left == 0 {
+                too_many += group.len();
+            } else {
+                self.handle_id(group, received, ack, &mut spans_left);
+            }
         }
+        self.reject_beyond(too_many);
     }
 
     /// Carries out the messages of one id.
-    fn handle_id(&self, heads: &[Head<'_>], received: Timestamp, ack: &mut AckEncoder<'_>) {
+    fn handle_id(&self, heads: &[Head<'_>], received: Timestamp, ack: &mut AckEncoder<'_>, spans_left: &mut usize) {
         let Some(first) = heads.first() else { return };
         let implicit = heads.iter().any(|head| head.dialect == Dialect::OpenTracing);
         let env = &self.env;
@@ -130,7 +151,7 @@ impl Tracer {
         let injection = self.table.shard(first.hash).and_then(|mut shard| {
             shard.with_trace(first, received, env, &mut out, |trace, out| {
                 for head in heads {
-                    apply::apply(trace, head, received.wall, env);
+                    apply::apply(trace, head, received.wall, env, spans_left);
                 }
                 trace.end_notify(implicit, received.clock, env, &mut out.spans)
             })
@@ -193,11 +214,13 @@ impl Tracer {
         for (trace_id, by) in out.changes {
             self.index.change(trace_id, by);
         }
-        for span in out.spans {
-            self.sink.submit(Arc::new(span));
+        for ended in out.spans {
+            for span in ended.into_spans(&self.env.scope, &self.env.config.span_limits) {
+                self.sink.submit(Arc::new(span));
+            }
         }
         if out.evicted > 0 {
-            if let Some(left_out) = self.env.logs.evicted.pass() {
+            if let Some(left_out) = self.logs.evicted.pass() {
                 tracing::warn!(
                     ids = out.evicted,
                     left_out,
@@ -210,7 +233,7 @@ impl Tracer {
 
     fn reject(&self, rejection: Rejection, message: &[u8]) {
         let counters = &self.env.counters;
-        let [no_id, null, empty, long] = &self.env.logs.rejected;
+        let [no_id, null, empty, long] = &self.logs.rejected;
         let (counter, log) = match rejection {
             Rejection::Missing => (&counters.rejected_no_id, no_id),
             Rejection::Null => (&counters.rejected_null_id, null),
@@ -222,6 +245,20 @@ impl Tracer {
             // `message` would be the line's own text.
             let name = excerpt(message);
             tracing::warn!(?name, left_out, "message rejected: {}", rejection.text());
+        }
+    }
+
+    /// Rejects so many messages of a NOTIFY that is beyond its bounds.
+    fn reject_beyond(&self, messages: usize) {
+        self.env.counters.rejected_too_many.add(messages);
+        if messages > 0 {
+            if let Some(left_out) = self.logs.too_many.pass() {
+                ::tracing::warn!(
+                    messages,
+                    left_out,
+                    "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"
+                );
+            }
         }
     }
 
@@ -248,7 +285,7 @@ impl Tracer {
         }
         self.env.counters.variables_dropped.add(no_room);
         if no_room > 0 {
-            if let Some(left_out) = self.env.logs.no_room.pass() {
+            if let Some(left_out) = self.logs.no_room.pass() {
                 tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
             }
         }

@@ -1,8 +1,8 @@
 //! A span while it is open, and what is exported of it.
 
 use std::borrow::Cow;
-use std::mem::size_of;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue, Value};
@@ -10,11 +10,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::counters::Counters;
 use super::limits::SpanLimits;
-use super::propagation::RANDOM;
 use super::value;
-
-/// What a span lasts at least.
-const SHORTEST: Duration = Duration::from_micros(1);
+use crate::export::FinishedSpan;
+use crate::heap::{block, block_of};
+use crate::named::{HasName, Named};
 
 /// Attribute of spans that no `finish=` ended.
 const END_CAUSE: Key = Key::from_static_str("haproxy.span.end");
@@ -94,9 +93,9 @@ impl StatusSpec {
         }
     }
 
-    fn size(&self) -> usize {
+    fn held(&self) -> usize {
         match self {
-            StatusSpec::Error(description) | StatusSpec::Http(_, description) => description.len(),
+            StatusSpec::Error(description) | StatusSpec::Http(_, description) => block(description.capacity()),
             StatusSpec::Unset | StatusSpec::Ok => 0,
         }
     }
@@ -106,6 +105,8 @@ impl StatusSpec {
 #[derive(Clone, Debug)]
 pub(super) struct OpenSpan {
     pub(super) name: String,
+    /// Counts the spans of its id in the order in which they opened.
+    pub(super) number: u32,
     pub(super) span_id: SpanId,
     /// Its parent under the same id; without one it is a child of the caller's span, or the root.
     pub(super) parent: Option<SpanId>,
@@ -121,13 +122,21 @@ pub(super) struct OpenSpan {
     events_dropped: u32,
     links: Vec<(SpanId, Reference)>,
     links_dropped: u32,
-    size: usize,
+    /// Memory behind the events.
+    in_events: usize,
+}
+
+impl HasName for OpenSpan {
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl OpenSpan {
-    pub(super) fn new(name: &str, span_id: SpanId, start: SystemTime) -> Self {
+    pub(super) fn new(name: &str, number: u32, span_id: SpanId, start: SystemTime) -> Self {
         OpenSpan {
             name: name.to_owned(),
+            number,
             span_id,
             parent: None,
             not_before: None,
@@ -140,20 +149,26 @@ impl OpenSpan {
             events_dropped: 0,
             links: Vec::new(),
             links_dropped: 0,
-            size: size_of::<Self>() + name.len(),
+            in_events: 0,
         }
     }
 
-    /// Memory that it occupies, as an estimate.
-    pub(super) fn size(&self) -> usize {
-        self.size + self.attributes.size + self.status.size()
+    /// Memory that it holds in a box.
+    pub(super) fn held(&self) -> usize {
+        block_of::<Self>(1)
+            + block(self.name.capacity())
+            + self.attributes.held()
+            + self.status.held()
+            + block_of::<Event>(self.events.capacity())
+            + self.in_events
+            + block_of::<(SpanId, Reference)>(self.links.capacity())
     }
 
     pub(super) fn add_event(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         at: SystemTime,
-        attributes: Attributes,
+        mut attributes: Attributes,
         limits: &SpanLimits,
         counters: &Counters,
     ) {
@@ -162,9 +177,13 @@ impl OpenSpan {
             counters.events_dropped.one();
             return;
         }
-        let event = Event::new(name, at, attributes.list, attributes.dropped);
-        self.size += size_of::<Event>() + event.name.len() + attributes.size;
-        self.events.push(event);
+        let list = attributes.list.take();
+        let name = name.into();
+        if let Cow::Owned(name) = &name {
+            self.in_events += block(name.capacity());
+        }
+        self.in_events += block_of::<KeyValue>(list.capacity()) + attributes.in_texts;
+        self.events.push(Event::new(name, at, list, attributes.dropped));
     }
 
     pub(super) fn add_link(&mut self, to: SpanId, reference: Reference, limits: &SpanLimits, counters: &Counters) {
@@ -176,36 +195,31 @@ impl OpenSpan {
         if limits.max_attributes_per_link == 0 {
             counters.attributes_dropped.one();
         }
-        self.size += size_of::<(SpanId, Reference)>();
         self.links.push((to, reference));
     }
 
-    /// Makes it a span that ended at this instant, unless `end=` said otherwise. It lasts a microsecond at least: there are
-    /// backends that take a span without a length for a broken one.
+    /// Makes it a span that ended at this instant, unless `end=` said otherwise.
     pub(super) fn end_at(&mut self, at: SystemTime, counters: &Counters) {
         let end = self.end.unwrap_or(at);
         if end < self.start {
             counters.times_adjusted.one();
         }
-        let earliest = self.start.checked_add(SHORTEST).unwrap_or(self.start);
-        self.end = Some(end.max(earliest));
+        self.end = Some(end.max(self.start));
     }
 
     /// Says why it ended; beyond all limits, since nothing else tells it from a complete span.
     pub(super) fn set_end_cause(&mut self, cause: EndCause) {
-        self.attributes.list.retain(|attribute| attribute.key != END_CAUSE);
-        self.attributes.list.push(KeyValue::new(END_CAUSE, cause.text()));
+        self.attributes.put(END_CAUSE, cause.text().into());
     }
 
     /// What is exported of a span that ended and whose trace is bound.
-    pub(super) fn into_data(self, trace: &ExportContext<'_>) -> SpanData {
-        let flags = if trace.random { TraceFlags::SAMPLED | RANDOM } else { TraceFlags::SAMPLED };
-        let context = |span_id| SpanContext::new(trace.trace_id, span_id, flags, false, trace.trace_state.clone());
+    fn into_data(mut self, trace: &ExportContext, scope: &InstrumentationScope, limits: &SpanLimits) -> SpanData {
+        let context = |span_id| SpanContext::new(trace.trace_id, span_id, TraceFlags::SAMPLED, false, TraceState::NONE);
         let mut events = SpanEvents::default();
         events.events = self.events;
         events.dropped_count = self.events_dropped;
         let mut links = SpanLinks::default();
-        let link = |(to, reference): (SpanId, Reference)| match trace.limits.max_attributes_per_link {
+        let link = |(to, reference): (SpanId, Reference)| match limits.max_attributes_per_link {
             0 => Link::new(context(to), Vec::new(), 1),
             _ => Link::new(context(to), vec![KeyValue::new(REF_TYPE, reference.text())], 0),
         };
@@ -220,37 +234,68 @@ impl OpenSpan {
             name: self.name.into(),
             start_time: self.start,
             end_time: self.end.unwrap_or(self.start),
-            attributes: self.attributes.list,
+            attributes: self.attributes.list.take(),
             dropped_attributes_count: self.attributes.dropped,
             events,
             links,
-            instrumentation_scope: trace.scope.clone(),
+            instrumentation_scope: scope.clone(),
         }
     }
 }
 
 /// What all spans of a trace have in common.
-pub(super) struct ExportContext<'a> {
+pub(super) struct ExportContext {
+    pub(super) service: Arc<str>,
     pub(super) trace_id: TraceId,
     pub(super) remote_parent: Option<SpanId>,
-    pub(super) trace_state: &'a TraceState,
-    /// The trace id is known to be random.
-    pub(super) random: bool,
-    pub(super) scope: &'a InstrumentationScope,
-    pub(super) limits: &'a SpanLimits,
+    pub(super) tracestate: Option<Arc<str>>,
+}
+
+/// Spans of a trace that ended, to be exported.
+pub(super) struct Ended {
+    pub(super) context: ExportContext,
+    #[allow(clippy::vec_box)] // They come in boxes.
+    pub(super) spans: Vec<Box<OpenSpan>>,
+}
+
+impl Ended {
+    /// One at a time: exported they are larger.
+    pub(super) fn into_spans<'a>(
+        self,
+        scope: &'a InstrumentationScope,
+        limits: &'a SpanLimits,
+    ) -> impl Iterator<Item = FinishedSpan> + 'a {
+        let Ended { context, spans } = self;
+        spans.into_iter().map(move |span| FinishedSpan {
+            service: context.service.clone(),
+            tracestate: context.tracestate.clone(),
+            data: span.into_data(&context, scope, limits),
+        })
+    }
 }
 
 /// A bounded list of attributes with unique names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attributes {
-    list: Vec<KeyValue>,
+    list: Named<KeyValue>,
     dropped: u32,
-    size: usize,
+    /// Memory behind keys and values.
+    in_texts: usize,
+}
+
+impl HasName for KeyValue {
+    fn name(&self) -> &str {
+        self.key.as_str()
+    }
 }
 
 impl Attributes {
     pub(super) fn as_slice(&self) -> &[KeyValue] {
         &self.list
+    }
+
+    fn held(&self) -> usize {
+        self.list.held() + self.in_texts
     }
 
     /// Sets an attribute of a span, instead of one of the same name.
@@ -267,16 +312,33 @@ impl Attributes {
         if limits.cut(&mut attribute) {
             counters.values_cut.one();
         }
-        let size = value::size(&attribute);
-        if let Some(same) = self.list.iter_mut().find(|same| same.key.as_str() == name) {
-            self.size = (self.size + size).saturating_sub(value::size(&same.value));
-            same.value = attribute;
+        if let Some(place) = self.list.find(name) {
+            self.replace(place, attribute);
         } else if self.list.len() >= max as usize {
             self.dropped = self.dropped.saturating_add(1);
             counters.attributes_dropped.one();
         } else {
-            self.size += size_of::<KeyValue>() + name.len() + size;
-            self.list.push(KeyValue::new(name.to_owned(), attribute));
+            self.push(name.to_owned().into(), attribute);
         }
+    }
+
+    /// Sets an attribute, limits or not.
+    fn put(&mut self, key: Key, attribute: Value) {
+        match self.list.find(key.as_str()) {
+            Some(place) => self.replace(place, attribute),
+            None => self.push(key, attribute),
+        }
+    }
+
+    fn replace(&mut self, place: usize, attribute: Value) {
+        if let Some(same) = self.list.get_mut(place) {
+            self.in_texts = (self.in_texts + value::held(&attribute)).saturating_sub(value::held(&same.value));
+            same.value = attribute;
+        }
+    }
+
+    fn push(&mut self, key: Key, attribute: Value) {
+        self.in_texts += block(key.as_str().len()) + value::held(&attribute);
+        self.list.push(KeyValue::new(key, attribute));
     }
 }

@@ -17,20 +17,22 @@ use super::counters::TracerStats;
 use super::language::Head;
 use super::list::{Linked, Links, List};
 use super::span::EndCause;
-use super::trace::{Env, Trace};
-use crate::export::FinishedSpan;
+use super::trace::{Env, Exports, Trace};
+use crate::heap::{block, block_of};
 use spop_agent::time::Timestamp;
 
 const MAX_SHARDS: usize = 16;
 /// A smaller part of the memory would evict too early if the ids do not spread evenly.
 const MIN_SHARD_MEMORY: usize = 1024 * 1024;
+/// What the index of traces holds for an id: a hash table is at least half of 7/8 full.
+const INDEXED: usize = (size_of::<(TraceId, isize)>() + 1) * 16 / 7;
 /// Ids that a sweep ends before it lets others have the lock.
 const SWEEP_BATCH: usize = 64;
 
 /// What happened under a lock and is passed on without it.
 #[derive(Default)]
 pub(super) struct Outbox {
-    pub(super) spans: Vec<FinishedSpan>,
+    pub(super) spans: Exports,
     /// Changes of the number of open spans of a trace.
     pub(super) changes: SmallVec<[(TraceId, isize); 2]>,
     /// Ids that the memory bound pushed out.
@@ -97,13 +99,13 @@ struct Entry {
     spans: usize,
 }
 
-impl Linked<ACTIVITY> for Entry {
+impl Linked<ACTIVITY> for Box<Entry> {
     fn links(&mut self) -> &mut Links {
         &mut self.activity
     }
 }
 
-impl Linked<AGE> for Entry {
+impl Linked<AGE> for Box<Entry> {
     fn links(&mut self) -> &mut Links {
         &mut self.age
     }
@@ -112,13 +114,15 @@ impl Linked<AGE> for Entry {
 /// A part of the table.
 pub(super) struct Shard {
     slots: HashTable<usize>,
-    entries: Slab<Entry>,
+    /// In boxes: what a slab took once it keeps.
+    entries: Slab<Box<Entry>>,
     /// Live entries, the least recently used one first.
     active: List<ACTIVITY>,
     /// Live entries, the oldest one first.
     by_age: List<AGE>,
     /// Ended entries, the first one to forget first.
     ended: List<ACTIVITY>,
+    /// Memory of the entries.
     size: usize,
     spans: usize,
     max_size: usize,
@@ -160,7 +164,7 @@ impl Shard {
                     Some(service) => service.as_ref().into(),
                     None => env.config.default_service.clone(),
                 };
-                let slot = self.entries.insert(Entry {
+                let slot = self.entries.insert(Box::new(Entry {
                     hash: head.hash,
                     id: head.id.as_ref().into(),
                     trace: Trace::new(service, now.wall),
@@ -171,7 +175,7 @@ impl Shard {
                     age: Links::default(),
                     size: 0,
                     spans: 0,
-                });
+                }));
                 let entries = &self.entries;
                 let hash = |slot: &usize| entries.get(*slot).map_or(0, |entry| entry.hash);
                 self.slots.insert_unique(head.hash, slot, hash);
@@ -197,7 +201,7 @@ impl Shard {
     /// Brings accounts and lists up to date after work on a trace.
     fn settle(&mut self, slot: usize, out: &mut Outbox) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        let size = size_of::<Entry>() + size_of::<usize>() + entry.id.len() + entry.trace.size();
+        let size = block_of::<Entry>(1) + INDEXED + block(entry.id.len()) + entry.trace.held();
         let spans = entry.trace.spans.len();
         self.size = self.size + size - entry.size;
         self.spans = self.spans + spans - entry.spans;
@@ -222,8 +226,14 @@ impl Shard {
         }
     }
 
+    /// All memory that it holds.
+    fn held(&self) -> usize {
+        let slots = block(self.slots.allocation_size()) + block_of::<Option<(usize, usize)>>(self.entries.capacity());
+        self.size + slots
+    }
+
     fn enforce(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) {
-        while self.size > self.max_size || self.ended.len() > self.max_ended {
+        while self.held() > self.max_size || self.ended.len() > self.max_ended {
             if let Some(slot) = self.ended.front() {
                 env.counters.ids_forgotten_early.one();
                 self.forget(slot, env);
@@ -266,6 +276,10 @@ impl Shard {
         let Some(entry) = self.entries.try_remove(slot) else { return };
         self.size -= entry.size;
         self.spans -= entry.spans;
+        if self.entries.is_empty() {
+            // What is empty holds nothing.
+            (self.slots, self.entries) = (HashTable::new(), Slab::new());
+        }
         env.counters.reserved_never_opened.add(entry.trace.reserved_count());
     }
 
@@ -328,6 +342,6 @@ impl Shard {
         stats.open_ids += self.active.len() as u64;
         stats.remembered_ids += self.ended.len() as u64;
         stats.open_spans += self.spans as u64;
-        stats.table_bytes += self.size as u64;
+        stats.table_bytes += self.held() as u64;
     }
 }

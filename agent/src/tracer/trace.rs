@@ -1,27 +1,25 @@
 //! The state of one id: its open spans, and the trace to which they belong.
 
-use std::mem::size_of;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use opentelemetry::trace::{SpanId, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 use super::clock::Clock;
 use super::config::TracerConfig;
 use super::counters::Counters;
-use super::logs::Logs;
 use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, SpanRef};
 use super::sampling::{Request, Sampling, Verdict};
-use super::span::{EndCause, ExportContext, OpenSpan};
-use crate::export::FinishedSpan;
+use super::span::{EndCause, Ended, ExportContext, OpenSpan};
+use crate::heap::{block, block_of, shared};
+use crate::named::{HasName, Named};
 
 /// What all ids share.
 pub(super) struct Env {
     pub(super) config: TracerConfig,
     pub(super) counters: Counters,
-    pub(super) logs: Logs,
     pub(super) sampling: Sampling,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RandomIdGenerator,
@@ -54,6 +52,12 @@ struct Reserved {
     fresh: bool,
 }
 
+impl HasName for Reserved {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// What the answer to a NOTIFY propagates.
 #[derive(Debug, PartialEq)]
 pub(super) struct Injection {
@@ -63,9 +67,12 @@ pub(super) struct Injection {
     pub(super) span: Option<SpanRef>,
     /// Are the spans of this trace recorded?
     pub(super) sampled: bool,
-    pub(super) tracestate: Option<Box<str>>,
+    pub(super) tracestate: Option<Arc<str>>,
     pub(super) baggage: Option<String>,
 }
+
+/// What ended, by trace.
+pub(super) type Exports = Vec<Ended>;
 
 /// One id of one service.
 #[derive(Debug)]
@@ -74,10 +81,13 @@ pub(super) struct Trace {
     binding: Binding,
     /// The first span that opened. What refers to an unknown span becomes its child.
     root: Option<SpanId>,
-    pub(super) spans: Vec<OpenSpan>,
+    pub(super) spans: Named<Box<OpenSpan>>,
+    /// The number of the next span.
+    next_number: u32,
     /// Ended, and exported at the end of the NOTIFY.
-    ended: Vec<OpenSpan>,
-    reserved: Vec<Reserved>,
+    #[allow(clippy::vec_box)] // They come in boxes, and go in them.
+    ended: Vec<Box<OpenSpan>>,
+    reserved: Named<Reserved>,
     pub(super) baggage: Baggage,
     /// A message used `inject=`: no implicit inject any more.
     explicit: bool,
@@ -101,9 +111,10 @@ impl Trace {
             service,
             binding: Binding::Unbound { provisional: None },
             root: None,
-            spans: Vec::new(),
+            spans: Named::default(),
+            next_number: 0,
             ended: Vec::new(),
-            reserved: Vec::new(),
+            reserved: Named::default(),
             baggage: Baggage::default(),
             explicit: false,
             inject: None,
@@ -124,7 +135,7 @@ impl Trace {
         self.root.is_none()
             && matches!(self.binding, Binding::Unbound { provisional: None })
             && self.reserved.is_empty()
-            && self.baggage.size() == 0
+            && self.baggage.is_empty()
     }
 
     /// All its spans have ended.
@@ -132,18 +143,24 @@ impl Trace {
         self.spans.is_empty() && self.root.is_some()
     }
 
-    /// Memory that it occupies, as an estimate, without itself.
-    pub(super) fn size(&self) -> usize {
-        let spans: usize = self.spans.iter().map(OpenSpan::size).sum();
-        let reserved: usize = self.reserved.iter().map(|reserved| size_of::<Reserved>() + reserved.name.len()).sum();
+    /// Memory that it holds, without itself.
+    pub(super) fn held(&self) -> usize {
+        let spans: usize = self.spans.iter().map(|span| span.held()).sum();
+        let reserved: usize = self.reserved.iter().map(|reserved| block(reserved.name.capacity())).sum();
         let parent = match &self.binding {
-            // The trace state is there twice.
             Binding::Bound { parent: Some(parent), .. } => {
-                size_of::<RemoteParent>() + parent.tracestate.as_ref().map_or(0, |state| 3 * state.len())
+                block_of::<RemoteParent>(1) + parent.tracestate.as_ref().map_or(0, |state| shared(state.len()))
             }
             _ => 0,
         };
-        self.service.len() + spans + reserved + parent + self.baggage.size()
+        shared(self.service.len())
+            + self.spans.held()
+            + spans
+            + block_of::<Box<OpenSpan>>(self.ended.capacity())
+            + self.reserved.held()
+            + reserved
+            + parent
+            + self.baggage.held()
     }
 
     /// Its trace id, if bound.
@@ -170,20 +187,21 @@ impl Trace {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.spans.iter().position(|span| span.name == name)
+        self.spans.find(name)
     }
 
     /// The span that takes the children of unknown spans: its id, and its start if it is open.
     pub(super) fn root(&self) -> Option<(SpanId, Option<SystemTime>)> {
         let root = self.root?;
-        Some((root, self.spans.iter().find(|span| span.span_id == root).map(|span| span.start)))
+        // It was there first, and stays in its place.
+        Some((root, self.spans.first().filter(|span| span.span_id == root).map(|span| span.start)))
     }
 
     /// Opens a span; `None` if there are too many.
     pub(super) fn open(&mut self, name: &str, now: SystemTime, implicit: bool, env: &Env) -> Option<usize> {
-        let (span_id, start) = match self.reserved.iter().position(|reserved| reserved.name == name) {
-            Some(at) => {
-                let reserved = self.reserved.swap_remove(at);
+        let reserved = self.reserved.find(name).and_then(|at| self.reserved.swap_remove(at));
+        let (span_id, start) = match reserved {
+            Some(reserved) => {
                 // HAProxy was free to use the injected id as soon as it had the answer.
                 let start = if reserved.fresh { None } else { self.answered };
                 (reserved.span_id, start.map_or(now, |answered| answered.min(now)))
@@ -195,7 +213,8 @@ impl Trace {
             None => (env.ids.new_span_id(), now),
         };
         env.counters.spans_started.one();
-        self.spans.push(OpenSpan::new(name, span_id, start));
+        self.spans.push(Box::new(OpenSpan::new(name, self.next_number, span_id, start)));
+        self.next_number = self.next_number.wrapping_add(1);
         self.root.get_or_insert(span_id);
         if implicit {
             self.implicit = Some(span_id);
@@ -241,7 +260,8 @@ impl Trace {
             self.explicit = true;
             self.inject = None;
         }
-        let reserved = || self.reserved.iter().find(|reserved| reserved.name == name).map(|r| r.span_id);
+        let reserved =
+            || self.reserved.find(name).and_then(|at| self.reserved.get(at)).map(|reserved| reserved.span_id);
         let known = self.find(name).and_then(|at| self.spans.get(at)).map(|span| span.span_id).or_else(reserved);
         let span_id = match known {
             Some(span_id) => span_id,
@@ -261,8 +281,7 @@ impl Trace {
 
     /// Ends a span by `finish=`.
     pub(super) fn finish(&mut self, at: usize, now: SystemTime, env: &Env) {
-        if at < self.spans.len() {
-            let mut span = self.spans.remove(at);
+        if let Some(mut span) = self.spans.swap_remove(at) {
             span.end_at(now, &env.counters);
             env.counters.spans_finished.one();
             self.ended.push(span);
@@ -272,29 +291,28 @@ impl Trace {
     /// Ends all spans by `finish=str("*")`.
     pub(super) fn finish_all(&mut self, now: SystemTime, env: &Env) {
         env.counters.spans_finished.add(self.spans.len());
-        for mut span in self.spans.drain(..) {
-            span.end_at(now, &env.counters);
-            self.ended.push(span);
-        }
+        self.end_all(now, env, |_| ());
     }
 
     /// Ends all spans for another reason than `finish=`, and exports them.
-    pub(super) fn end(
-        &mut self,
-        cause: EndCause,
-        at: SystemTime,
-        now: Instant,
-        env: &Env,
-        exports: &mut Vec<FinishedSpan>,
-    ) {
+    pub(super) fn end(&mut self, cause: EndCause, at: SystemTime, now: Instant, env: &Env, exports: &mut Exports) {
         cause.count(&env.counters, self.spans.len());
-        for mut span in self.spans.drain(..) {
-            span.end_at(at, &env.counters);
-            span.set_end_cause(cause);
-            self.ended.push(span);
-        }
+        self.end_all(at, env, |span| span.set_end_cause(cause));
         self.export(now, env, exports);
-        self.spans.shrink_to_fit();
+    }
+
+    fn end_all(&mut self, at: SystemTime, env: &Env, mut mark: impl FnMut(&mut OpenSpan)) {
+        let mut spans = self.spans.take();
+        spans.sort_unstable_by_key(|span| span.number);
+        for span in &mut spans {
+            span.end_at(at, &env.counters);
+            mark(span);
+        }
+        if self.ended.is_empty() {
+            self.ended = spans;
+        } else {
+            self.ended.append(&mut spans);
+        }
     }
 
     /// The end of a NOTIFY: decides on sampling, exports what ended, says what to inject. `implicit`: it had a message
@@ -304,7 +322,7 @@ impl Trace {
         implicit: bool,
         now: Instant,
         env: &Env,
-        exports: &mut Vec<FinishedSpan>,
+        exports: &mut Exports,
     ) -> Option<Injection> {
         self.export(now, env, exports);
         if implicit && std::mem::take(&mut self.replaced) && !self.explicit {
@@ -337,12 +355,11 @@ impl Trace {
                 (*trace_id, sampled.unwrap_or(false), *decision, parent.as_deref())
             }
         };
-        let random = parent.is_none_or(RemoteParent::is_random);
         let span = if env.config.disabled {
             let callers = parent.map(|parent| parent.context.span_id());
-            callers.map(|span_id| SpanRef { trace_id, span_id, decision, random })
+            callers.map(|span_id| SpanRef { trace_id, span_id, decision })
         } else {
-            Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled), random })
+            Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled) })
         };
         let tracestate = parent.and_then(|parent| parent.tracestate.clone());
         Injection { explicit, span, sampled, tracestate, baggage }
@@ -358,12 +375,12 @@ impl Trace {
         env: &Env,
     ) -> Verdict {
         let request = Request { service: &self.service, trace_id, caller, provisional };
-        let attributes = self.ended.iter().chain(&self.spans).flat_map(|span| span.attributes.as_slice());
+        let attributes = self.ended.iter().chain(self.spans.iter()).flat_map(|span| span.attributes.as_slice());
         env.sampling.decide(&request, attributes, now)
     }
 
     /// Decides on sampling once the trace id is bound, and exports the ended spans.
-    fn export(&mut self, now: Instant, env: &Env, exports: &mut Vec<FinishedSpan>) {
+    fn export(&mut self, now: Instant, env: &Env, exports: &mut Exports) {
         if !self.ended.is_empty() {
             self.bind(CallersDecision::Deferred, env);
         }
@@ -377,24 +394,18 @@ impl Trace {
             }
         }
         let Binding::Bound { trace_id, parent, sampled: Some(sampled), .. } = &self.binding else { return };
+        let spans = std::mem::take(&mut self.ended);
         if !sampled {
-            env.counters.spans_unsampled.add(self.ended.len());
-            self.ended.clear();
-            return;
+            env.counters.spans_unsampled.add(spans.len());
+        } else if !spans.is_empty() {
+            env.counters.spans_exported.add(spans.len());
+            let context = ExportContext {
+                service: self.service.clone(),
+                trace_id: *trace_id,
+                remote_parent: parent.as_ref().map(|parent| parent.context.span_id()),
+                tracestate: parent.as_ref().and_then(|parent| parent.tracestate.clone()),
+            };
+            exports.push(Ended { context, spans });
         }
-        let none = TraceState::NONE;
-        let context = ExportContext {
-            trace_id: *trace_id,
-            remote_parent: parent.as_ref().map(|parent| parent.context.span_id()),
-            trace_state: parent.as_ref().map_or(&none, |parent| parent.context.trace_state()),
-            // A trace id of our own is random.
-            random: parent.as_ref().is_none_or(|parent| parent.is_random()),
-            scope: &env.scope,
-            limits: &env.config.span_limits,
-        };
-        env.counters.spans_exported.add(self.ended.len());
-        let service = &self.service;
-        let finished = |span: OpenSpan| FinishedSpan { service: service.clone(), data: span.into_data(&context) };
-        exports.extend(self.ended.drain(..).map(finished));
     }
 }

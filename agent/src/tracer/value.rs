@@ -6,6 +6,8 @@ use std::fmt::Write;
 use opentelemetry::Value as Attribute;
 use spop_core::Value;
 
+use crate::heap::block;
+
 /// The value as text; `None` for NULL.
 pub(super) fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
     Some(match *value {
@@ -76,10 +78,10 @@ fn native(value: &Value<'_>) -> Option<Attribute> {
     })
 }
 
-/// Memory behind an attribute value, as an estimate.
-pub(super) fn size(value: &Attribute) -> usize {
+/// Memory behind an attribute value.
+pub(super) fn held(value: &Attribute) -> usize {
     match value {
-        Attribute::String(text) => text.as_str().len(),
+        Attribute::String(text) => block(text.as_str().len()),
         _ => 0,
     }
 }

@@ -198,8 +198,10 @@ async fn the_queue_is_bounded_in_bytes() {
     let small = span("s", 1, 0, "n", 0, 1);
     let mut large = small.clone();
     large.data.name = "x".repeat(10_000).into();
-    assert_eq!(large.estimated_size(), small.estimated_size() + 9_999);
-    config.queue.max_bytes = small.estimated_size() * 3 + 9_999;
+    // One byte takes eight of an allocator, 10,000 take 10,240.
+    assert_eq!(large.held(), small.held() + 10_240 - 8);
+    // Each has a place in the queue, too.
+    config.queue.max_bytes = large.held() + 2 * small.held() + 300;
     let exporter = Arc::new(OtlpExporter::start(config).unwrap());
     for span in [&large, &large, &small, &small, &small] {
         exporter.submit(&Arc::new(span.clone()));

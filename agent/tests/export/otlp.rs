@@ -2,7 +2,7 @@
 
 use crate::export_common::collector::{Arrived, Collector};
 use crate::export_common::{at, context, span, until, EPOCH, TRACE};
-use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{Event, Link, SpanKind, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_proto::tonic::common::v1::{
     any_value, AnyValue, ArrayValue, InstrumentationScope, KeyValue as ProtoKeyValue,
@@ -47,9 +47,8 @@ fn text(value: &str) -> any_value::Value {
 /// A span that uses every field, and what must arrive of it.
 fn full_span() -> (FinishedSpan, proto::Span) {
     let mut full = span("haproxy-1", 0x11, 0x22, "GET", 0, 1_500);
+    full.tracestate = Some("vendor=opaque,b=2".into());
     let data = &mut full.data;
-    let state = TraceState::from_key_value([("vendor", "opaque"), ("b", "2")]).unwrap();
-    data.span_context = SpanContext::new(TraceId::from(TRACE), SpanId::from(0x11), TraceFlags::SAMPLED, false, state);
     data.parent_span_is_remote = true;
     data.span_kind = SpanKind::Server;
     data.attributes = vec![
@@ -98,7 +97,7 @@ fn full_span() -> (FinishedSpan, proto::Span) {
         links: vec![proto::span::Link {
             trace_id: 0x77_u128.to_be_bytes().to_vec(),
             span_id: vec![0, 0, 0, 0, 0, 0, 0, 0x88],
-            trace_state: String::new(),
+            trace_state: "vendor=opaque,b=2".to_owned(),
             attributes: vec![kv("opentracing.ref_type", text("follows_from"))],
             dropped_attributes_count: 0,
             flags: 0x101,

@@ -28,6 +28,7 @@ pub(crate) fn context(trace: u128, id: u64) -> SpanContext {
 pub(crate) fn span(service: &str, id: u64, parent: u64, name: &str, start: u64, end: u64) -> FinishedSpan {
     FinishedSpan {
         service: service.into(),
+        tracestate: None,
         data: SpanData {
             span_context: context(TRACE, id),
             parent_span_id: SpanId::from(parent),

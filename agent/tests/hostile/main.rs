@@ -22,6 +22,7 @@ mod hello;
 mod idle_connections;
 mod lengths;
 mod log;
+mod memory;
 mod payloads;
 mod raw;
 mod slow;

@@ -103,6 +103,83 @@ fn one_id_that_is_too_big_is_ended_itself() {
 }
 
 #[test]
+fn a_notify_is_bounded_in_spans() {
+    let agent = Agent::with(|config| config.max_spans_per_notify = 5);
+    let four = |name: &'static str| message!(name, "id" = "1", "span" = "A", "span" = "B", "finish" = "*");
+    // Two open, two end, one more opens; the next message of the id ends it, the next id has to wait.
+    let messages = [
+        four("otel:a"),
+        message!("otel:b", "id" = "1", "span" = "C", "span" = "D", "tag" = "t"),
+        message!("otel:c", "id" = "1", "finish" = "*"),
+        message!("otel:d", "id" = "2", "span" = "E"),
+        message!("otel:e", "id" = "3", "span" = "F"),
+    ];
+    agent.notify(0, &messages);
+    assert_eq!(agent.take().names(), ["A", "B", "C"]);
+    let stats = agent.stats();
+    assert_eq!((stats.spans_started, stats.spans_refused_notify, stats.spans_refused), (3, 1, 0));
+    assert_eq!((stats.messages, stats.rejected_too_many, stats.open_ids, stats.args_misplaced), (5, 2, 0, 1));
+    // Each NOTIFY begins anew.
+    agent.notify(1, &[four("otel:f")]);
+    assert_eq!(agent.take().names(), ["A", "B"]);
+}
+
+#[test]
+fn a_notify_is_bounded_in_messages() {
+    let agent = Agent::with(|config| config.max_messages_per_notify = 3);
+    let message = |name: &'static str, id: &'static str| message!(name, "id" = id, "span" = "A");
+    // Those of others do not count.
+    agent.notify(
+        0,
+        &[
+            message("otel:a", "1"),
+            message("other", "2"),
+            message("otel:b", ""),
+            message("otel:c", "3"),
+            message("otel:d", "4"),
+        ],
+    );
+    let stats = agent.stats();
+    assert_eq!((stats.messages, stats.messages_foreign, stats.rejected_empty_id), (4, 1, 1));
+    assert_eq!((stats.rejected_too_many, stats.open_ids), (1, 2));
+}
+
+#[test]
+fn what_ended_holds_no_memory() {
+    let agent = Agent::new();
+    agent.notify(0, &[message!("otel:a", "id" = "1", "span" = "A", "finish" = "*")]);
+    let small = agent.stats().table_bytes;
+    for round in 0..50 {
+        let names: Vec<_> = (0..120).map(|n| format!("{round}-{n}")).collect();
+        let mut open = message!("otel:b", "id" = "1");
+        open.args.extend(names.iter().map(|name| ("span", name.as_str().into())));
+        let finish = message!("otel:c", "id" = "1", "finish" = "*");
+        agent.notify(1, &[open, finish]);
+    }
+    assert_eq!(agent.take().names().len(), 1 + 50 * 120);
+    assert_eq!(agent.stats().table_bytes, small);
+}
+
+#[test]
+fn room_that_is_not_used_counts() {
+    let agent = Agent::new();
+    agent.notify(0, &[message!("otel:a", "id" = 1, "span" = "A")]);
+    let (one, spans) = (agent.stats().table_bytes, 100);
+    let names: Vec<_> = (0..spans).map(|n| n.to_string()).collect();
+    for name in &names {
+        agent.notify(1, &[message!("otel:a", "id" = 1, "span" = name.as_str())]);
+    }
+    let many = agent.stats().table_bytes;
+    for name in &names {
+        agent.notify(2, &[message!("otel:b", "id" = 1, "finish" = name.as_str())]);
+    }
+    let few = agent.stats().table_bytes;
+    // The list has still room for all of them, and their index.
+    let list = spans as u64 * size_of::<usize>() as u64;
+    assert!(few > one + 2 * list && many > few + spans as u64 * 200, "{one} {many} {few}");
+}
+
+#[test]
 fn bytes_are_given_back() {
     let agent = Agent::new();
     for id in 0..50 {

@@ -14,12 +14,12 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         rejected_null_id,
         rejected_empty_id,
         rejected_long_id,
+        rejected_too_many,
         undecodable,
         args_unknown,
         args_misplaced,
         args_surplus,
         args_invalid,
-        times_far,
         references_unknown,
         finishes_unknown,
         extracts_late,
@@ -29,6 +29,7 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         variables_dropped,
         spans_started,
         spans_refused,
+        spans_refused_notify,
         spans_finished,
         spans_ended_idle,
         spans_ended_limit,
@@ -57,12 +58,13 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
     f.counters_by(
         "cause",
         "messages_rejected",
-        "Messages rejected because of their id.",
+        "Messages rejected because of their id, or because their NOTIFY is beyond its bounds.",
         [
             ("no_id", rejected_no_id),
             ("null_id", rejected_null_id),
             ("empty_id", rejected_empty_id),
             ("long_id", rejected_long_id),
+            ("too_many", rejected_too_many),
         ],
     )?;
     f.counter("messages_undecodable", "Messages cut short by an argument that cannot be decoded.", undecodable)?;
@@ -75,7 +77,6 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
             ("misplaced", args_misplaced),
             ("surplus", args_surplus),
             ("invalid", args_invalid),
-            ("far_time", times_far),
         ],
     )?;
     f.counter("references_unknown", "Arguments child-of, follows-from of spans not open.", references_unknown)?;
@@ -90,7 +91,12 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
     f.counter("ack_variables_dropped", "Variables that did not fit into their ACK.", variables_dropped)?;
 
     f.counter("spans_started", "Spans opened.", spans_started)?;
-    f.counter("spans_refused", "Spans not opened: their id has too many.", spans_refused)?;
+    f.counters_by(
+        "cause",
+        "spans_refused",
+        "Spans not opened: their id has too many, or their NOTIFY opens and ends too many.",
+        [("id", spans_refused), ("notify", spans_refused_notify)],
+    )?;
     f.gauge("spans_open", "Spans open now.", open_spans)?;
     f.counters_by(
         "cause",
@@ -115,7 +121,7 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
 
     f.gauge("ids_open", "Ids with something open or awaited now.", open_ids)?;
     f.gauge("ids_remembered", "Ended ids remembered now for late messages.", remembered_ids)?;
-    f.gauge("ids_bytes", "Memory of all ids now, as estimated for --max-memory.", table_bytes)?;
+    f.gauge("ids_bytes", "Memory of all ids now, of --max-memory.", table_bytes)?;
     f.counter("ids_evicted", "Open ids pushed out by --max-memory.", ids_evicted)?;
     f.counter("ids_forgotten_early", "Ended ids forgotten before their time.", ids_forgotten_early)?;
 

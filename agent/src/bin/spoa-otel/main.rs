@@ -193,6 +193,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
     let exports = pipeline.shutdown(left()).await;
     let spans = tracer.stats();
+    report::refused(&spans);
     for (name, export) in &exports {
         report::accounts(&spans, name, export);
     }

@@ -86,6 +86,18 @@ pub struct TracingOptions {
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     max_memory: ByteSize,
 
+    /// Most open spans of an id; further ones are not opened
+    #[arg(long, value_name = "N", default_value_t = TracerConfig::default().max_spans_per_id)]
+    max_spans_per_id: usize,
+
+    /// Most spans that a NOTIFY opens and ends; further ones are not opened, and messages of further ids rejected
+    #[arg(long, value_name = "N", default_value_t = TracerConfig::default().max_spans_per_notify)]
+    max_spans_per_notify: usize,
+
+    /// Most messages of a NOTIFY; further ones are rejected
+    #[arg(long, value_name = "N", default_value_t = TracerConfig::default().max_messages_per_notify)]
+    max_messages_per_notify: usize,
+
     /// Sampling rule, such as path=/healthz,ratio=0 or service=shop*,path=/api/*,rate=10/s; repeatable, the first that
     /// matches decides, else OTEL_TRACES_SAMPLER. It does not overrule a caller whose decision that sampler respects,
     /// unless it has parent=ignore
@@ -207,6 +219,9 @@ impl TracingOptions {
         config.idle_timeout = self.idle_timeout;
         config.max_lifetime = self.max_lifetime;
         config.max_memory = usize::try_from(self.max_memory.as_u64())?;
+        config.max_spans_per_id = self.max_spans_per_id;
+        config.max_spans_per_notify = self.max_spans_per_notify;
+        config.max_messages_per_notify = self.max_messages_per_notify;
         config.sampling_rules = self.sample.clone();
         for warning in config.read_env(env) {
             tracing::warn!("{warning}");

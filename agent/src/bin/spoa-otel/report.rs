@@ -22,6 +22,14 @@ pub fn served(stats: &StatsSnapshot) {
     );
 }
 
+/// What was refused because it was beyond a limit.
+pub fn refused(tracer: &TracerStats) {
+    let (id, notify, messages) = (tracer.spans_refused, tracer.spans_refused_notify, tracer.rejected_too_many);
+    if id + notify + messages > 0 {
+        warn!(id, notify, messages, "spans and messages refused: too many of an id (id) or in a NOTIFY");
+    }
+}
+
 /// The spans of one exporter: of the sampled ones, started = ended = exported + dropped.
 pub fn accounts(tracer: &TracerStats, exporter: &str, export: &ExportSnapshot) {
     let started = tracer.spans_started - tracer.spans_unsampled;

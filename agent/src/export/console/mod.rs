@@ -183,7 +183,7 @@ impl Exporter for Console {
     }
 
     fn submit(&self, span: &Arc<FinishedSpan>) {
-        self.push(Item::Own(span.clone()), span.estimated_size());
+        self.push(Item::Own(span.clone()), span.held());
     }
 
     fn stats(&self) -> ExportSnapshot {

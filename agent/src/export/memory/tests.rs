@@ -15,6 +15,7 @@ fn span(trace: u128, id: u64, name: usize) -> Arc<FinishedSpan> {
     let context = |id| SpanContext::new(TraceId::from(trace), id, TraceFlags::SAMPLED, false, TraceState::default());
     Arc::new(FinishedSpan {
         service: "own".into(),
+        tracestate: None,
         data: SpanData {
             span_context: context(SpanId::from(id)),
             parent_span_id: SpanId::INVALID,
@@ -73,7 +74,7 @@ fn bytes_are_bounded_whatever_comes() {
     let bytes: usize = left
         .iter()
         .map(|span| match span {
-            KeptSpan::Own(span) => span.estimated_size() + size_of::<KeptSpan>(),
+            KeptSpan::Own(span) => span.held() + size_of::<KeptSpan>(),
             KeptSpan::Received(_) => unreachable!(),
         })
         .sum();

@@ -80,7 +80,7 @@ impl Exporter for OtlpExporter {
 
     fn submit(&self, span: &Arc<FinishedSpan>) {
         self.stats.add_submitted(1);
-        let bytes = span.estimated_size();
+        let bytes = span.held();
         if let Err(cause) = self.queue.push(span.clone(), Weight { spans: 1, bytes }) {
             self.drop_log.dropped(&self.stats, cause, 1);
         }

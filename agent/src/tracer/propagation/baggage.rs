@@ -6,6 +6,8 @@
 use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 
 use super::w3c::trim;
+use crate::heap::block;
+use crate::named::{HasName, Named};
 
 /// Entries of a baggage header.
 const MAX_MEMBERS: usize = 180;
@@ -35,7 +37,7 @@ const KEY: &AsciiSet = &NON_ALPHANUMERIC
 /// The entries of a trace, those of the caller and those of `baggage=`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Baggage {
-    members: Vec<Member>,
+    members: Named<Member>,
     /// Length of the header.
     len: usize,
 }
@@ -49,8 +51,8 @@ struct Member {
     local: bool,
 }
 
-impl Member {
-    fn key(&self) -> &str {
+impl HasName for Member {
+    fn name(&self) -> &str {
         self.text.get(..self.key_len).unwrap_or_default()
     }
 }
@@ -68,24 +70,28 @@ impl Baggage {
     pub(crate) fn extend(&mut self, header: &[u8]) -> usize {
         let mut dropped = 0;
         for member in header.split(|&b| b == b',').map(trim).filter(|member| !member.is_empty()) {
-            let kept = parse(member).is_some_and(|member| {
-                self.members.iter().any(|own| own.local && own.key() == member.key()) || self.put(member)
-            });
+            let kept =
+                parse(member).is_some_and(|member| self.find(&member).is_some_and(|own| own.local) || self.put(member));
             dropped += usize::from(!kept);
         }
         dropped
     }
 
+    /// The entry of the same name.
+    fn find(&self, member: &Member) -> Option<&Member> {
+        self.members.get(self.members.find(member.name())?)
+    }
+
     fn put(&mut self, member: Member) -> bool {
-        let same = self.members.iter().position(|old| old.key() == member.key());
-        let old_len = same.and_then(|at| self.members.get(at)).map_or(0, |old| old.text.len() + 1);
+        let place = self.members.find(member.name());
+        let old_len = place.and_then(|place| self.members.get(place)).map_or(0, |old| old.text.len() + 1);
         // Every entry counts with its comma, so that the header is one byte shorter.
         let len = self.len - old_len + member.text.len() + 1;
-        if len > MAX_LEN + 1 || (same.is_none() && self.members.len() == MAX_MEMBERS) {
+        if len > MAX_LEN + 1 || (place.is_none() && self.members.len() == MAX_MEMBERS) {
             return false;
         }
         self.len = len;
-        match same.and_then(|at| self.members.get_mut(at)) {
+        match place.and_then(|place| self.members.get_mut(place)) {
             Some(old) => *old = member,
             None => self.members.push(member),
         }
@@ -104,9 +110,13 @@ impl Baggage {
         Some(header)
     }
 
-    /// Memory that it occupies, as an estimate.
-    pub(crate) fn size(&self) -> usize {
-        self.members.len() * std::mem::size_of::<Member>() + self.len
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Memory that it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.members.held() + self.members.iter().map(|member| block(member.text.len())).sum::<usize>()
     }
 }
 

@@ -66,7 +66,6 @@ fn an_invalid_tracestate_leaves_the_parent() {
     assert_eq!((parent.tracestate, parent.context.is_sampled()), (None, true));
     let parent = extract(&ALL, &[w3c(W3C, Some(b"a=1, b@c=2"))]).parent.unwrap();
     assert_eq!(parent.tracestate.as_deref(), Some("a=1, b@c=2"));
-    assert_eq!(parent.context.trace_state().header(), "a=1,b@c=2");
 }
 
 /// The variables as the headers of their format.
@@ -92,17 +91,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_injected_can_be_extracted(trace_id in 1..u128::MAX, span_id in 1..u64::MAX, decision in 0..4usize, random: bool) {
+    fn what_is_injected_can_be_extracted(trace_id in 1..u128::MAX, span_id in 1..u64::MAX, decision in 0..4usize) {
         let decision = [Deferred, Deny, Accept, Debug][decision];
-        let span = SpanRef { trace_id: TraceId::from(trace_id), span_id: SpanId::from(span_id), decision, random };
+        let span = SpanRef { trace_id: TraceId::from(trace_id), span_id: SpanId::from(span_id), decision };
         for format in ALL {
             let variables = injected(&span, format);
             let value = |name| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_bytes());
             let extracted = extract(&ALL, &[Headers { format, values: names(format).map(value) }]);
             prop_assert_eq!(extracted.invalid, 0);
-            let parent = extracted.parent.unwrap();
-            prop_assert_eq!(parent.is_random(), random && format == Format::TraceContext);
-            let context = parent.context;
+            let context = extracted.parent.unwrap().context;
             prop_assert_eq!((context.trace_id(), context.span_id()), (span.trace_id, span.span_id));
             let lossy = match (format, decision) {
                 (Format::B3 | Format::B3Multi, _) => decision,
