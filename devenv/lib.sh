@@ -11,8 +11,8 @@ STARTED=() # pids, oldest first
 declare -A NAMES # of these pids
 # What is started here talks over loopback, whatever proxy the user's environment names.
 export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
-# shellcheck disable=SC2034 # for the scripts that call haproxy_of_suite
 readonly OUT_OF_REACH=75 # unpack-deb: the packages cannot be had from here
+readonly HAPROXY_SUITES=(trixie forky experimental) # of Debian, with HAProxy 3.0, 3.2 and 3.4
 
 say() { printf '==> %s\n' "$*"; }
 warn() { printf 'WARNING: %s\n' "$*" >&2; }
@@ -150,6 +150,33 @@ need_packages() {
 
 # haproxy_of_suite SUITE: prints the path of that Debian suite's HAProxy (see haproxy-deb); status 75 if it cannot be had from here.
 haproxy_of_suite() { "$DEVENV/haproxy-deb" "$1"; }
+
+# all_haproxys: sets HAPROXYS to the HAProxys to test with: those of SPOP_HAPROXY (paths, separated by commas), else this machine's and
+# those of HAPROXY_SUITES, each version once. Says SKIPPED of those that cannot be had from here.
+all_haproxys() {
+    local suite path version versions status
+    if [ -n "${SPOP_HAPROXY:-}" ]; then
+        IFS=, read -ra HAPROXYS <<<"$SPOP_HAPROXY"
+        return
+    fi
+    need_haproxy ""
+    HAPROXYS=("$HAPROXY")
+    versions=" $(haproxy_version "$HAPROXY") "
+    for suite in "${HAPROXY_SUITES[@]}"; do
+        status=0
+        path=$(haproxy_of_suite "$suite") || status=$?
+        case $status in
+        0)
+            version=$(haproxy_version "$path")
+            [[ $versions != *" $version "* ]] || continue
+            versions+="$version "
+            HAPROXYS+=("$path")
+            ;;
+        "$OUT_OF_REACH") echo "SKIPPED: HAProxy of Debian $suite: its packages cannot be had from here" ;;
+        *) fail "devenv/haproxy-deb $suite failed" ;;
+        esac
+    done
+}
 
 # promtool: prints the path of Prometheus's tool, this machine's or one unpacked beside it, since the package would start a service;
 # status 75 if it cannot be had from here.

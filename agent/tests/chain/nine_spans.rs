@@ -1,7 +1,7 @@
 //! One trace for each request: nine spans of each proxy, joined.
 
-use crate::haproxy::programs;
-use crate::setup::{trace_id, Chain, Setup};
+use crate::haproxy::{check, programs};
+use crate::setup::{conf, trace_id, Chain, Setup};
 use crate::spans::{assert_nine, assert_times, by_trace, find};
 
 #[tokio::test]
@@ -57,6 +57,25 @@ async fn no_warning_about_the_configurations() {
             for proxy in &chain.proxies {
                 let said = proxy.check();
                 assert!(!said.to_lowercase().contains("warning"), "{program:?} {spoe_cfg}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn refused_where_they_take_haproxy_down_unless_asked_for() {
+    for program in programs() {
+        for proxy in ["haproxy-1.cfg", "haproxy-2.cfg"] {
+            let (valid, said) = check(&program, &conf(proxy), &[]);
+            assert_eq!(valid, program.bears_nine_spans(), "{program:?}: {said}");
+            if !valid {
+                for word in ["a server closes without an answer", "take spoe-http.cfg", "NINE_SPANS_ANYWAY"] {
+                    assert!(said.contains(word), "{said}");
+                }
+            }
+            for env in [("NINE_SPANS_ANYWAY", "1"), ("SPOE_CFG", "spoe-http.cfg")] {
+                let (valid, said) = check(&program, &conf(proxy), &[env]);
+                assert!(valid, "{program:?} {env:?}: {said}");
             }
         }
     }
