@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// No step of a test takes so long unless it hangs.
@@ -26,6 +27,8 @@ pub struct Process {
     name: String,
     child: Child,
     output: Arc<Mutex<Vec<String>>>,
+    /// They end with its output.
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Process {
@@ -37,9 +40,8 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {command:?}: {error}"));
         let output = Arc::new(Mutex::new(Vec::new()));
-        keep(child.stdout.take(), &output);
-        keep(child.stderr.take(), &output);
-        Process { name: name.to_owned(), child, output }
+        let readers = [keep(child.stdout.take(), &output), keep(child.stderr.take(), &output)];
+        Process { name: name.to_owned(), child, output, readers }
     }
 
     pub fn pid(&self) -> u32 {
@@ -62,8 +64,10 @@ impl Process {
     pub async fn line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let name = self.name.clone();
         eventually(&format!("{name}: {what}"), || {
+            // Asked before the output: the last lines of a process may be read after its end.
+            let complete = self.readers.iter().all(JoinHandle::is_finished);
             let found = self.output.lock().unwrap().iter().find_map(|line| find(line));
-            if found.is_none() {
+            if found.is_none() && complete {
                 self.assert_alive();
             }
             found
@@ -100,13 +104,13 @@ impl Drop for Process {
     }
 }
 
-fn keep(stream: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<String>>>) {
+fn keep(stream: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let (stream, output) = (stream.unwrap(), output.clone());
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             output.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 /// A port that was free a moment ago, below those that the kernel gives to others.
