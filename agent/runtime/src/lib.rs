@@ -9,4 +9,6 @@ pub mod duration;
 pub mod histogram;
 pub mod ratelimit;
 pub mod server;
+#[cfg(feature = "clap")]
+pub mod size;
 pub mod time;

@@ -13,7 +13,6 @@ use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::text::{self, nanos};
 use super::tree::Node;
 use super::{resource, Exporter, FinishedSpan, ShutdownFuture};
-use bytesize::ByteSize;
 use opentelemetry::trace::{SpanId, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
@@ -34,13 +33,13 @@ pub struct MemoryConfig {
     pub max_traces: usize,
 
     /// Memory of the recent traces: the oldest make room for new ones, and one trace may take a quarter of it
-    #[arg(long = "admin-traces-bytes", value_name = "SIZE", default_value = "32MiB")]
-    pub max_bytes: ByteSize,
+    #[arg(long = "admin-traces-bytes", value_name = "SIZE", default_value = "32MiB", value_parser = spop_agent::size::parse)]
+    pub max_bytes: usize,
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { max_traces: 500, max_bytes: ByteSize::mib(32) }
+        Self { max_traces: 500, max_bytes: 32 << 20 }
     }
 }
 
@@ -101,9 +100,8 @@ impl Memory {
     /// A memory with these bounds. Reads `OTEL_RESOURCE_ATTRIBUTES`, which is a
     /// part of what it shows.
     pub fn new(config: MemoryConfig) -> Self {
-        let max_bytes = usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX);
         Self {
-            ring: Mutex::new(Ring::new(config.max_traces, max_bytes)),
+            ring: Mutex::new(Ring::new(config.max_traces, config.max_bytes)),
             config,
             builder: RequestBuilder::new(resource::instance_id()),
             stats: ExportStats::default(),

@@ -57,6 +57,7 @@ pub struct ExportStats {
     dropped: [AtomicU64; DropCause::ALL.len()],
     attempts: AtomicU64,
     retries: AtomicU64,
+    halved: AtomicU64,
     failures: AtomicU64,
     request_durations: Histogram<FIRST_BUCKET, BUCKETS>,
 }
@@ -86,6 +87,8 @@ pub struct ExportSnapshot {
     pub attempts: u64,
     /// Requests that failed and are sent again.
     pub retries: u64,
+    /// Requests that the destination found too large: two with half of the spans follow.
+    pub halved: u64,
     /// Requests given up.
     pub failures: u64,
     /// How long requests took until their answer, their failure or the end of
@@ -119,6 +122,10 @@ impl ExportStats {
         self.retries.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn add_halved(&self) {
+        self.halved.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn add_failure(&self) {
         self.failures.fetch_add(1, Relaxed);
     }
@@ -142,6 +149,7 @@ impl ExportStats {
             dropped_shutdown: dropped(DropCause::Shutdown),
             attempts: self.attempts.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            halved: self.halved.load(Relaxed),
             failures: self.failures.load(Relaxed),
             request_durations: self.request_durations.snapshot(),
             queued_spans: 0,

@@ -2,12 +2,19 @@
 //! losses are counted.
 
 use crate::export_common::collector::{Answer, Collector};
-use crate::export_common::{span, until, CapturedLog};
-use spoa_otel::export::otlp::{OtlpConfig, OtlpExporter, Protocol};
+use crate::export_common::{span, spans_in, until, CapturedLog};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName};
+use axum::Router;
+use http_body_util::BodyExt;
+use spoa_otel::export::otlp::{Compression, OtlpConfig, OtlpExporter, Protocol};
 use spoa_otel::export::{Exporter, FinishedSpan, Pipeline};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 
 const BOTH: [Protocol; 2] = [Protocol::HttpProtobuf, Protocol::Grpc];
 
@@ -132,6 +139,136 @@ async fn what_the_collector_rejects_of_a_request_is_counted() {
         let text = log.text();
         assert!(text.contains("rejected=3") && text.contains("too old"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_the_collector_takes_is_no_reason_for_a_warning() {
+    for protocol in BOTH {
+        let collector = start(protocol).await;
+        collector.answer([Answer::Empty, Answer::Remark(0), Answer::Partial(0)]);
+        let log = CapturedLog::start();
+        let exporter = OtlpExporter::start(config(collector.addr, protocol)).unwrap();
+        for id in 1..=2 {
+            exporter.submit(&one(id));
+            until("the span is exported", || exporter.stats().exported == id).await;
+        }
+        assert!(!log.text().contains("WARN"), "{}", log.text());
+        exporter.submit(&one(3));
+        until("the span is exported", || exporter.stats().exported == 3).await;
+        let text = log.text();
+        assert!(text.contains("the collector took all spans") && text.contains("too old"), "{text}");
+        assert_eq!((exporter.stats().dropped(), exporter.stats().attempts), (0, 3));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_halved_down_to_the_span_that_is() {
+    for protocol in BOTH {
+        for compression in [None, Some(Compression::Gzip)] {
+            if (protocol, compression) == (Protocol::HttpProtobuf, Some(Compression::Gzip)) {
+                // The test's collector counts compressed bytes.
+                continue;
+            }
+            let collector = Collector::limited(protocol, 2_000).await;
+            let log = CapturedLog::start();
+            let mut config = config(collector.addr, protocol);
+            config.compression = compression;
+            config.queue.batch_spans = 20;
+            let exporter = OtlpExporter::start(config).unwrap();
+            for id in 1..=20 {
+                let mut span = span("s", id, 0, &"n".repeat(200), 0, 1);
+                if id == 7 {
+                    span.data.name = "n".repeat(2_000).into();
+                }
+                exporter.submit(&Arc::new(span));
+            }
+            until("all are settled", || exporter.stats().pending() == 0).await;
+            let stats = exporter.stats();
+            assert_eq!((stats.exported, stats.dropped_rejected, stats.dropped()), (19, 1, 1), "{protocol:?}");
+            let others: Vec<u64> = (1..=20).filter(|&id| id != 7).collect();
+            assert_eq!(collector.span_ids(), others);
+            let sent: usize = collector.arrived().iter().map(|arrived| spans_in(&arrived.message)).sum();
+            assert_eq!(sent, 19, "each once");
+            // 20, 10, 5, (2 fit), 3, (1 is too large).
+            assert!(stats.halved >= 4 && stats.attempts <= 2 * 20, "{stats:?}");
+            assert_eq!((stats.retries, stats.failures), (0, 1));
+            let text = log.text();
+            assert!(text.contains("too large for the collector, halved; a smaller --batch-bytes"), "{text}");
+        }
+    }
+}
+
+/// A wrong URL: what refuses the spans, or takes them as a web server takes everything.
+#[tokio::test]
+async fn what_is_no_collector_is_told_with_its_url() {
+    let collector = start(Protocol::HttpProtobuf).await;
+    for (answer, says) in [(Answer::Page, "text/html"), (Answer::Status(404), "404 Not Found")] {
+        collector.answer([answer]);
+        let mut config = config(collector.addr, Protocol::HttpProtobuf);
+        let url = format!("http://{}/path", collector.addr);
+        config.url = format!("{url}?token=secret").parse().unwrap();
+        let log = CapturedLog::start();
+        let exporter = OtlpExporter::start(config).unwrap();
+        exporter.submit(&one(1));
+        until("it is refused", || exporter.stats().pending() == 0).await;
+        assert_eq!((exporter.stats().exported, exporter.stats().dropped_rejected), (0, 1));
+        let text = log.text();
+        let line = text.lines().find(|line| line.contains("refuses spans")).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains(says) && line.contains("is this the URL of an OTLP receiver?"), "{line}");
+        assert!(line.contains(&format!("url=\"{url}?...\"")) && !text.contains("secret"), "{text}");
+    }
+}
+
+/// The status says that the spans were taken: they are not sent again.
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_changes_nothing() {
+    let of_grpc = |body: &'static [u8]| {
+        let respond = move || async move {
+            let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), "0".parse().unwrap())]);
+            let body = http_body_util::Full::new(Bytes::from_static(body));
+            let body = body.with_trailers(async move { Some(Ok(trailers)) });
+            ([("content-type", "application/grpc")], Body::new(body))
+        };
+        Router::new().fallback(respond)
+    };
+    // No message at all, one cut off, and one that is none.
+    for body in [&b""[..], b"\0\0\0\0\x09\x0a", b"\0\0\0\0\x02\xff\xff"] {
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = incoming.local_addr().unwrap();
+        let server = tonic::transport::Server::builder().add_routes(Routes::from(of_grpc(body)));
+        let server = tokio::spawn(server.serve_with_incoming(incoming));
+        taken_once(addr, Protocol::Grpc).await;
+        server.abort();
+    }
+    // Beyond what is read.
+    for protocol in BOTH {
+        let collector = start(protocol).await;
+        collector.answer([Answer::Remark(100_000)]);
+        taken_once(collector.addr, protocol).await;
+        assert_eq!(collector.arrived().len(), 1);
+    }
+    // A body that does not end.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    taken_once(addr, Protocol::HttpProtobuf).await;
+    server.abort();
+}
+
+async fn taken_once(addr: SocketAddr, protocol: Protocol) {
+    let mut config = config(addr, protocol);
+    config.timeout = Duration::from_secs(2);
+    let exporter = OtlpExporter::start(config).unwrap();
+    exporter.submit(&one(1));
+    until("it is settled", || exporter.stats().pending() == 0 || exporter.stats().retries > 0).await;
+    let stats = exporter.stats();
+    assert_eq!((stats.exported, stats.dropped(), stats.attempts, stats.retries), (1, 0, 1, 0), "{protocol:?}");
 }
 
 #[tokio::test]

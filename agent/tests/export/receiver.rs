@@ -1,7 +1,7 @@
 //! The OTLP receiver, and what it passes on.
 
 use crate::export_common::collector::{Answer, Collector};
-use crate::export_common::{until, Output};
+use crate::export_common::{spans_in, until, Output};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -248,6 +248,10 @@ async fn relay(protocol: Protocol, change: impl FnOnce(&mut OtlpConfig)) -> Rela
         Protocol::HttpProtobuf => Collector::http().await,
         Protocol::Grpc => Collector::grpc().await,
     };
+    relay_to(collector, protocol, change).await
+}
+
+async fn relay_to(collector: Collector, protocol: Protocol, change: impl FnOnce(&mut OtlpConfig)) -> Relay {
     let mut config = OtlpConfig::new(&format!("http://{}", collector.addr), protocol).unwrap();
     config.headers.insert("x-token", "secret".parse().unwrap());
     config.retry.initial_delay = Duration::from_millis(1);
@@ -325,6 +329,24 @@ async fn forwarding_failures_are_retried_and_counted() {
         assert_eq!((stats.failures, stats.retries), (1, 7));
         // The exporter of this process' own spans has no part in this.
         assert_eq!(relay.exporter.stats(), Default::default());
+    }
+}
+
+#[tokio::test]
+async fn what_is_forwarded_is_halved_too_if_it_is_too_large() {
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        let whole = request(9);
+        let collector = Collector::limited(protocol, whole.len() / 3).await;
+        let relay = relay_to(collector, protocol, |_| ()).await;
+        assert_eq!(post(relay.receiver.local_addr(), &[PROTOBUF], &whole).await.status, 200);
+        until("the request is done", || relay.forwarder.stats().pending() == 0).await;
+        let stats = relay.forwarder.stats();
+        assert_eq!((stats.exported, stats.dropped(), stats.failures), (9, 0, 0));
+        let arrived = relay.collector.arrived();
+        let mut sizes: Vec<usize> = arrived.iter().map(|arrived| spans_in(&arrived.message)).collect();
+        sizes.sort_unstable();
+        assert_eq!((sizes, relay.collector.span_ids().len()), (vec![1, 2, 2, 2, 2], 9));
+        assert_eq!((stats.halved, stats.attempts), (4, 9));
     }
 }
 

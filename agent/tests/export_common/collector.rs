@@ -2,7 +2,8 @@
 //! or with TLS.
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::Router;
@@ -36,6 +37,13 @@ pub(crate) enum Answer {
     /// An HTTP status; for gRPC `Unavailable` if it is 503, else
     /// `InvalidArgument`.
     Status(u16),
+    /// Accept, and say so with an empty message about a partial success, as
+    /// OpenTelemetry's Collector does.
+    Empty,
+    /// Accept, with a remark of so many bytes.
+    Remark(usize),
+    /// 200 with a page for browsers.
+    Page,
     /// Busy for so many seconds: 429 with `Retry-After`; for gRPC
     /// `ResourceExhausted` with `RetryInfo`.
     Busy(u64),
@@ -82,10 +90,14 @@ impl Collector {
     }
 
     pub(crate) async fn http_at(addr: SocketAddr) -> Self {
+        Self::http_limited(addr, 4 << 20).await
+    }
+
+    async fn http_limited(addr: SocketAddr, limit: usize) -> Self {
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let record = Arc::<Mutex<Record>>::default();
-        let router = router(record.clone());
+        let router = router(record.clone()).layer(DefaultBodyLimit::max(limit));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { addr, record, server }
     }
@@ -109,7 +121,16 @@ impl Collector {
     pub(crate) async fn at(addr: SocketAddr, protocol: Protocol) -> Self {
         match protocol {
             Protocol::HttpProtobuf => Self::http_at(addr).await,
-            Protocol::Grpc => Self::grpc_with(Server::builder(), addr).await,
+            Protocol::Grpc => Self::grpc_with(Server::builder(), addr, 4 << 20).await,
+        }
+    }
+
+    /// One that refuses requests of more bytes.
+    pub(crate) async fn limited(protocol: Protocol, limit: usize) -> Self {
+        let addr = "127.0.0.1:0".parse().unwrap();
+        match protocol {
+            Protocol::HttpProtobuf => Self::http_limited(addr, limit).await,
+            Protocol::Grpc => Self::grpc_with(Server::builder(), addr, limit).await,
         }
     }
 
@@ -119,14 +140,15 @@ impl Collector {
         if let Some(client) = client {
             config = config.client_ca_root(Certificate::from_pem(client));
         }
-        Self::grpc_with(Server::builder().tls_config(config).unwrap(), "127.0.0.1:0".parse().unwrap()).await
+        Self::grpc_with(Server::builder().tls_config(config).unwrap(), "127.0.0.1:0".parse().unwrap(), 4 << 20).await
     }
 
-    async fn grpc_with(mut server: Server, addr: SocketAddr) -> Self {
+    async fn grpc_with(mut server: Server, addr: SocketAddr, limit: usize) -> Self {
         let incoming = TcpIncoming::bind(addr).unwrap();
         let addr = incoming.local_addr().unwrap();
         let record = Arc::<Mutex<Record>>::default();
         let service = TraceServiceServer::new(Service(record.clone()))
+            .max_decoding_message_size(limit)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
         let server = server.add_service(service).serve_with_incoming(incoming);
@@ -163,6 +185,10 @@ fn response(answer: Answer) -> ExportTraceServiceResponse {
     let partial_success = match answer {
         Answer::Partial(rejected_spans) => {
             Some(ExportTracePartialSuccess { rejected_spans, error_message: "too old".to_owned() })
+        }
+        Answer::Empty => Some(ExportTracePartialSuccess::default()),
+        Answer::Remark(bytes) => {
+            Some(ExportTracePartialSuccess { rejected_spans: 0, error_message: "x".repeat(bytes) })
         }
         _ => None,
     };
@@ -203,12 +229,14 @@ async fn collect(
         },
     );
     let status = match answer {
-        Answer::Accept | Answer::Partial(_) => StatusCode::OK,
+        Answer::Accept | Answer::Partial(_) | Answer::Empty | Answer::Remark(_) | Answer::Page => StatusCode::OK,
         Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
         Answer::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
         Answer::Hang => std::future::pending().await,
     };
-    let mut headers = HeaderMap::new();
+    let content_type =
+        if matches!(answer, Answer::Page) { "text/html; charset=utf-8" } else { "application/x-protobuf" };
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
     if let Answer::Busy(seconds) = answer {
         headers.insert("retry-after", seconds.into());
     }
@@ -236,7 +264,9 @@ impl TraceService for Service {
             },
         );
         match answer {
-            Answer::Accept | Answer::Partial(_) => Ok(tonic::Response::new(response(answer))),
+            Answer::Accept | Answer::Partial(_) | Answer::Empty | Answer::Remark(_) | Answer::Page => {
+                Ok(tonic::Response::new(response(answer)))
+            }
             Answer::Status(503) => Err(tonic::Status::unavailable("busy")),
             Answer::Status(_) => Err(tonic::Status::invalid_argument("no")),
             Answer::Busy(seconds) => {

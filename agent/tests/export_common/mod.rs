@@ -6,6 +6,7 @@ pub(crate) mod collector;
 
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use spoa_otel::export::FinishedSpan;
 use std::io::{self, Write};
@@ -73,6 +74,11 @@ pub(crate) fn nine_spans(service: &str, id: u64, parent: u64, start: u64, end: u
         s(1, id, "Client session", start, end),
         s(0, parent, "HAProxy session", start, end),
     ]
+}
+
+/// The number of spans in a request.
+pub(crate) fn spans_in(request: &ExportTraceServiceRequest) -> usize {
+    request.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|scope| scope.spans.len()).sum()
 }
 
 pub(crate) fn nineteen_spans() -> Vec<FinishedSpan> {

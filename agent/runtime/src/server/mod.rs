@@ -14,8 +14,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "clap")]
-use bytesize::ByteSize;
 use spop_core::Capabilities;
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
@@ -51,7 +49,10 @@ pub struct ServerConfig {
 
     /// Most memory that all connections together hold for frames and ACKs, beyond 256 KiB of each; a connection that
     /// needs more then is ended
-    #[cfg_attr(feature = "clap", arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = crate::size::parse)
+    )]
     pub max_buffered: usize,
 
     /// Most connections at once; further ones are refused
@@ -85,12 +86,6 @@ pub struct ServerConfig {
     /// How long to wait at the end for open NOTIFYs and for HAProxy to close
     #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::duration::parse))]
     pub grace: Duration,
-}
-
-#[cfg(feature = "clap")]
-fn size(text: &str) -> Result<usize, String> {
-    let size: ByteSize = text.parse()?;
-    usize::try_from(size.as_u64()).map_err(|error| error.to_string())
 }
 
 #[cfg(feature = "clap")]

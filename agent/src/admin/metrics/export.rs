@@ -25,6 +25,7 @@ pub(super) fn exporters(exporters: &[(&'static str, ExportSnapshot)], families: 
             dropped_shutdown,
             attempts,
             retries,
+            halved,
             failures,
             request_durations,
             queued_spans,
@@ -46,6 +47,7 @@ pub(super) fn exporters(exporters: &[(&'static str, ExportSnapshot)], families: 
         );
         requests.push(([exporter], attempts));
         failed.push(([exporter, ("outcome", "retried")], retries));
+        failed.push(([exporter, ("outcome", "halved")], halved));
         failed.push(([exporter, ("outcome", "given_up")], failures));
         took.push(([exporter], request_durations));
         spans.push(([exporter], queued_spans));
@@ -58,7 +60,7 @@ pub(super) fn exporters(exporters: &[(&'static str, ExportSnapshot)], families: 
     f.gauges("export_queue_spans", "Spans that wait or are on their way now.", spans)?;
     f.gauges("export_queue_bytes", "Memory of these spans.", bytes)?;
     f.counters("export_requests", "Requests sent, repeated ones included.", requests)?;
-    f.counters("export_request_failures", "Requests that failed: to be sent again, or given up.", failed)?;
+    f.counters("export_request_failures", "Requests that failed: to be sent again, in halves, or given up.", failed)?;
     f.histograms("export_request_duration_seconds", "How long requests took.", took)
 }
 

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum};
 use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::console::ConsoleConfig;
@@ -15,6 +14,7 @@ use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::addr::{Addr, AddrError};
 use spop_agent::duration;
 use spop_agent::server::ServerConfig;
+use spop_agent::size;
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]
@@ -83,8 +83,8 @@ pub struct TracingOptions {
     max_lifetime: Duration,
 
     /// Memory of all open ids; beyond it the least recently used ones are ended
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
-    max_memory: ByteSize,
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
+    max_memory: usize,
 
     /// Most open spans of an id; further ones are not opened
     #[arg(long, value_name = "N", default_value_t = TracerConfig::default().max_spans_per_id)]
@@ -109,7 +109,7 @@ pub struct TracingOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Export")]
 pub struct ExportOptions {
-    /// OTLP collector, such as http://127.0.0.1:4318; /v1/traces is appended for HTTP
+    /// OTLP collector, such as http://127.0.0.1:4318; /v1/traces is appended for HTTP unless the URL ends with it
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 
@@ -123,12 +123,17 @@ pub struct ExportOptions {
     queue_spans: Option<usize>,
 
     /// Memory of these spans; further ones are dropped
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
-    queue_bytes: ByteSize,
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
+    queue_bytes: usize,
 
     /// Most spans in one request [env: OTEL_BSP_MAX_EXPORT_BATCH_SIZE] [default: 512]
     #[arg(long, value_name = "N", value_parser = positive)]
     batch_spans: Option<usize>,
+
+    /// Memory of spans from which on no further one joins their request; a collector that finds a request too large gets
+    /// it in halves
+    #[arg(long, value_name = "SIZE", default_value = "2MiB", value_parser = size::parse)]
+    batch_bytes: usize,
 
     /// How long a span waits for others to go with it [env: OTEL_BSP_SCHEDULE_DELAY] [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
@@ -218,7 +223,7 @@ impl TracingOptions {
         let mut config = TracerConfig::default();
         config.idle_timeout = self.idle_timeout;
         config.max_lifetime = self.max_lifetime;
-        config.max_memory = usize::try_from(self.max_memory.as_u64())?;
+        config.max_memory = self.max_memory;
         config.max_spans_per_id = self.max_spans_per_id;
         config.max_spans_per_notify = self.max_spans_per_notify;
         config.max_messages_per_notify = self.max_messages_per_notify;
@@ -237,9 +242,10 @@ impl ExportOptions {
             return Ok(None);
         };
         let queue = &mut config.queue;
-        queue.max_bytes = usize::try_from(self.queue_bytes.as_u64())?;
+        queue.max_bytes = self.queue_bytes;
         queue.max_spans = self.queue_spans.unwrap_or(queue.max_spans);
         queue.batch_spans = self.batch_spans.unwrap_or(queue.batch_spans);
+        queue.batch_bytes = self.batch_bytes;
         queue.batch_delay = self.batch_delay.unwrap_or(queue.batch_delay);
         config.max_age = self.export_max_age;
         Ok(Some(config))

@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::time::UNIX_EPOCH;
 
-fn memory(max_traces: usize, max_bytes: u64) -> Memory {
-    Memory::new(MemoryConfig { max_traces, max_bytes: ByteSize::b(max_bytes) })
+fn memory(max_traces: usize, max_bytes: usize) -> Memory {
+    Memory::new(MemoryConfig { max_traces, max_bytes })
 }
 
 /// A span whose name has this many bytes.
@@ -62,7 +62,7 @@ fn bytes_are_bounded_whatever_comes() {
         for id in 1..=(trace % 7 + 1) as u64 {
             memory.submit(&span(trace, id, 500 * (trace as usize % 5)));
         }
-        assert!(memory.stats().queued_bytes <= max);
+        assert!(memory.stats().queued_bytes <= max as u64);
     }
     let (stats, own) = (memory.stats(), memory.memory_stats());
     assert!(own.traces > 5 && own.evicted_traces > 100, "{own:?}");

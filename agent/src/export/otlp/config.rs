@@ -2,6 +2,8 @@
 //! `OTEL_EXPORTER_OTLP_*` environment variables.
 
 use super::super::{resource, QueueConfig};
+use super::endpoint::{Endpoint, Form};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -86,7 +88,7 @@ pub struct OtlpConfig {
     pub headers: HeaderMap,
     /// Compression of the requests.
     pub compression: Option<Compression>,
-    /// Time for one attempt (default 10 s).
+    /// Time for one attempt (default 10 s); zero is as long as `max_age`.
     pub timeout: Duration,
     /// A batch is given up when its oldest span ended so long ago (default
     /// 5 minutes).
@@ -135,7 +137,7 @@ pub enum OtlpConfigError {
     },
 }
 
-fn invalid(name: impl Into<String>, reason: impl fmt::Display) -> OtlpConfigError {
+pub(super) fn invalid(name: impl Into<String>, reason: impl fmt::Display) -> OtlpConfigError {
     OtlpConfigError::Invalid { name: name.into(), reason: reason.to_string() }
 }
 
@@ -145,14 +147,14 @@ impl OtlpConfig {
     /// `endpoint` is a base URL as in `OTEL_EXPORTER_OTLP_ENDPOINT`: for HTTP,
     /// `/v1/traces` is appended.
     pub fn new(endpoint: &str, protocol: Protocol) -> Result<Self, OtlpConfigError> {
-        Ok(Self::with_url(base_url("endpoint", endpoint, protocol)?, protocol))
+        Ok(Self::at(Endpoint::parse("endpoint", endpoint, Form::Base, protocol, false)?, protocol))
     }
 
-    fn with_url(url: Uri, protocol: Protocol) -> Self {
+    fn at(Endpoint { url, authorization }: Endpoint, protocol: Protocol) -> Self {
         Self {
             url,
             protocol,
-            headers: HeaderMap::new(),
+            headers: authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect(),
             compression: None,
             timeout: Duration::from_secs(10),
             max_age: Duration::from_secs(300),
@@ -190,15 +192,17 @@ impl OtlpConfig {
             (None, Some((name, value))) => value.parse().map_err(|e: String| invalid(name, e))?,
             (None, None) => Protocol::default(),
         };
-        let url = match (endpoint, lookup("ENDPOINT")) {
-            (Some(endpoint), _) => base_url("endpoint", endpoint, protocol)?,
-            (None, Some((name, value))) if name.contains("TRACES") => parse_url(&name, &value)?,
-            (None, Some((name, value))) => base_url(&name, &value, protocol)?,
+        let insecure = false;
+        let parse = |name: &str, text: &str, form| Endpoint::parse(name, text, form, protocol, insecure);
+        let endpoint = match (endpoint, lookup("ENDPOINT")) {
+            (Some(endpoint), _) => parse("--otlp", endpoint, Form::Base)?,
+            (None, Some((name, value))) if name.contains("TRACES") => parse(&name, &value, Form::Complete)?,
+            (None, Some((name, value))) => parse(&name, &value, Form::Base)?,
             (None, None) => return Ok(None),
         };
-        let mut config = Self::with_url(url, protocol);
+        let mut config = Self::at(endpoint, protocol);
         if let Some((name, value)) = lookup("HEADERS") {
-            config.headers = parse_headers(&value).map_err(|reason| invalid(name, reason))?;
+            config.headers.extend(parse_headers(&value).map_err(|reason| invalid(name, reason))?);
         }
         if let Some((name, value)) = lookup("COMPRESSION") {
             config.compression = match value.to_ascii_lowercase().as_str() {
@@ -244,6 +248,15 @@ impl OtlpConfig {
         Ok(())
     }
 
+    /// Time for one attempt.
+    pub(super) fn attempt_limit(&self) -> Duration {
+        if self.timeout.is_zero() {
+            self.max_age
+        } else {
+            self.timeout
+        }
+    }
+
     /// Whether the endpoint is reached over TLS.
     pub(super) fn is_https(&self) -> bool {
         self.url.scheme() == Some(&http::uri::Scheme::HTTPS)
@@ -255,25 +268,6 @@ fn positive(name: impl Into<String>, value: &str) -> Result<u64, OtlpConfigError
         Ok(number) if number > 0 => Ok(number),
         _ => Err(invalid(name, format!("{value:?} is not a number above 0 (times are in milliseconds)"))),
     }
-}
-
-fn base_url(name: &str, base: &str, protocol: Protocol) -> Result<Uri, OtlpConfigError> {
-    match protocol {
-        Protocol::Grpc => parse_url(name, base),
-        Protocol::HttpProtobuf => {
-            parse_url(name, base)?;
-            parse_url(name, &format!("{}/v1/traces", base.trim_end_matches('/')))
-        }
-    }
-}
-
-fn parse_url(name: &str, url: &str) -> Result<Uri, OtlpConfigError> {
-    let parsed: Uri = url.parse().map_err(|error| invalid(name, format!("invalid URL {url:?}: {error}")))?;
-    if !matches!(parsed.scheme_str(), Some("http" | "https")) {
-        let reason = format!("invalid URL {url:?}: it must start with http:// or https://");
-        return Err(invalid(name, reason));
-    }
-    Ok(parsed)
 }
 
 /// Parses `name=value,name=value` with percent-encoded values.
@@ -383,6 +377,6 @@ mod tests {
             assert!(text.starts_with(&name), "{text}");
             assert!(text.contains(expected), "{text}");
         }
-        assert!(OtlpConfig::new("c:1", Protocol::Grpc).is_err());
+        assert!(OtlpConfig::new("c:1", Protocol::HttpProtobuf).is_err());
     }
 }

@@ -1,9 +1,10 @@
-//! Why an attempt failed, whether another one makes sense, and what the
-//! operator can do about it.
+//! Why an attempt failed, and whether another one makes sense.
 
-use super::config::OtlpConfig;
-use http::StatusCode;
-use rustls::{AlertDescription, CertificateError};
+use super::answer::{error_text, media_type};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use rustls::AlertDescription;
+use spop_agent::ratelimit::excerpt;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 use tonic::Code;
@@ -24,7 +25,15 @@ pub(super) enum FailureKind {
     Busy,
     /// The collector refuses the request for good.
     Refused,
-    /// The collector took only a part.
+    /// The collector wants credentials, or other ones.
+    Unauthorized,
+    /// The collector refuses the request for its size.
+    TooLarge,
+    /// What answers is no OTLP collector.
+    NotOtlp,
+    /// What answers speaks HTTP instead of gRPC, or the reverse.
+    OtherProtocol,
+    /// The collector took only a part, or has a remark.
     Partial,
     /// Nothing was sent.
     Unmade,
@@ -41,7 +50,7 @@ pub(super) struct Failure {
     pub(super) error: String,
     /// How long the collector asked to wait.
     pub(super) retry_after: Option<Duration>,
-    tls: Option<rustls::Error>,
+    pub(super) tls: Option<rustls::Error>,
 }
 
 impl Failure {
@@ -55,7 +64,8 @@ impl Failure {
 
     /// Would another attempt have the same outcome?
     pub(super) fn is_final(&self) -> bool {
-        self.kind == FailureKind::Refused
+        use FailureKind::{NotOtlp, Refused, TooLarge, Unauthorized};
+        matches!(self.kind, Refused | Unauthorized | TooLarge | NotOtlp)
     }
 
     /// Of a request that got no answer.
@@ -75,25 +85,43 @@ impl Failure {
     }
 
     /// Of an HTTP answer that is no success.
-    pub(super) fn of_http(status: StatusCode, retry_after: Option<&str>) -> Self {
+    pub(super) fn of_http(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let reason = error_text(header(CONTENT_TYPE), body);
         let kind = match status {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => FailureKind::Busy,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureKind::Unauthorized,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FailureKind::NotOtlp,
+            StatusCode::PAYLOAD_TOO_LARGE => FailureKind::TooLarge,
+            // What OpenTelemetry's Collector says of a body beyond its limit.
+            StatusCode::BAD_REQUEST if is_about_size(&reason) => FailureKind::TooLarge,
             _ => FailureKind::Refused,
         };
-        let retry_after = retry_after.and_then(parse_retry_after);
-        Self { retry_after, ..Self::new(kind, format!("the collector answered {status}")) }
+        let colon = if reason.is_empty() { "" } else { ": " };
+        let text = format!("the collector answered {status}{colon}{reason}");
+        Self { retry_after: header(RETRY_AFTER).and_then(parse_retry_after), ..Self::new(kind, text) }
     }
 
-    /// Of a gRPC call.
-    pub(super) fn of_grpc(status: &tonic::Status) -> Self {
-        if let Some(error) = status.source() {
-            return Self::of_connection(error);
+    /// Of a gRPC call whose answer has no status.
+    pub(super) fn of_missing_status(content_type: Option<&str>) -> Self {
+        let media_type = media_type(content_type);
+        if media_type.starts_with("application/grpc") {
+            return Self::new(FailureKind::Refused, "the answer ended without a gRPC status".to_owned());
         }
+        Self::new(FailureKind::OtherProtocol, format!("the answer is of the type {media_type:?}, not gRPC's"))
+    }
+
+    /// Of a gRPC status that is no success.
+    pub(super) fn of_grpc(status: &tonic::Status) -> Self {
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let kind = match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied => FailureKind::Unauthorized,
+            Code::Unimplemented => FailureKind::NotOtlp,
+            // There is no code of its own for it.
+            Code::ResourceExhausted | Code::OutOfRange if is_about_size(status.message()) => FailureKind::TooLarge,
             Code::DeadlineExceeded => FailureKind::Timeout,
             Code::Cancelled | Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => {
                 FailureKind::Busy
@@ -102,67 +130,9 @@ impl Failure {
             Code::ResourceExhausted if retry_after.is_some() => FailureKind::Busy,
             _ => FailureKind::Refused,
         };
-        let text = format!("the collector answered {:?}: {}", status.code(), status.message());
+        let message = excerpt(status.message().as_bytes());
+        let text = format!("the collector answered {:?}: {message}", status.code());
         Self { retry_after, ..Self::new(kind, text) }
-    }
-
-    /// What to do about it, as an end of the log line.
-    pub(super) fn hint(&self, config: &OtlpConfig) -> String {
-        let host = config.url.host().unwrap_or_default();
-        let advice = match (&self.kind, &self.tls) {
-            (_, Some(error)) => tls_advice(error, config, host),
-            (FailureKind::Dns, _) => {
-                format!("the name {host} is not known here: check --otlp or OTEL_EXPORTER_OTLP_ENDPOINT")
-            }
-            (FailureKind::Connect, _) => {
-                "is the collector running? The address is that of --otlp or OTEL_EXPORTER_OTLP_ENDPOINT".to_owned()
-            }
-            (FailureKind::Refused, _) if self.error.contains("401") || self.error.contains("403") => {
-                "set the credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned()
-            }
-            _ => return String::new(),
-        };
-        format!("; {advice}")
-    }
-}
-
-fn tls_advice(error: &rustls::Error, config: &OtlpConfig, host: &str) -> String {
-    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
-    let trusted = match &config.tls.ca {
-        Some(path) => format!("{} (OTEL_EXPORTER_OTLP_CERTIFICATE)", path.display()),
-        None => "the system's store".to_owned(),
-    };
-    match error {
-        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            format!("the certificate of {host} has expired: renew it at the collector")
-        }
-        InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            format!("the certificate of {host} is not valid yet: compare the clocks")
-        }
-        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            format!(
-                "the collector's certificate is not for {host}: use one of its names in --otlp or \
-                OTEL_EXPORTER_OTLP_ENDPOINT"
-            )
-        }
-        InvalidCertificate(_) => {
-            format!(
-                "the collector's certificate is not trusted by {trusted}: set OTEL_EXPORTER_OTLP_CERTIFICATE to the \
-                PEM file of the authority that signed it"
-            )
-        }
-        AlertReceived(_) if config.tls.client_certificate.is_none() => {
-            "the collector may want a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and \
-            OTEL_EXPORTER_OTLP_CLIENT_KEY"
-                .to_owned()
-        }
-        AlertReceived(_) => {
-            "the collector may not accept the client certificate: check OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and \
-            OTEL_EXPORTER_OTLP_CLIENT_KEY"
-                .to_owned()
-        }
-        InvalidMessage(_) => format!("{host} does not speak TLS at this port: http:// instead of https://?"),
-        _ => "check OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(),
     }
 }
 
@@ -190,6 +160,14 @@ fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+}
+
+/// As the servers of gRPC's languages and Go's HTTP server put it.
+fn is_about_size(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["larger than max", "too large", "exceeds maximum size", "exceeds the maximum", "size limit"]
+        .iter()
+        .any(|text| reason.contains(text))
 }
 
 /// Seconds, or a date.
@@ -220,7 +198,8 @@ mod tests {
     #[test]
     fn answers_are_final_or_not_as_otlp_says() {
         for (status, is_final) in [(429, false), (502, false), (503, false), (504, false), (400, true), (500, true)] {
-            let failure = Failure::of_http(StatusCode::from_u16(status).unwrap(), Some("3"));
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, 3.into())]);
+            let failure = Failure::of_http(StatusCode::from_u16(status).unwrap(), &headers, b"");
             assert_eq!(failure.is_final(), is_final, "{status}");
             assert_eq!(failure.retry_after, Some(Duration::from_secs(3)));
         }
@@ -232,5 +211,32 @@ mod tests {
         assert_eq!((failure.is_final(), failure.retry_after), (false, Some(Duration::from_secs(2))));
         assert!(!Failure::of_grpc(&tonic::Status::unavailable("busy")).is_final());
         assert!(Failure::of_grpc(&tonic::Status::unauthenticated("who?")).is_final());
+    }
+    #[test]
+    fn requests_that_are_too_large_are_told_from_other_ones() {
+        let plain = HeaderMap::from_iter([(CONTENT_TYPE, "text/plain".parse().unwrap())]);
+        for (status, text, kind) in [
+            (413, "", FailureKind::TooLarge),
+            (400, "http: request body too large", FailureKind::TooLarge),
+            (400, "no", FailureKind::Refused),
+            (503, "queue too large", FailureKind::Busy),
+        ] {
+            let failure = Failure::of_http(StatusCode::from_u16(status).unwrap(), &plain, text.as_bytes());
+            assert_eq!(failure.kind, kind, "{status} {text}");
+            assert!(failure.error.ends_with(text), "{}", failure.error);
+        }
+        for (code, text, kind) in [
+            // Go, C and Python, Java, .NET, Rust.
+            (Code::ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", FailureKind::TooLarge),
+            (Code::ResourceExhausted, "SERVER: Received message larger than max (5 vs. 4)", FailureKind::TooLarge),
+            (Code::ResourceExhausted, "gRPC message exceeds maximum size 4: 5", FailureKind::TooLarge),
+            (Code::ResourceExhausted, "Received message exceeds the maximum configured size.", FailureKind::TooLarge),
+            (Code::OutOfRange, "Error, decoded message length too large: found 5 bytes", FailureKind::TooLarge),
+            (Code::ResourceExhausted, "quota used up", FailureKind::Refused),
+            (Code::OutOfRange, "out of range", FailureKind::Busy),
+            (Code::InvalidArgument, "attribute too large", FailureKind::Refused),
+        ] {
+            assert_eq!(Failure::of_grpc(&tonic::Status::new(code, text)).kind, kind, "{code:?} {text}");
+        }
     }
 }

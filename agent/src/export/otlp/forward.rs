@@ -2,7 +2,8 @@
 
 use super::backoff::Backoff;
 use super::delivery::Delivery;
-use super::transport::{Payload, Transport};
+use super::payload::Payload;
+use super::transport::Transport;
 use super::OtlpConfig;
 use crate::export::queue::{Batch, BoundedQueue, Weight};
 use crate::export::receiver::{ReceivedRequest, RequestSink};
@@ -22,8 +23,7 @@ struct Request {
     spans: usize,
 }
 
-/// Forwards received OTLP requests to the collector: over HTTP the same
-/// protobuf bytes, over gRPC the same message.
+/// Forwards received OTLP requests to the collector: the same protobuf bytes.
 pub struct Forwarder {
     queue: Arc<BoundedQueue<Request>>,
     stats: Arc<ExportStats>,
@@ -101,8 +101,8 @@ async fn run(queue: Arc<BoundedQueue<Request>>, delivery: Delivery) {
 /// A batch is one request as a rule; those without spans do not fill one.
 async fn forward(batch: Batch<Request>, delivery: &Delivery) {
     for Request { body, spans } in &batch.items {
-        match Payload::of_bytes(body, &delivery.transport, delivery.config.compression) {
-            Ok(payload) => delivery.deliver(&payload, *spans, batch.since).await,
+        match Payload::new(body.clone(), *spans, &delivery.config) {
+            Ok(payload) => delivery.deliver(payload, batch.since).await,
             Err(error) => delivery.not_sent(&error, *spans),
         }
     }

@@ -8,17 +8,22 @@
 //! collector takes it, refuses it for good, or it is older than
 //! [`max_age`](OtlpConfig::max_age). While the collector fails, one request at
 //! a time asks it again. A request that the collector took without being able
-//! to say so is sent twice; nothing is lost without being counted.
+//! to say so is sent twice; nothing is lost without being counted. A batch that
+//! the collector finds too large is halved.
 //!
 //! The requests are made and sent with `opentelemetry-proto`, not by the SDK's
 //! OTLP exporter: that gives up after a number of attempts within one timeout
 //! and tells neither why nor how much of a request the collector rejected.
 
+mod advice;
+mod answer;
 mod backoff;
 mod config;
 mod delivery;
+mod endpoint;
 mod failure;
 mod forward;
+mod payload;
 mod transport;
 
 pub use config::{Compression, OtlpConfig, OtlpConfigError, Protocol, RetryConfig, TlsFiles};
@@ -32,9 +37,11 @@ use crate::worker::Worker;
 use backoff::Backoff;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use payload::Payload;
+use prost::Message;
 use std::sync::Arc;
 use tokio::time::Instant;
-use transport::{Payload, Transport};
+use transport::Transport;
 
 type Queue = Arc<BoundedQueue<Arc<FinishedSpan>>>;
 
@@ -125,8 +132,8 @@ async fn run(queue: Queue, builder: RequestBuilder, delivery: Delivery) {
 async fn export(mut batch: Batch<Arc<FinishedSpan>>, builder: &RequestBuilder, delivery: &Delivery) {
     let spans = batch.items.len();
     let request = builder.request(std::mem::take(&mut batch.items));
-    match Payload::of_request(request, &delivery.transport, delivery.config.compression) {
-        Ok(payload) => delivery.deliver(&payload, spans, batch.since).await,
+    match Payload::new(request.encode_to_vec().into(), spans, &delivery.config) {
+        Ok(payload) => delivery.deliver(payload, batch.since).await,
         Err(error) => delivery.not_sent(&error, spans),
     }
 }

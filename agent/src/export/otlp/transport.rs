@@ -1,29 +1,34 @@
 //! The connection to the collector: one HTTP client or one gRPC channel, for
 //! all services and for forwarded requests.
 
-use super::config::{Compression, OtlpConfig, OtlpConfigError, Protocol, TlsFiles};
-use super::failure::{error_chain, Failure, FailureKind};
+use super::answer::{self, MAX_ANSWER};
+use super::config::{OtlpConfig, OtlpConfigError, Protocol, TlsFiles};
+use super::failure::{error_chain, Failure};
+use super::payload::{Payload, GRPC_PREFIX};
 use bytes::Bytes;
-use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use prost::Message;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::RootCertStore;
-use std::io::Write;
+use std::error::Error;
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
-use tonic::codec::CompressionEncoding;
-use tonic::metadata::MetadataMap;
+use tokio::time::error::Elapsed;
+use tokio::time::{timeout_at, Instant};
+use tonic::client::GrpcService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-
-/// Largest answer that is read.
-const MAX_RESPONSE: usize = 64 << 10;
+use tonic::{Code, Status};
 
 /// Sent as `User-Agent`.
 const USER_AGENT: &str = concat!("spoa-otel/", env!("CARGO_PKG_VERSION"));
+
+/// The method that takes spans over gRPC.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// A cheaply cloned handle to the connection.
 #[derive(Debug, Clone)]
@@ -158,114 +163,116 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OtlpConfigError> {
     std::fs::read(path).map_err(|error| tls_file_error(path, error.to_string()))
 }
 
-/// A request as it goes over the wire, prepared once for all attempts.
-#[derive(Debug)]
-pub(super) enum Payload {
-    Http { body: Bytes, encoding: Option<&'static str> },
-    Grpc(ExportTraceServiceRequest),
-}
-
-impl Payload {
-    /// Of a request of this process.
-    pub(super) fn of_request(
-        request: ExportTraceServiceRequest,
-        transport: &Transport,
-        compression: Option<Compression>,
-    ) -> std::io::Result<Self> {
-        match transport {
-            Transport::Http(_) => Self::http(request.encode_to_vec().into(), compression),
-            Transport::Grpc(_) => Ok(Self::Grpc(request)),
-        }
-    }
-
-    /// Of an encoded request.
-    pub(super) fn of_bytes(
-        body: &Bytes,
-        transport: &Transport,
-        compression: Option<Compression>,
-    ) -> std::io::Result<Self> {
-        match transport {
-            Transport::Http(_) => Self::http(body.clone(), compression),
-            Transport::Grpc(_) => Ok(Self::Grpc(ExportTraceServiceRequest::decode(body.clone())?)),
-        }
-    }
-
-    fn http(body: Bytes, compression: Option<Compression>) -> std::io::Result<Self> {
-        Ok(match compression {
-            None => Self::Http { body, encoding: None },
-            Some(Compression::Gzip) => {
-                let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-                encoder.write_all(&body)?;
-                Self::Http { body: encoder.finish()?.into(), encoding: Some("gzip") }
-            }
-            Some(Compression::Zstd) => {
-                let body = zstd::encode_all(&body[..], zstd::DEFAULT_COMPRESSION_LEVEL)?;
-                Self::Http { body: body.into(), encoding: Some("zstd") }
-            }
-        })
-    }
-}
-
 impl Transport {
-    /// One attempt.
+    /// One attempt. Gives what the collector says of its success.
     pub(super) async fn send(
         &self,
         config: &OtlpConfig,
         payload: &Payload,
-    ) -> Result<ExportTraceServiceResponse, Failure> {
-        match (self, payload) {
-            (Self::Http(client), Payload::Http { body, encoding }) => send_http(client, config, body, *encoding).await,
-            (Self::Grpc(channel), Payload::Grpc(request)) => send_grpc(channel, config, request).await,
-            _ => Err(Failure::new(FailureKind::Refused, "a payload of the other protocol".to_owned())),
-        }
+    ) -> Result<ExportTracePartialSuccess, Failure> {
+        let limit = config.attempt_limit();
+        let deadline = Instant::now() + limit;
+        let sent = match self {
+            Self::Http(client) => send_http(client, config, payload, deadline).await,
+            Self::Grpc(channel) => timeout_at(deadline, send_grpc(channel.clone(), config, payload)).await,
+        };
+        sent.unwrap_or_else(|_| Err(Failure::timeout(limit)))
     }
 }
 
 async fn send_http(
     client: &reqwest::Client,
     config: &OtlpConfig,
-    body: &Bytes,
-    encoding: Option<&'static str>,
-) -> Result<ExportTraceServiceResponse, Failure> {
+    payload: &Payload,
+    deadline: Instant,
+) -> Result<Result<ExportTracePartialSuccess, Failure>, Elapsed> {
     let mut request = client
         .post(config.url.to_string())
         .header(CONTENT_TYPE, "application/x-protobuf")
         .headers(config.headers.clone())
-        .body(body.clone());
-    if let Some(encoding) = encoding {
+        .body(payload.body.clone());
+    if let Some(encoding) = payload.encoding {
         request = request.header(CONTENT_ENCODING, encoding);
     }
-    let mut response = request.send().await.map_err(|error| Failure::of_connection(&error))?;
-    let status = response.status();
-    if !status.is_success() {
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        return Err(Failure::of_http(status, retry_after));
+    let (head, body) = match timeout_at(deadline, request.send()).await? {
+        Ok(response) => http::Response::<reqwest::Body>::from(response).into_parts(),
+        // The URL may hold secrets.
+        Err(error) => return Ok(Err(Failure::of_connection(&error.without_url()))),
+    };
+    // Whatever becomes of the rest, what the status says is true.
+    let mut answer = Answer::default();
+    let _ = timeout_at(deadline, answer.read(Limited::new(body, MAX_ANSWER))).await;
+    if !head.status.is_success() {
+        return Ok(Err(Failure::of_http(head.status, &head.headers, &answer.body)));
     }
-    // The spans are delivered: an unreadable answer changes nothing.
-    let mut answer = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        if answer.len() + chunk.len() > MAX_RESPONSE {
-            break;
-        }
-        answer.extend_from_slice(&chunk);
-    }
-    Ok(ExportTraceServiceResponse::decode(&answer[..]).unwrap_or_default())
+    Ok(answer::of_http(content_type(&head.headers), &answer.body))
 }
 
+/// A unary call. Tonic's client would take an answer that is too large, or that has no message, for a failure.
 async fn send_grpc(
-    channel: &Channel,
+    mut channel: Channel,
     config: &OtlpConfig,
-    message: &ExportTraceServiceRequest,
-) -> Result<ExportTraceServiceResponse, Failure> {
-    let mut client = TraceServiceClient::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE);
-    if let Some(compression) = config.compression {
-        client = client.send_compressed(match compression {
-            Compression::Gzip => CompressionEncoding::Gzip,
-            Compression::Zstd => CompressionEncoding::Zstd,
-        });
+    payload: &Payload,
+) -> Result<ExportTracePartialSuccess, Failure> {
+    let mut request = http::Request::new(tonic::body::Body::new(Full::new(payload.body.clone())));
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = Uri::from_static(EXPORT);
+    let headers = request.headers_mut();
+    *headers = config.headers.clone();
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    if let Some(encoding) = payload.encoding {
+        headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
     }
-    let mut request = tonic::Request::new(message.clone());
-    *request.metadata_mut() = MetadataMap::from_headers(config.headers.clone());
-    let response = client.export(request).await.map_err(|status| Failure::of_grpc(&status))?;
-    Ok(response.into_inner())
+    let failure = |error: tonic::transport::Error| Failure::of_connection(&error);
+    poll_fn(|cx| channel.poll_ready(cx)).await.map_err(failure)?;
+    let (head, body) = channel.call(request).await.map_err(failure)?.into_parts();
+    let mut answer = Answer::default();
+    answer.read(body).await.map_err(|status| match status.source() {
+        Some(error) => Failure::of_connection(error),
+        None => Failure::of_grpc(&status),
+    })?;
+    match Status::from_header_map(&answer.trailers).or_else(|| Status::from_header_map(&head.headers)) {
+        Some(status) if status.code() == Code::Ok => Ok(answer.grpc_message()),
+        Some(status) => Err(Failure::of_grpc(&status)),
+        None if head.status.is_success() => Err(Failure::of_missing_status(content_type(&head.headers))),
+        None => Err(Failure::of_http(head.status, &head.headers, &answer.body)),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
+/// What has arrived of an answer.
+#[derive(Debug, Default)]
+struct Answer {
+    /// Its beginning.
+    body: Vec<u8>,
+    trailers: HeaderMap,
+}
+
+impl Answer {
+    /// Reads it to its end, and keeps a bounded part.
+    async fn read<B: Body<Data = Bytes> + Unpin>(&mut self, mut body: B) -> Result<(), B::Error> {
+        while let Some(frame) = body.frame().await {
+            match frame?.into_data() {
+                Ok(data) => {
+                    let room = MAX_ANSWER.saturating_sub(self.body.len());
+                    self.body.extend_from_slice(data.get(..room).unwrap_or(&data));
+                }
+                Err(frame) => self.trailers.extend(frame.into_trailers().unwrap_or_default()),
+            }
+        }
+        Ok(())
+    }
+
+    /// No compression is offered to the collector.
+    fn grpc_message(&self) -> ExportTracePartialSuccess {
+        match self.body.split_at_checked(GRPC_PREFIX) {
+            Some(([0, ..], message)) => answer::of_protobuf(message),
+            _ => ExportTracePartialSuccess::default(),
+        }
+    }
 }

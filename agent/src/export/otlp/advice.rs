@@ -1,0 +1,73 @@
+//! What the operator can do about a failure.
+
+use super::config::{OtlpConfig, Protocol};
+use super::failure::{Failure, FailureKind};
+use rustls::CertificateError;
+
+impl Failure {
+    /// What to do about it, as an end of the log line.
+    pub(super) fn hint(&self, config: &OtlpConfig) -> String {
+        let host = config.url.host().unwrap_or_default();
+        let advice = match (&self.kind, &self.tls) {
+            (_, Some(error)) => tls_advice(error, config, host),
+            (FailureKind::Dns, _) => {
+                format!("the name {host} is not known here: check --otlp or OTEL_EXPORTER_OTLP_ENDPOINT")
+            }
+            (FailureKind::Connect, _) => {
+                "is the collector running? The address is that of --otlp or OTEL_EXPORTER_OTLP_ENDPOINT".to_owned()
+            }
+            (FailureKind::Unauthorized, _) => "set the credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
+            (FailureKind::TooLarge, _) => "a smaller --batch-bytes or --batch-spans saves the first attempt".to_owned(),
+            (FailureKind::NotOtlp, _) => {
+                "is this the URL of an OTLP receiver? It is made of --otlp or OTEL_EXPORTER_OTLP_ENDPOINT".to_owned()
+            }
+            (FailureKind::OtherProtocol, _) => match config.protocol {
+                Protocol::Grpc => "this port speaks HTTP, not gRPC: --otlp-protocol http/protobuf, or port 4317",
+                Protocol::HttpProtobuf => "this port speaks gRPC: --otlp-protocol grpc, or port 4318",
+            }
+            .to_owned(),
+            _ => return String::new(),
+        };
+        format!("; {advice}")
+    }
+}
+
+fn tls_advice(error: &rustls::Error, config: &OtlpConfig, host: &str) -> String {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let trusted = match &config.tls.ca {
+        Some(path) => format!("{} (OTEL_EXPORTER_OTLP_CERTIFICATE)", path.display()),
+        None => "the system's store".to_owned(),
+    };
+    match error {
+        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            format!("the certificate of {host} has expired: renew it at the collector")
+        }
+        InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            format!("the certificate of {host} is not valid yet: compare the clocks")
+        }
+        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            format!(
+                "the collector's certificate is not for {host}: use one of its names in --otlp or \
+                OTEL_EXPORTER_OTLP_ENDPOINT"
+            )
+        }
+        InvalidCertificate(_) => {
+            format!(
+                "the collector's certificate is not trusted by {trusted}: set OTEL_EXPORTER_OTLP_CERTIFICATE to the \
+                PEM file of the authority that signed it"
+            )
+        }
+        AlertReceived(_) if config.tls.client_certificate.is_none() => {
+            "the collector may want a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and \
+            OTEL_EXPORTER_OTLP_CLIENT_KEY"
+                .to_owned()
+        }
+        AlertReceived(_) => {
+            "the collector may not accept the client certificate: check OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and \
+            OTEL_EXPORTER_OTLP_CLIENT_KEY"
+                .to_owned()
+        }
+        InvalidMessage(_) => format!("{host} does not speak TLS at this port: http:// instead of https://?"),
+        _ => "check OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(),
+    }
+}
