@@ -13,8 +13,8 @@ use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
 use super::trace::{Env, Trace};
 use super::value;
 
-/// The latest time that fits into nanoseconds of 64 bits, in microseconds: the year 2554.
-const MAX_MICROS: u64 = u64::MAX / 1000;
+/// Explicit times may be so far from the receipt of their message, or as far as an id may live.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Carries out a message that was received at this instant. `spans_left`: so many more its NOTIFY may open and end.
 pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &Env, spans_left: &mut usize) {
@@ -372,21 +372,30 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    /// The time in an argument, in microseconds since the epoch.
-    fn time(&self, item: &Item<'a>) -> Option<SystemTime> {
+    /// The time in an argument, in microseconds since the epoch, unless it is too far from now.
+    fn time(&self, argument: &str, item: &Item<'a>) -> Option<SystemTime> {
+        let (counters, now) = (&self.env.counters, self.now);
         self.surplus(&item.more);
-        let micros = item.value.as_integer().and_then(|micros| u64::try_from(micros).ok());
-        let time = micros
-            .filter(|micros| (1..=MAX_MICROS).contains(micros))
-            .and_then(|micros| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros)));
+        let micros = item.value.as_integer().and_then(|micros| u64::try_from(micros).ok()).filter(|micros| *micros > 0);
+        let Some(micros) = micros else {
+            counters.args_invalid.one();
+            return None;
+        };
+        let farthest = self.env.config.max_lifetime.max(DAY);
+        let is_near = |time: &SystemTime| {
+            let ago = now.duration_since(*time).or_else(|_| time.duration_since(now));
+            ago.is_ok_and(|ago| ago <= farthest)
+        };
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros)).filter(is_near);
         if time.is_none() {
-            self.env.counters.args_invalid.one();
+            counters.times_far.one();
+            self.env.logs.far_time(argument, micros);
         }
         time
     }
 
     fn start(&mut self, item: Item<'a>) {
-        let Some(time) = self.time(&item) else { return };
+        let Some(time) = self.time("start", &item) else { return };
         if let Some(block) = &mut self.block {
             block.starts = true;
         }
@@ -396,7 +405,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     fn end_time(&mut self, item: Item<'a>) {
-        let Some(time) = self.time(&item) else { return };
+        let Some(time) = self.time("end", &item) else { return };
         if let Some(span) = self.current() {
             span.end = Some(time);
         }

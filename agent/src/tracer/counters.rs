@@ -71,6 +71,8 @@ counters! {
     /// Arguments with a value that they cannot take: NULL or empty names, unknown kinds and statuses, times that are
     /// not positive integers.
     args_invalid,
+    /// `start=` and `end=` of times too far from the receipt of their message.
+    times_far,
     /// References (`child-of=`, `follows-from=`) to a span that is not open: replaced by the root.
     references_unknown,
     /// `finish=` of a name that is not open.

@@ -13,6 +13,7 @@ mod index;
 mod language;
 mod limits;
 mod list;
+mod logs;
 mod propagation;
 mod sampling;
 mod span;
@@ -34,7 +35,7 @@ use crate::export::FinishedSpan;
 use language::{Dialect, Head, Rejection};
 use propagation::SpanRef;
 use sampling::Sampling;
-use spop_agent::ratelimit::{excerpt, LogLimit};
+use spop_agent::ratelimit::excerpt;
 use spop_agent::time::Timestamp;
 use table::{Outbox, Table};
 use trace::{Env, Injection};
@@ -58,16 +59,6 @@ pub struct Tracer {
     table: Table,
     index: index::TraceIndex,
     sink: Arc<dyn SpanSink>,
-    logs: Logs,
-}
-
-/// One gate for each cause of log lines.
-#[derive(Default)]
-struct Logs {
-    rejected: [LogLimit; 4],
-    too_many: LogLimit,
-    no_room: LogLimit,
-    evicted: LogLimit,
 }
 
 impl std::fmt::Debug for Tracer {
@@ -93,12 +84,12 @@ impl Tracer {
                 sampling: Sampling::new(&config.sampling_rules, config.sampler.clone(), config.disabled),
                 config,
                 counters: counters::Counters::default(),
+                logs: logs::Logs::default(),
                 clock,
                 ids: RandomIdGenerator::default(),
                 scope,
             },
             sink,
-            logs: Logs::default(),
         }
     }
 
@@ -220,7 +211,7 @@ impl Tracer {
             }
         }
         if out.evicted > 0 {
-            if let Some(left_out) = self.logs.evicted.pass() {
+            if let Some(left_out) = self.env.logs.evicted.pass() {
                 tracing::warn!(
                     ids = out.evicted,
                     left_out,
@@ -233,7 +224,7 @@ impl Tracer {
 
     fn reject(&self, rejection: Rejection, message: &[u8]) {
         let counters = &self.env.counters;
-        let [no_id, null, empty, long] = &self.logs.rejected;
+        let [no_id, null, empty, long] = &self.env.logs.rejected;
         let (counter, log) = match rejection {
             Rejection::Missing => (&counters.rejected_no_id, no_id),
             Rejection::Null => (&counters.rejected_null_id, null),
@@ -252,7 +243,7 @@ impl Tracer {
     fn reject_beyond(&self, messages: usize) {
         self.env.counters.rejected_too_many.add(messages);
         if messages > 0 {
-            if let Some(left_out) = self.logs.too_many.pass() {
+            if let Some(left_out) = self.env.logs.too_many.pass() {
                 ::tracing::warn!(
                     messages,
                     left_out,
@@ -285,7 +276,7 @@ impl Tracer {
         }
         self.env.counters.variables_dropped.add(no_room);
         if no_room > 0 {
-            if let Some(left_out) = self.logs.no_room.pass() {
+            if let Some(left_out) = self.env.logs.no_room.pass() {
                 tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue, Value};
@@ -10,10 +10,14 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::counters::Counters;
 use super::limits::SpanLimits;
+use super::propagation::RANDOM;
 use super::value;
 use crate::export::FinishedSpan;
 use crate::heap::{block, block_of};
 use crate::named::{HasName, Named};
+
+/// What a span lasts at least.
+const SHORTEST: Duration = Duration::from_micros(1);
 
 /// Attribute of spans that no `finish=` ended.
 const END_CAUSE: Key = Key::from_static_str("haproxy.span.end");
@@ -198,13 +202,15 @@ impl OpenSpan {
         self.links.push((to, reference));
     }
 
-    /// Makes it a span that ended at this instant, unless `end=` said otherwise.
+    /// Makes it a span that ended at this instant, unless `end=` said otherwise. It lasts a microsecond at least: there are
+    /// backends that take a span without a length for a broken one.
     pub(super) fn end_at(&mut self, at: SystemTime, counters: &Counters) {
         let end = self.end.unwrap_or(at);
         if end < self.start {
             counters.times_adjusted.one();
         }
-        self.end = Some(end.max(self.start));
+        let earliest = self.start.checked_add(SHORTEST).unwrap_or(self.start);
+        self.end = Some(end.max(earliest));
     }
 
     /// Says why it ended; beyond all limits, since nothing else tells it from a complete span.
@@ -214,7 +220,8 @@ impl OpenSpan {
 
     /// What is exported of a span that ended and whose trace is bound.
     fn into_data(mut self, trace: &ExportContext, scope: &InstrumentationScope, limits: &SpanLimits) -> SpanData {
-        let context = |span_id| SpanContext::new(trace.trace_id, span_id, TraceFlags::SAMPLED, false, TraceState::NONE);
+        let flags = if trace.random { TraceFlags::SAMPLED | RANDOM } else { TraceFlags::SAMPLED };
+        let context = |span_id| SpanContext::new(trace.trace_id, span_id, flags, false, TraceState::NONE);
         let mut events = SpanEvents::default();
         events.events = self.events;
         events.dropped_count = self.events_dropped;
@@ -249,6 +256,8 @@ pub(super) struct ExportContext {
     pub(super) trace_id: TraceId,
     pub(super) remote_parent: Option<SpanId>,
     pub(super) tracestate: Option<Arc<str>>,
+    /// The trace id is known to be random.
+    pub(super) random: bool,
 }
 
 /// Spans of a trace that ended, to be exported.

@@ -10,6 +10,7 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use super::clock::Clock;
 use super::config::TracerConfig;
 use super::counters::Counters;
+use super::logs::Logs;
 use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, SpanRef};
 use super::sampling::{Request, Sampling, Verdict};
 use super::span::{EndCause, Ended, ExportContext, OpenSpan};
@@ -20,6 +21,7 @@ use crate::named::{HasName, Named};
 pub(super) struct Env {
     pub(super) config: TracerConfig,
     pub(super) counters: Counters,
+    pub(super) logs: Logs,
     pub(super) sampling: Sampling,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RandomIdGenerator,
@@ -355,11 +357,12 @@ impl Trace {
                 (*trace_id, sampled.unwrap_or(false), *decision, parent.as_deref())
             }
         };
+        let random = parent.is_none_or(RemoteParent::is_random);
         let span = if env.config.disabled {
             let callers = parent.map(|parent| parent.context.span_id());
-            callers.map(|span_id| SpanRef { trace_id, span_id, decision })
+            callers.map(|span_id| SpanRef { trace_id, span_id, decision, random })
         } else {
-            Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled) })
+            Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled), random })
         };
         let tracestate = parent.and_then(|parent| parent.tracestate.clone());
         Injection { explicit, span, sampled, tracestate, baggage }
@@ -404,6 +407,8 @@ impl Trace {
                 trace_id: *trace_id,
                 remote_parent: parent.as_ref().map(|parent| parent.context.span_id()),
                 tracestate: parent.as_ref().and_then(|parent| parent.tracestate.clone()),
+                // A trace id of our own is random.
+                random: parent.as_ref().is_none_or(|parent| parent.is_random()),
             };
             exports.push(Ended { context, spans });
         }

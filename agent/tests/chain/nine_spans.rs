@@ -20,7 +20,7 @@ async fn one_trace_of_nine_and_nine_spans() {
         // The server is told the span of the last proxy that stands for its call.
         let server_session = find(spans, "haproxy-2", "Server session");
         let hit = chain.origin.hit("/hello");
-        assert_eq!(hit.header("traceparent"), Some(format!("00-{id}-{}-01", server_session.span_id)));
+        assert_eq!(hit.header("traceparent"), Some(format!("00-{id}-{}-03", server_session.span_id)));
 
         let session = find(spans, "haproxy-1", "HAProxy session");
         assert_eq!(session.tag("url.path").as_deref(), Some("/hello"));

@@ -35,6 +35,40 @@ async fn the_callers_trace_is_joined_with_its_state_and_baggage() {
 }
 
 #[tokio::test]
+async fn flags_go_on_and_are_exported() {
+    /// Of OTLP: it is known whether the parent, or the linked span, is remote; it is.
+    const KNOWN: u32 = 0x100;
+    const REMOTE: u32 = 0x200;
+    for program in programs() {
+        let chain = Chain::start(&program, Setup::default()).await;
+        for (n, flags) in [0u32, 1, 2, 3].into_iter().enumerate() {
+            let trace = format!("{:032x}", 0xabc0 + n);
+            let path = format!("/flags/{flags}");
+            chain.get(&path, &[("traceparent", &format!("00-{trace}-{PARENT}-{flags:02x}"))]).await;
+            let told = chain.origin.hit(&path).header("traceparent").unwrap();
+            assert!(told.starts_with(&format!("00-{trace}-")) && told.ends_with(&format!("-{flags:02x}")), "{told}");
+        }
+        let root = trace_id(&chain.get("/flags/none", &[]).await);
+        assert!(chain.origin.hit("/flags/none").header("traceparent").unwrap().ends_with("-03"), "our ids are random");
+
+        let traces = by_trace(chain.collector.wait_for(18 * 4).await);
+        for (trace, flags, parent) in [
+            (format!("{:032x}", 0xabc1), 1, KNOWN | REMOTE),
+            (format!("{:032x}", 0xabc3), 3, KNOWN | REMOTE),
+            (root, 3, KNOWN),
+        ] {
+            let spans = &traces[&trace];
+            let of = |service, name| find(spans, service, name).proto.flags;
+            assert_eq!(of("haproxy-1", "HAProxy session"), flags | parent, "{program:?}");
+            assert_eq!(of("haproxy-2", "HAProxy session"), flags | KNOWN | REMOTE);
+            assert_eq!(of("haproxy-2", "Server session"), flags | KNOWN);
+            let links: Vec<_> = spans.iter().flat_map(|span| &span.proto.links).map(|link| link.flags).collect();
+            assert_eq!(links, [flags | KNOWN; 8], "four links of each proxy");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_caller_begins_a_new_trace() {
     for program in programs() {
         let chain = Chain::start(&program, Setup::default()).await;
@@ -83,7 +117,7 @@ async fn the_sampler_of_the_environment_decides_about_roots() {
     let sampled = format!("00-{TRACE}-{PARENT}-01");
     let chain = Chain::start(program, Setup { spoa_env: &env, ..Setup::default() }).await;
     chain.get("/root", &[]).await;
-    assert!(chain.origin.hit("/root").header("traceparent").unwrap().ends_with("-00"));
+    assert!(chain.origin.hit("/root").header("traceparent").unwrap().ends_with("-02"));
     chain.get("/child", &[("traceparent", &sampled)]).await;
     assert!(chain.origin.hit("/child").header("traceparent").unwrap().ends_with("-01"));
     let spans = chain.collector.wait_for(18).await;
@@ -100,13 +134,13 @@ async fn the_rules_of_the_command_line_come_before_the_sampler() {
     chain.spoa.process.line("a warning", |line| line.contains(warning).then_some(())).await;
 
     let sampled = format!("00-{TRACE}-{PARENT}-01");
-    let told = |path: &str| chain.origin.hit(path).header("traceparent").unwrap().ends_with("-01");
+    let told = |path: &str| chain.origin.hit(path).header("traceparent").unwrap()[53..].to_owned();
     chain.get("/quiet/root", &[]).await;
-    assert!(!told("/quiet/root"));
+    assert_eq!(told("/quiet/root"), "02");
     chain.get("/never", &[("traceparent", &sampled)]).await;
-    assert!(!told("/never"), "the rule ignores the caller");
+    assert_eq!(told("/never"), "00", "the rule ignores the caller");
     chain.get("/quiet/child", &[("traceparent", &sampled)]).await;
-    assert!(told("/quiet/child"), "the caller is respected");
+    assert_eq!(told("/quiet/child"), "01", "the caller is respected");
 
     let traces = by_trace(chain.collector.wait_for(18 * 2).await);
     assert_eq!(traces[TRACE].len(), 18);

@@ -50,6 +50,6 @@ async fn unchanged() {
         // The headers are set when the frontend's rules run: the span opened last was `Frontend HTTP request`.
         let told = origin.hit("/seed").header("traceparent").unwrap();
         let current = find(spans, "haproxy", "Frontend HTTP request");
-        assert_eq!(told, format!("00-{}-{}-01", current.trace_id, current.span_id));
+        assert_eq!(told, format!("00-{}-{}-03", current.trace_id, current.span_id));
     }
 }

@@ -112,11 +112,11 @@ pub fn assert_nine(spans: &[Span], service: &str, parent_of_session: &str) {
     }
 }
 
-/// No span ends before it starts, and none starts before its parent.
+/// Every span has a length, and none starts before its parent.
 pub fn assert_times(spans: &[Span]) {
     let starts: HashMap<_, _> = spans.iter().map(|s| (&s.span_id, s.proto.start_time_unix_nano)).collect();
     for span in spans {
-        assert!(span.proto.start_time_unix_nano <= span.proto.end_time_unix_nano, "{} ends early", span.name);
+        assert!(span.proto.start_time_unix_nano < span.proto.end_time_unix_nano, "{} has no length", span.name);
         if let Some(parent) = starts.get(&span.parent) {
             assert!(
                 *parent <= span.proto.start_time_unix_nano,

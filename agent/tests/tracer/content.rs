@@ -356,13 +356,13 @@ fn statuses() {
 #[test]
 fn explicit_times() {
     let agent = Agent::new();
-    let (start, end) = (1_600_000_000_000_001u64, 1_600_000_000_500_000i64);
+    let (start, end) = (1_699_999_000_000_001u64, 1_699_999_000_500_000i64);
     agent.notify(0, &[message!("otel:a", "id" = "1", "start" = 5, "span" = "A", "start" = start, "" = 1, "end" = end)]);
     assert_eq!(agent.take().names(), [""; 0], "end= sets the time only");
     agent.notify(9, &[message!("otel:b", "id" = "1", "finish" = "A")]);
     let spans = agent.take();
     assert_eq!(spans.one().data.start_time, micros(start));
-    assert_eq!(spans.one().data.end_time, micros(1_600_000_000_500_000));
+    assert_eq!(spans.one().data.end_time, micros(1_699_999_000_500_000));
     let stats = agent.stats();
     assert_eq!((stats.args_misplaced, stats.args_surplus, stats.times_adjusted), (1, 1, 0));
 }
@@ -380,7 +380,6 @@ fn times_that_are_none_are_ignored() {
             "start" = -1,
             "start" = "5",
             "start" = NULL,
-            "start" = u64::MAX,
             "end" = 0,
             "end" = true,
         )],
@@ -388,7 +387,72 @@ fn times_that_are_none_are_ignored() {
     agent.notify(4, &[message!("otel:b", "id" = "1", "finish" = "A")]);
     let spans = agent.take();
     assert_eq!((spans.one().data.start_time, spans.one().data.end_time), (at(0), at(4)));
-    assert_eq!(agent.stats().args_invalid, 7);
+    assert_eq!((agent.stats().args_invalid, agent.stats().times_far), (6, 0));
+}
+
+/// The epoch of the tests is 1,700,000,000 s.
+const NOW: i64 = 1_700_000_000_000_000;
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+#[test]
+fn times_too_far_from_the_receipt_are_ignored_and_counted() {
+    let far = [1_700_000_000, NOW / 1000, NOW - DAY - 1, NOW + DAY + 1, NOW * 1000, i64::MAX, 1];
+    for argument in ["start", "end"] {
+        for time in far {
+            let agent = Agent::new();
+            let mut message = message!("otel:a", "id" = "1", "span" = "A");
+            message.args.push((argument, time.into()));
+            agent.notify(0, &[message]);
+            agent.notify(4, &[message!("otel:b", "id" = "1", "finish" = "A")]);
+            let spans = agent.take();
+            let times = (spans.one().data.start_time, spans.one().data.end_time);
+            assert_eq!(times, (at(0), at(4)), "{argument} {time}");
+            assert_eq!((agent.stats().times_far, agent.stats().args_invalid), (1, 0), "{argument} {time}");
+        }
+    }
+    let agent = Agent::new();
+    agent.notify(0, &[message!("otel:a", "id" = "1", "span" = "A", "start" = u64::MAX)]);
+    assert_eq!(agent.stats().times_far, 1);
+}
+
+#[test]
+fn times_of_a_day_or_of_an_ids_whole_life_are_near_enough() {
+    for (max_lifetime, reach) in [(3600, DAY), (3 * 24 * 3600, 3 * DAY)] {
+        let agent = Agent::with(|config| config.max_lifetime = std::time::Duration::from_secs(max_lifetime));
+        let (start, end) = (NOW - reach, NOW + reach);
+        agent.notify(0, &[message!("otel:a", "id" = "1", "span" = "A", "start" = start, "end" = end, "finish" = "A")]);
+        let spans = agent.take();
+        assert_eq!(spans.one().data.start_time, micros(start as u64));
+        assert_eq!(spans.one().data.end_time, micros(end as u64));
+        assert_eq!(agent.stats().times_far, 0);
+    }
+}
+
+#[test]
+fn no_span_is_without_length() {
+    let agent = Agent::new();
+    let explicit = (NOW + 7) as u64;
+    agent.notify(
+        0,
+        &[message!(
+            "otel:a",
+            "id" = "1",
+            "span" = "A",
+            "span" = "B",
+            "start" = explicit,
+            "end" = explicit,
+            "finish" = "*"
+        )],
+    );
+    agent.notify(0, &[message!("otel:b", "id" = "2", "span" = "C")]);
+    agent.sweep(120_000);
+    let spans = agent.take();
+    let lasts = |name| spans.get(name).data.end_time.duration_since(spans.get(name).data.start_time).unwrap();
+    for name in ["A", "B", "C"] {
+        assert_eq!(lasts(name), std::time::Duration::from_micros(1), "{name}");
+    }
+    assert_eq!(spans.get("B").data.start_time, micros(explicit), "the start stays");
+    assert_eq!(agent.stats().times_adjusted, 0, "nothing was wrong");
 }
 
 #[test]
@@ -408,14 +472,15 @@ fn no_span_ends_before_it_starts_and_none_starts_before_its_parent() {
             "follows-from" = "B",
             "span" = "D",
             "child-of" = "A",
-            "start" = 5,
+            "start" = 1_700_000_000_000_005u64,
             "finish" = "*",
         )],
     );
     let spans = agent.take();
     for name in ["A", "B", "C"] {
-        assert_eq!((spans.get(name).data.start_time, spans.get(name).data.end_time), (at(200), at(200)), "{name}");
+        let data = &spans.get(name).data;
+        assert_eq!((data.start_time, data.end_time), (at(200), micros(ahead + 1)), "{name}");
     }
-    assert_eq!(spans.get("D").data.start_time, micros(5), "explicit times are taken as they are");
+    assert_eq!(spans.get("D").data.start_time, micros(1_700_000_000_000_005), "explicit times are taken as they are");
     assert_eq!(agent.stats().times_adjusted, 5, "two starts, three ends");
 }

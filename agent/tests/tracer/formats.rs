@@ -116,12 +116,14 @@ fn a_debug_request_stays_one() {
 #[test]
 fn a_decision_without_a_trace_begins_one() {
     for (b3, sampled) in [("0", "false"), ("1", "true"), ("d", "true")] {
-        let agent = agent("b3");
+        let agent = agent("b3,tracecontext");
         let vars = agent.notify(
             0,
             &[message!("otel:a", "id" = "1", "extract-b3" = b3, "span" = "A", "inject" = "A", "finish" = "A")],
         );
         assert_eq!(var(&vars, "sampled"), sampled);
+        let flags = if sampled == "true" { "-03" } else { "-02" };
+        assert!(var(&vars, "traceparent").ends_with(flags), "our own trace id is random: {vars:?}");
         assert_eq!(var(&vars, "b3"), format!("{}-{}-{b3}", var(&vars, "trace_id"), var(&vars, "span_id")));
         let spans = agent.take();
         assert_eq!(spans.names().len(), usize::from(sampled == "true"));
@@ -221,6 +223,16 @@ mod disabled {
         assert_eq!(agent.take().names(), [""; 0]);
         let stats = agent.stats();
         assert_eq!((stats.spans_exported, stats.open_spans, stats.open_ids), (0, 0, 0));
+    }
+
+    #[test]
+    fn flags_pass_as_they_came() {
+        let ids = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+        for flags in ["00", "01", "02", "03"] {
+            let traceparent = format!("{ids}-{flags}");
+            let message = message!("otel:a", "id" = "1", "extract" = traceparent.as_str(), "inject" = "A");
+            assert_eq!(var(&agent().notify(0, &[message]), "traceparent"), traceparent);
+        }
     }
 
     #[test]

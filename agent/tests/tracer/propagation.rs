@@ -1,7 +1,7 @@
 //! Extract and inject, late binding, implicit inject.
 
 use opentelemetry::trace::SpanId;
-use spoa_otel::tracer::Propagators;
+use spoa_otel::tracer::{Propagators, Sampler};
 use spop_core::{Scope, Value};
 
 use crate::message;
@@ -29,7 +29,7 @@ fn an_explicit_inject_sets_what_exists() {
     assert_eq!(names(&vars), ["traceparent", "sampled", "trace_id", "span_id"]);
     assert!(vars.iter().all(|var| var.scope == Scope::Transaction));
     let (trace_id, span_id) = (var(&vars, "trace_id"), var(&vars, "span_id"));
-    assert_eq!(var(&vars, "traceparent"), format!("00-{trace_id}-{span_id}-01"));
+    assert_eq!(var(&vars, "traceparent"), format!("00-{trace_id}-{span_id}-03"));
     assert_eq!(var(&vars, "sampled"), "true");
 
     assert_eq!(agent.notify(1, &[message!("otel:b", "id" = "1", "span" = "B")]), [], "only when asked");
@@ -37,6 +37,72 @@ fn an_explicit_inject_sets_what_exists() {
     let spans = agent.take();
     assert_eq!((spans.one().trace_id().to_string(), spans.one().id().to_string()), (trace_id.into(), span_id.into()));
     assert_eq!((agent.stats().args_surplus, agent.stats().args_invalid), (1, 2));
+}
+
+#[test]
+fn flags_go_on_as_they_came() {
+    let ids = format!("{TRACE}-{PARENT}");
+    // Those that nobody defined yet have to be cleared; so has a version that we do not know.
+    for (version, flags, expected) in [
+        ("00", "00", "00"),
+        ("00", "01", "01"),
+        ("00", "02", "02"),
+        ("00", "03", "03"),
+        ("00", "ff", "03"),
+        ("00", "fc", "00"),
+        ("cc", "03-more", "03"),
+    ] {
+        let agent = Agent::new();
+        let traceparent = format!("{version}-{ids}-{flags}");
+        let message = message!(
+            "otel:a",
+            "id" = "1",
+            "extract" = traceparent.as_str(),
+            "span" = "A",
+            "span" = "B",
+            "inject" = "A"
+        );
+        let vars = agent.notify(0, &[message, message!("otel:b", "id" = "1", "span" = "C", "follows-from" = "B")]);
+        let told = format!("00-{TRACE}-{}-{expected}", var(&vars, "span_id"));
+        assert_eq!(var(&vars, "traceparent"), told, "{traceparent}");
+        agent.notify(1, &[message!("otel:c", "id" = "1", "finish" = "*")]);
+        let flags = u8::from_str_radix(expected, 16).unwrap();
+        let spans = agent.take();
+        assert_eq!(spans.names().len(), if flags & 1 == 1 { 3 } else { 0 });
+        for span in spans.iter() {
+            assert_eq!(span.data.span_context.trace_flags().to_u8(), flags, "{traceparent}");
+            assert!(span.data.links.iter().all(|link| link.span_context.trace_flags().to_u8() == flags));
+            assert!(span.data.links.iter().all(|link| !link.span_context.is_remote()));
+        }
+    }
+}
+
+#[test]
+fn a_trace_of_our_own_has_a_random_id() {
+    for (sampler, expected) in [("always_on", "03"), ("always_off", "02")] {
+        let agent = Agent::with(|config| config.sampler = Sampler::new(Some(sampler), None).unwrap());
+        let vars = agent.notify(0, &[message!("otel:a", "id" = "1", "extract" = NULL, "span" = "A", "inject" = "A")]);
+        assert_eq!(&var(&vars, "traceparent")[53..], expected);
+        let vars = agent.notify(0, &[message!("opentracing:a", "id" = "2", "span" = "A")]);
+        assert_eq!(&var(&vars, "traceparent")[53..], expected, "provisional");
+        agent.notify(1, &[message!("otel:b", "id" = "1", "finish" = "*")]);
+        assert!(agent.take().iter().all(|span| span.data.span_context.trace_flags().to_u8() == 3));
+    }
+}
+
+#[test]
+fn ids_of_b3_and_jaeger_are_not_known_to_be_random() {
+    let b3 = format!("{TRACE}-{PARENT}-1");
+    let jaeger = format!("{TRACE}:{PARENT}:0:1");
+    for (key, header) in [("extract-b3", &b3), ("extract-jaeger", &jaeger)] {
+        let agent =
+            Agent::with(|config| config.propagators = Propagators::new(Some("tracecontext,b3,jaeger")).unwrap());
+        let mut message = message!("otel:a", "id" = "1", "span" = "A", "finish" = "A");
+        message.args.extend([(key, Value::from(header.as_str())), ("inject", "A".into())]);
+        let vars = agent.notify(0, &[message]);
+        assert_eq!(&var(&vars, "traceparent")[53..], "01", "{key}");
+        assert_eq!(agent.take().one().data.span_context.trace_flags().to_u8(), 1);
+    }
 }
 
 #[test]
@@ -232,7 +298,7 @@ fn implicit_inject_of_the_span_opened_last() {
     agent.notify(3, &[message!("opentracing:f", "id" = "1", "finish" = "*")]);
     let spans = agent.take();
     let span = spans.get("B");
-    assert_eq!(vars[0].value, format!("00-{}-{}-01", span.trace_id(), span.id()));
+    assert_eq!(vars[0].value, format!("00-{}-{}-03", span.trace_id(), span.id()));
 }
 
 #[test]
@@ -273,7 +339,7 @@ fn the_provisional_trace_id_is_the_one_that_is_exported() {
         assert_eq!(agent.notify(1, &[binding]), []);
         agent.notify(2, &[message!("opentracing:c", "id" = "1", "finish" = "A")]);
         let spans = agent.take();
-        assert_eq!(var(&vars, "traceparent"), format!("00-{}-{}-01", spans.one().trace_id(), spans.one().id()));
+        assert_eq!(var(&vars, "traceparent"), format!("00-{}-{}-03", spans.one().trace_id(), spans.one().id()));
     }
 }
 

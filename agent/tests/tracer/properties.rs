@@ -137,7 +137,7 @@ proptest! {
             for span in agent.take().iter() {
                 prop_assert!(seen.insert((span.trace_id(), span.id())), "exported twice");
                 prop_assert!(span.data.span_context.is_valid() && span.data.span_context.is_sampled());
-                prop_assert!(span.data.end_time >= span.data.start_time);
+                prop_assert!(span.data.end_time > span.data.start_time);
                 prop_assert!(span.data.attributes.len() <= 129);
                 traces.insert(span.trace_id());
                 exported += 1;

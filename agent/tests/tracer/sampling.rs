@@ -62,9 +62,9 @@ fn the_ratio_decides_once_per_id_by_its_trace_id() {
         let second = agent.notify(1, &[message!("opentracing:b", "id" = id, "span" = "B", "finish" = "A")]);
         let flag = |vars: &[_]| var(vars, "traceparent")[53..].to_owned();
         assert_eq!(flag(&first), flag(&second));
-        flags.push(flag(&first) == "01");
+        flags.push(flag(&first) == "03");
         agent.notify(2, &[message!("opentracing:c", "id" = id, "finish" = "*")]);
-        assert_eq!(agent.take().names().len(), if flag(&first) == "01" { 2 } else { 0 }, "all of a trace or nothing");
+        assert_eq!(agent.take().names().len(), if flag(&first) == "03" { 2 } else { 0 }, "all of a trace or nothing");
     }
     let sampled = flags.iter().filter(|sampled| **sampled).count();
     // Ten standard deviations.

@@ -110,7 +110,7 @@ impl Fixture {
 
     fn check_span(&self, span: &FinishedSpan) {
         let (data, limits) = (&span.data, &self.config.span_limits);
-        assert!(data.start_time <= data.end_time, "{span:?}");
+        assert!(data.start_time < data.end_time, "{span:?}");
         assert_ne!(data.parent_span_id, data.span_context.span_id(), "{span:?}");
         assert!(!data.name.is_empty() && !span.service.is_empty(), "{span:?}");
         // Why it ended is said beyond all limits.

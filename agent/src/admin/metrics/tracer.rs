@@ -20,6 +20,7 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         args_misplaced,
         args_surplus,
         args_invalid,
+        times_far,
         references_unknown,
         finishes_unknown,
         extracts_late,
@@ -77,6 +78,7 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
             ("misplaced", args_misplaced),
             ("surplus", args_surplus),
             ("invalid", args_invalid),
+            ("far_time", times_far),
         ],
     )?;
     f.counter("references_unknown", "Arguments child-of, follows-from of spans not open.", references_unknown)?;

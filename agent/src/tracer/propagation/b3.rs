@@ -13,7 +13,7 @@ use super::{CallersDecision, Context, Invalid, SpanRef};
 pub(super) fn parse_single(header: &[u8]) -> Result<Context, Invalid> {
     let header = trim(header);
     if let Some(decision) = state(header) {
-        return Ok(Context { parent: None, decision });
+        return Ok(Context { parent: None, decision, random: false });
     }
     let mut fields = header.split(|&b| b == b'-');
     let trace = fields.next().and_then(b3_trace_id).ok_or(Invalid)?;
@@ -22,7 +22,7 @@ pub(super) fn parse_single(header: &[u8]) -> Result<Context, Invalid> {
     if fields.next().is_some_and(|parent| b3_span_id(parent).is_none()) || fields.next().is_some() {
         return Err(Invalid);
     }
-    Ok(Context { parent: Some((trace, span)), decision })
+    Ok(Context { parent: Some((trace, span)), decision, random: false })
 }
 
 /// Reads `X-B3-TraceId`, `X-B3-SpanId`, `X-B3-Sampled` and `X-B3-Flags`; `None` if there are none.
@@ -41,10 +41,10 @@ pub(super) fn parse_multi(headers: [Option<&[u8]>; 4]) -> Result<Option<Context>
     };
     match (trace, span) {
         (None, None) if decision == CallersDecision::Deferred => Ok(None),
-        (None, None) => Ok(Some(Context { parent: None, decision })),
+        (None, None) => Ok(Some(Context { parent: None, decision, random: false })),
         (Some(trace), Some(span)) => {
             let parent = (b3_trace_id(trace).ok_or(Invalid)?, b3_span_id(span).ok_or(Invalid)?);
-            Ok(Some(Context { parent: Some(parent), decision }))
+            Ok(Some(Context { parent: Some(parent), decision, random: false }))
         }
         _ => Err(Invalid),
     }
@@ -70,7 +70,7 @@ fn b3_span_id(field: &[u8]) -> Option<SpanId> {
 
 /// The header `b3`.
 pub(super) fn single(span: &SpanRef) -> String {
-    let SpanRef { trace_id, span_id, decision } = span;
+    let SpanRef { trace_id, span_id, decision, .. } = span;
     let state = match decision {
         CallersDecision::Deferred => "",
         CallersDecision::Deny => "-0",
@@ -200,7 +200,7 @@ mod tests {
     fn what_is_written_can_be_read() {
         let (trace_id, span_id) = parse_single(IDS.as_bytes()).unwrap().parent.unwrap();
         for decision in [Deferred, Deny, Accept, Debug] {
-            let header = single(&SpanRef { trace_id, span_id, decision });
+            let header = single(&SpanRef { trace_id, span_id, decision, random: false });
             assert_eq!(one(&header), Some((Some(IDS.to_owned()), decision)));
             let (sampled, flags) = match multi_state(decision) {
                 Some(("x_b3_sampled", value)) => (value, "-"),

@@ -32,12 +32,12 @@ pub(super) fn parse(header: &[u8]) -> Result<Context, Invalid> {
         (_, 0) => CallersDecision::Accept,
         _ => CallersDecision::Debug,
     };
-    Ok(Context { parent: Some((trace, span)), decision })
+    Ok(Context { parent: Some((trace, span)), decision, random: false })
 }
 
 /// The header `uber-trace-id`.
 pub(super) fn header(span: &SpanRef) -> String {
-    let SpanRef { trace_id, span_id, decision } = span;
+    let SpanRef { trace_id, span_id, decision, .. } = span;
     let flags = match decision {
         CallersDecision::Deferred | CallersDecision::Deny => 0,
         CallersDecision::Accept => SAMPLED,
@@ -111,7 +111,7 @@ mod tests {
     fn what_is_written_can_be_read() {
         let (trace_id, span_id) = parse(b"abcd:1f:0:1").unwrap().parent.unwrap();
         for (decision, read_as) in [(Deferred, Deny), (Deny, Deny), (Accept, Accept), (Debug, Debug)] {
-            let header = header(&SpanRef { trace_id, span_id, decision });
+            let header = header(&SpanRef { trace_id, span_id, decision, random: false });
             assert_eq!(parse(header.as_bytes()).unwrap().decision, read_as, "{header}");
             assert!(header.starts_with("0000000000000000000000000000abcd:000000000000001f:0:"), "{header}");
         }

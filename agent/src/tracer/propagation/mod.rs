@@ -14,6 +14,7 @@ use spop_core::Value;
 
 pub(super) use baggage::Baggage;
 pub use formats::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
+pub(super) use w3c::RANDOM;
 
 /// What the caller decided about sampling; also what is told to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ struct Invalid;
 struct Context {
     parent: Option<(TraceId, SpanId)>,
     decision: CallersDecision,
+    /// The trace id is known to be random: only `traceparent` can say so.
+    random: bool,
 }
 
 /// The values of an `extract=` argument, or of one of its kin: as many as its format has headers.
@@ -72,6 +75,13 @@ pub(super) struct RemoteParent {
     pub(super) context: SpanContext,
     /// `tracestate` as it came, to be passed on. One for all spans of the trace.
     pub(super) tracestate: Option<Arc<str>>,
+}
+
+impl RemoteParent {
+    /// Is the trace id known to be random?
+    pub(super) fn is_random(&self) -> bool {
+        self.context.trace_flags() & RANDOM == RANDOM
+    }
 }
 
 /// What came of the extract arguments of a message.
@@ -102,12 +112,12 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracte
         match context {
             Ok(None) => {}
             Err(Invalid) => extracted.invalid += 1,
-            Ok(Some(Context { parent: None, decision })) => {
+            Ok(Some(Context { parent: None, decision, .. })) => {
                 if extracted.decision == CallersDecision::Deferred {
                     extracted.decision = decision;
                 }
             }
-            Ok(Some(Context { parent: Some((trace_id, span_id)), decision })) => {
+            Ok(Some(Context { parent: Some((trace_id, span_id)), decision, random })) => {
                 let tracestate = match second.filter(|_| headers.format == Format::TraceContext) {
                     None => None,
                     Some(header) => w3c::parse_tracestate(header).unwrap_or_else(|w3c::InvalidTracestate| {
@@ -115,7 +125,8 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracte
                         None
                     }),
                 };
-                extracted.parent = Some(remote_parent(trace_id, span_id, decision, tracestate));
+                let flags = flags(decision, random);
+                extracted.parent = Some(remote_parent(trace_id, span_id, flags, tracestate));
                 extracted.decision = decision;
                 return extracted;
             }
@@ -127,16 +138,16 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracte
 fn traceparent_context(header: &[u8]) -> Result<Context, Invalid> {
     let (trace_id, span_id, flags) = w3c::parse_traceparent(header).ok_or(Invalid)?;
     let decision = if flags.is_sampled() { CallersDecision::Accept } else { CallersDecision::Deny };
-    Ok(Context { parent: Some((trace_id, span_id)), decision })
+    Ok(Context { parent: Some((trace_id, span_id)), decision, random: flags & RANDOM == RANDOM })
 }
 
-fn remote_parent(
-    trace_id: TraceId,
-    span_id: SpanId,
-    decision: CallersDecision,
-    tracestate: Option<String>,
-) -> RemoteParent {
-    let flags = TraceFlags::default().with_sampled(decision.sampled() == Some(true));
+/// The flags of a `traceparent`.
+fn flags(decision: CallersDecision, random: bool) -> TraceFlags {
+    let random = if random { RANDOM } else { TraceFlags::default() };
+    random.with_sampled(decision.sampled() == Some(true))
+}
+
+fn remote_parent(trace_id: TraceId, span_id: SpanId, flags: TraceFlags, tracestate: Option<String>) -> RemoteParent {
     let context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
     RemoteParent { context, tracestate: tracestate.map(Into::into) }
 }
@@ -147,6 +158,8 @@ pub(super) struct SpanRef {
     pub(super) trace_id: TraceId,
     pub(super) span_id: SpanId,
     pub(super) decision: CallersDecision,
+    /// The trace id is known to be random.
+    pub(super) random: bool,
 }
 
 impl SpanRef {
@@ -174,8 +187,7 @@ impl SpanRef {
     }
 
     fn traceparent(&self) -> String {
-        let flags = TraceFlags::default().with_sampled(self.decision.sampled() == Some(true));
-        format!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id)
+        format!("00-{}-{}-{:02x}", self.trace_id, self.span_id, flags(self.decision, self.random))
     }
 }
 

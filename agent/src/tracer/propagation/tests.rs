@@ -91,15 +91,17 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_injected_can_be_extracted(trace_id in 1..u128::MAX, span_id in 1..u64::MAX, decision in 0..4usize) {
+    fn what_is_injected_can_be_extracted(trace_id in 1..u128::MAX, span_id in 1..u64::MAX, decision in 0..4usize, random: bool) {
         let decision = [Deferred, Deny, Accept, Debug][decision];
-        let span = SpanRef { trace_id: TraceId::from(trace_id), span_id: SpanId::from(span_id), decision };
+        let span = SpanRef { trace_id: TraceId::from(trace_id), span_id: SpanId::from(span_id), decision, random };
         for format in ALL {
             let variables = injected(&span, format);
             let value = |name| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_bytes());
             let extracted = extract(&ALL, &[Headers { format, values: names(format).map(value) }]);
             prop_assert_eq!(extracted.invalid, 0);
-            let context = extracted.parent.unwrap().context;
+            let parent = extracted.parent.unwrap();
+            prop_assert_eq!(parent.is_random(), random && format == Format::TraceContext);
+            let context = parent.context;
             prop_assert_eq!((context.trace_id(), context.span_id()), (span.trace_id, span.span_id));
             let lossy = match (format, decision) {
                 (Format::B3 | Format::B3Multi, _) => decision,

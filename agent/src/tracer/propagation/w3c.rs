@@ -16,6 +16,9 @@ const MAX_VALUE_LEN: usize = 256;
 
 const V00_LEN: usize = 55;
 
+/// At least the 56 low bits of the trace id are random.
+pub(crate) const RANDOM: TraceFlags = TraceFlags::new(0x02);
+
 /// Trims optional white space: spaces and tabs.
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -24,7 +27,8 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     bytes.get(start..end).unwrap_or_default()
 }
 
-/// Trace id, parent id and the flags we know. A version after 00 may have more fields behind the ones of 00.
+/// Trace id, parent id and the flags we know: sampled, random. A version after 00 may have more fields behind the ones
+/// of 00.
 pub(super) fn parse_traceparent(header: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     let header = trim(header);
     let (v00, rest) = header.split_at_checked(V00_LEN)?;
@@ -44,7 +48,7 @@ pub(super) fn parse_traceparent(header: &[u8]) -> Option<(TraceId, SpanId, Trace
     }
     let trace_id = TraceId::from_hex(trace_id).ok().filter(|id| *id != TraceId::INVALID)?;
     let span_id = SpanId::from_hex(span_id).ok().filter(|id| *id != SpanId::INVALID)?;
-    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & (TraceFlags::SAMPLED | RANDOM);
     Some((trace_id, span_id, flags))
 }
 
@@ -103,8 +107,10 @@ mod tests {
         assert_eq!(flags(&format!("00-{IDS}-01")), Some(1));
         assert_eq!(flags(&format!("00-{IDS}-00")), Some(0));
         assert_eq!(flags(&format!(" \t00-{IDS}-01\t")), Some(1));
-        assert_eq!(flags(&format!("00-{IDS}-ff")), Some(1), "unknown flags are cleared");
-        assert_eq!(flags(&format!("00-{IDS}-fe")), Some(0));
+        assert_eq!(flags(&format!("00-{IDS}-02")), Some(2), "random, not sampled");
+        assert_eq!(flags(&format!("00-{IDS}-03")), Some(3));
+        assert_eq!(flags(&format!("00-{IDS}-ff")), Some(3), "unknown flags are cleared");
+        assert_eq!(flags(&format!("00-{IDS}-fc")), Some(0));
     }
 
     #[test]

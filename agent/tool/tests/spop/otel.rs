@@ -29,6 +29,20 @@ fn a_message_that_injects_gets_the_trace_context() {
 }
 
 #[test]
+fn flags_of_a_continued_trace_go_on() {
+    let agent = RealAgent::start_spoa_otel();
+    for (n, flags) in ["00", "01", "02", "03"].into_iter().enumerate() {
+        let (id, ids) = (format!("id=string:flags-{n}"), "00-4bf92f3577b34da6a3ce929d0e0e4736");
+        let extract = format!("extract=string:{ids}-00f067aa0ba902b7-{flags}");
+        let text =
+            spop(&["notify", &agent.addr, "otel:t", &id, &extract, "inject=string:s", "span=string:s"]).ok().stdout;
+        let told = text.lines().find(|line| line.contains("txn.traceparent")).unwrap();
+        let told = told.split('"').find(|part| part.starts_with("00-")).unwrap_or_else(|| panic!("{told}"));
+        assert!(told.starts_with(ids) && told.ends_with(&format!("-{flags}")), "{told}");
+    }
+}
+
+#[test]
 fn messages_that_are_not_for_it_get_empty_acks_under_load() {
     let agent = RealAgent::start_spoa_otel();
     let report = spop(&["load", &agent.addr, "--preset", "trace", "--expect-nothing", "-n", "5000", "-c", "4"]).ok();
