@@ -32,6 +32,11 @@ impl Fragments {
         Fragments { max, reassembler, memory: Vec::new(), first: None, count: 0 }
     }
 
+    /// Its memory.
+    pub(crate) fn held(&self) -> usize {
+        self.memory.capacity()
+    }
+
     /// Takes a fragment.
     pub(crate) fn add(&mut self, decoded: &Decoded<'_>, offset: u64) -> Gathered<'_> {
         let (header, Body::Fragment(bytes)) = (decoded.header, &decoded.body) else { return Gathered::More(None) };

@@ -128,23 +128,31 @@ fn messages(list: Messages<'_>) -> (Vec<Message<'_>>, Option<DecodeError>) {
     (good, None)
 }
 
-/// Could a frame begin here? For finding the way back into a stream: `None` means that more bytes are needed to know.
+/// Could a frame begin here? For finding the way back into a stream: `None` means that more bytes are needed to know, an error
+/// how many bytes were decoded in vain. Without `deep` the header decides.
 /// A continuation is of no use without its beginning, so UNSET does not count.
-pub(crate) fn is_plausible(bytes: &[u8], max_frame_size: u32) -> Option<bool> {
+pub(crate) fn is_plausible(bytes: &[u8], max_frame_size: u32, deep: bool) -> Option<Result<(), usize>> {
     let total = match spop_core::peek_len(bytes, max_frame_size) {
         Ok(Some(total)) => total,
         Ok(None) => return None,
-        Err(_) => return Some(false),
+        Err(_) => return Some(Err(0)),
     };
     let kind = *bytes.get(PREFIX_LEN)?;
     if kind == FrameType::UNSET.0 || FrameType(kind).name().is_none() {
-        return Some(false);
+        return Some(Err(0));
     }
     // The three high bytes of the flags are reserved.
     let flags = bytes.get(PREFIX_LEN + 1..PREFIX_LEN + 5)?;
     if !matches!(flags, [0, 0, 0, 0..=3]) {
-        return Some(false);
+        return Some(Err(0));
     }
     let body = bytes.get(PREFIX_LEN..total)?;
-    Some(Decoded::new(body).is_ok_and(|decoded| decoded.error.is_none()))
+    if !deep {
+        return Some(Ok(()));
+    }
+    match Decoded::new(body) {
+        Ok(Decoded { error: None, .. }) => Some(Ok(())),
+        Ok(Decoded { error: Some(error), .. }) => Some(Err(error.offset)),
+        Err(_) => Some(Err(0)),
+    }
 }

@@ -3,14 +3,20 @@
 mod flow;
 mod fragments;
 mod frame;
+mod layers;
+mod lost;
 mod pcap;
 mod print;
 mod read;
 mod split;
+mod streams;
+mod unpack;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use spop_core::{FrameType, MIN_BODY_LEN, PREFIX_LEN};
@@ -20,6 +26,8 @@ use fragments::{Fragments, Gathered};
 use frame::Decoded;
 use print::{Line, Place, Printer, Problem};
 use split::{Piece, Splitter};
+use streams::CaptureCounts;
+use unpack::{Failed, Input};
 
 /// Decode frames from hex lines, a byte stream or a packet capture, one line of output for each
 ///
@@ -58,12 +66,19 @@ pub(crate) struct Options {
     /// Most bytes to keep of a TCP stream behind a packet that is missing, before it is given up as lost
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_out_of_order: usize,
+    /// Most bytes to keep of all TCP streams together; a stream that needs more gives up what it waits for
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
+    max_memory: usize,
+    /// Most bytes that a packed file may unpack to
+    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024 * 1024)]
+    max_unpacked: u64,
 }
 
 const EXAMPLES: &str = "\
 Formats: hex is a text file whose lines each hold whole frames as hex digits, prefix included; blanks, colons and what
 follows a # count for nothing. binary is a stream of frames. pcap is a pcap or pcapng file with link type Ethernet,
-Linux cooked, loopback or raw IP.
+Linux cooked, loopback, raw IP, PPP, PPPoE or NFLOG; VLANs, PPPoE, GRE, IP in IP, VXLAN and Geneve are looked into, IP
+fragments are put together. All of them may be packed by gzip or zstd.
 
 A line shows where the frame is (time, TCP stream, line, offset), then type, ids, flags, length and every field, values
 as `spop notify` takes them. In JSON a string that is not UTF-8 is {\"hex\": …}; binary values are hex.
@@ -88,13 +103,12 @@ enum Format {
 
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     let name = if is_stdin(options) { "standard input".to_owned() } else { options.file.display().to_string() };
-    let input: Box<dyn Read + Send> = match is_stdin(options) {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(&options.file).map_err(|error| Failure::File { name: name.clone(), error })?),
-    };
+    let unreadable = |error| Failure::File { name: name.clone(), error };
+    let mut input = open(options).and_then(|file| Input::new(file, options.max_unpacked)).map_err(unreadable)?;
+    let (failed, waits) = (input.failed.clone(), input.take_waits());
     let printer = Printer { out, json: options.json };
-    let mut decoder = Decoder { options, printer, counts: Counts::default(), name };
-    let (format, input) = read::sniff(input, options.format).map_err(|error| decoder.unreadable(error))?;
+    let (format, input) = read::sniff(Box::new(input), options.format).map_err(unreadable)?;
+    let mut decoder = Decoder { options, printer, counts: Counts::default(), name, failed, waits };
     match format {
         Format::Pcap => pcap::run(&mut decoder, input)?,
         Format::Binary => read::binary(&mut decoder, input)?,
@@ -102,11 +116,23 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     }
     decoder.printer.out.flush()?;
     let summary = decoder.counts.to_string();
-    if decoder.counts.errors > 0 {
+    let capture = decoder.counts.capture.as_ref();
+    if decoder.counts.errors > 0 || capture.is_some_and(CaptureCounts::left_out) {
         return Err(Failure::Unexpected(summary));
+    }
+    if let (0, Some(reason)) = (decoder.counts.frames, capture.and_then(CaptureCounts::unreadable)) {
+        return Err(Failure::Unexpected(format!("{summary}: {reason}")));
     }
     eprintln!("spop: {summary}");
     Ok(())
+}
+
+/// Standard input without the buffer of the standard library, which would hide what is there already.
+fn open(options: &Options) -> io::Result<File> {
+    match is_stdin(options) {
+        true => Ok(io::stdin().as_fd().try_clone_to_owned()?.into()),
+        false => File::open(&options.file),
+    }
 }
 
 fn is_stdin(options: &Options) -> bool {
@@ -122,7 +148,7 @@ struct Counts {
     reencoded: u64,
     errors: u64,
     skipped: u64,
-    capture: Option<pcap::CaptureCounts>,
+    capture: Option<CaptureCounts>,
 }
 
 impl std::fmt::Display for Counts {
@@ -149,7 +175,12 @@ struct Decoder<'o, W> {
     printer: Printer<W>,
     counts: Counts,
     name: String,
+    failed: Failed,
+    waits: Option<OwnedFd>,
 }
+
+/// A live capture that is silent for so long is taken at its word.
+const SILENCE: Duration = Duration::from_millis(200);
 
 /// One stream of frames.
 struct Source {
@@ -158,6 +189,8 @@ struct Source {
     frames: u64,
     /// It may be something else than SPOP as long as it has no frame.
     tentative: bool,
+    /// Bytes that were lost while that was so.
+    missing: u64,
 }
 
 impl Source {
@@ -167,6 +200,7 @@ impl Source {
             fragments: Fragments::new(options.max_reassembly),
             frames: 0,
             tentative: false,
+            missing: 0,
         }
     }
 
@@ -182,6 +216,11 @@ impl Source {
     fn is_perhaps_other(&self) -> bool {
         self.tentative && self.frames == 0
     }
+
+    /// Its memory.
+    fn held(&self) -> usize {
+        self.splitter.held() + self.fragments.held()
+    }
 }
 
 impl<W: Write> Decoder<'_, W> {
@@ -189,11 +228,25 @@ impl<W: Write> Decoder<'_, W> {
         Failure::File { name: self.name.clone(), error }
     }
 
+    /// What failed below a reader that only tells that something did.
+    fn read_error(&self) -> &Failed {
+        &self.failed
+    }
+
+    /// Nothing comes at the moment.
+    fn is_silent(&self) -> bool {
+        self.waits.as_ref().is_some_and(|input| unpack::is_silent(input, SILENCE))
+    }
+
     /// Prints all that `source` has; `end` tells that nothing more will come.
     fn drain(&mut self, source: &mut Source, place: Place<'_>, end: bool) -> io::Result<()> {
         while let Some(piece) = source.splitter.next(end) {
             if matches!(piece, Piece::Frame { .. }) {
                 source.frames += 1;
+                let missing = std::mem::take(&mut source.missing);
+                if missing > 0 {
+                    self.missing(Place { offset: piece.offset(), ..place }, missing)?;
+                }
             }
             self.piece(&mut source.fragments, place, &piece)?;
         }
@@ -203,17 +256,26 @@ impl<W: Write> Decoder<'_, W> {
         Ok(())
     }
 
-    /// Bytes of `source` are missing.
+    /// Bytes of `source` are missing, or what waits in it is given up.
     fn lose(&mut self, source: &mut Source, place: Place<'_>, missing: u64) -> io::Result<()> {
-        if source.is_perhaps_other() {
+        // What is there may hold frames that only end at the gap, or at none.
+        if source.is_perhaps_other() && !source.splitter.holds_frame() {
+            source.missing += missing;
             source.splitter.jump(missing);
             return Ok(());
         }
         self.drain(source, place, true)?;
         let offset = source.splitter.seen();
         source.splitter.jump(missing);
+        if missing == 0 {
+            return Ok(());
+        }
+        self.missing(Place { offset, ..place }, missing)
+    }
+
+    fn missing(&mut self, place: Place<'_>, missing: u64) -> io::Result<()> {
         let reason = format!("{missing} bytes are missing in the capture");
-        self.problem(Place { offset, ..place }, Problem { reason, offset, status: None })
+        self.problem(place, Problem { reason, offset: place.offset, status: None })
     }
 
     /// The NOTIFY in progress will not be completed.

@@ -16,7 +16,14 @@ pub(crate) struct Splitter {
     base: u64,
     /// Where the search for a frame began, if one is on.
     lost_at: Option<u64>,
+    /// Bytes that the search decoded in vain.
+    effort: usize,
 }
+
+/// So much may be decoded in vain for each byte that the search passes over, and at first. Beyond, what has the header of a
+/// frame is one: hostile bytes can hold a long frame without an end at every tenth byte.
+const EFFORT: usize = 64;
+const FIRST_EFFORT: usize = 4 * 1024 * 1024;
 
 /// What comes next in a stream.
 pub(crate) enum Piece<'a> {
@@ -33,7 +40,7 @@ pub(crate) enum Piece<'a> {
 impl Splitter {
     /// A stream that begins with a frame.
     pub(crate) fn new(max_frame_size: u32) -> Self {
-        Splitter { max_frame_size, buf: Vec::new(), pos: 0, base: 0, lost_at: None }
+        Splitter { max_frame_size, buf: Vec::new(), pos: 0, base: 0, lost_at: None, effort: 0 }
     }
 
     /// A stream that may begin anywhere.
@@ -47,14 +54,33 @@ impl Splitter {
             self.base += self.pos as u64;
             self.pos = 0;
         }
+        if self.buf.is_empty() && self.buf.capacity() > SPENT {
+            self.buf = Vec::new();
+        }
         self.buf.extend_from_slice(bytes);
+    }
+
+    /// Its memory.
+    pub(crate) fn held(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// The bytes that are not used yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.buf.len().saturating_sub(self.pos)
+    }
+
+    /// If nothing more came: is a frame in what is searched? One may wait behind bytes that looked like the beginning of a
+    /// longer one.
+    pub(crate) fn holds_frame(&mut self) -> bool {
+        self.lost_at.is_none() || self.search(true)
     }
 
     /// Bytes of the stream are missing here; what was pushed and not used is of no use without them.
     pub(crate) fn jump(&mut self, missing: u64) {
         self.base = self.seen() + missing;
         self.pos = 0;
-        self.buf.clear();
+        self.buf = Vec::new();
         self.lost_at = self.lost_at.or(Some(self.base));
     }
 
@@ -100,11 +126,21 @@ impl Splitter {
 
     /// Moves to where a frame may begin; false if that takes more bytes.
     fn search(&mut self, end: bool) -> bool {
+        let offset = self.offset();
+        let passed = self.lost_at.map_or(0, |at| usize::try_from(offset - at).unwrap_or(usize::MAX));
+        let mut limit = passed.saturating_mul(EFFORT).saturating_add(FIRST_EFFORT);
         while let Some(rest) = self.buf.get(self.pos..).filter(|rest| !rest.is_empty()) {
-            match is_plausible(rest, self.max_frame_size) {
-                Some(true) => return true,
+            match is_plausible(rest, self.max_frame_size, self.effort < limit) {
+                Some(Ok(())) => {
+                    self.effort = 0;
+                    return true;
+                }
                 None if !end => return false,
-                _ => self.pos += 1,
+                decoded => {
+                    self.effort = self.effort.saturating_add(decoded.and_then(Result::err).unwrap_or(0));
+                    limit = limit.saturating_add(EFFORT);
+                    self.pos += 1;
+                }
             }
         }
         false
@@ -182,6 +218,23 @@ mod tests {
         );
         assert_eq!(pieces(&[7; 50], 9, Splitter::searching(16380)), ["skipped 0+50"]);
         assert!(pieces(&[], 1, Splitter::searching(16380)).is_empty());
+    }
+
+    /// Bytes of which every 20th begins a frame that is only broken at its end, a MiB later.
+    #[test]
+    fn a_search_that_is_led_on_ends() {
+        let unit = b"\0\x0f\0\0\x01\0\0\0\x01\x01\x01";
+        // A key of as many bytes as the next header has, NULL, and a key that brings both readings together again.
+        let stream: Vec<u8> = (0..60_000)
+            .flat_map(|_| [&[unit.len() as u8][..], unit, &[0x08, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat())
+            .collect();
+        let mut splitter = Splitter::searching(1024 * 1024);
+        splitter.push(&stream);
+        let mut frames = 0;
+        while let Some(piece) = splitter.next(true) {
+            frames += usize::from(matches!(piece, Piece::Frame { .. }));
+        }
+        assert!(splitter.waiting() == 0 && frames <= 2, "{frames}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The tool as a user runs it, against real agents and agents that misbehave.
 
 mod call;
+mod capture;
 mod decode;
 mod haproxy;
 mod load;
