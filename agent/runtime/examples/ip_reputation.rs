@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 
 use clap::Parser;
 use spop_agent::addr::Addr;
-use spop_agent::server::{HandlerError, Server, ServerConfig};
+use spop_agent::server::{stop_signal, HandlerError, Server, ServerConfig};
 use spop_core::{AckEncoder, Messages, Scope, Value};
 
 /// Rates client addresses for HAProxy (SPOA).
@@ -47,11 +47,12 @@ fn score(address: &[u8]) -> i64 {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let options = Options::parse();
+    let stop = stop_signal()?;
     let mut server = Server::new(options.server, rate);
     for addr in &options.listen {
         let bound = server.bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
         tracing::info!(addr = %bound, kind = "spop", "listening");
     }
-    server.run(spop_agent::server::stop_signal()?).await;
+    server.run(stop).await;
     Ok(())
 }

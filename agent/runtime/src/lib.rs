@@ -6,6 +6,7 @@
 pub mod addr;
 #[cfg(feature = "clap")]
 pub mod duration;
+pub mod foreign;
 pub mod histogram;
 pub mod ratelimit;
 pub mod server;

@@ -12,6 +12,7 @@ mod metrics;
 mod nine_spans;
 mod origin;
 mod process;
+mod program_section;
 mod propagation;
 mod restart;
 mod scrape;

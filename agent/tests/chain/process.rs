@@ -75,6 +75,10 @@ impl Process {
         .await
     }
 
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
     pub fn assert_alive(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "{} ended ({ended:?}):\n{}", self.name, self.output().join("\n"));

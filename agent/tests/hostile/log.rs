@@ -27,3 +27,47 @@ async fn texts_of_peers_are_escaped_and_cut() {
         }
     }
 }
+
+/// What people connect to the wrong port is named in the log, with what to do; and nobody guesses at messages before there
+/// was a HELLO.
+#[tokio::test]
+async fn other_protocols_are_named() {
+    let cases: [(&[u8], &str); 8] = [
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            "this is TLS, not SPOP; HAProxy's server line must not have ssl",
+        ),
+        (b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n", "this is HTTP, not SPOP; "),
+        (b"OPTIONS / HTTP/1.0\r\n\r\n", "option spop-check"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "this is HTTP/2, not SPOP; "),
+        (b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", "this is the PROXY protocol, version 1, not SPOP; "),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "this is the PROXY protocol, version 2, not SPOP; "),
+        (b"EHLO x\r\n", "this is text, not SPOP; "),
+        (b"\0\0\0\x08\x01\0\0\0\x01\0\0\x05", "protocol error, connection closed "),
+    ];
+    for program in BOTH {
+        for (bytes, named) in cases {
+            let agent = LiveAgent::start(program, &[]).await;
+            let mut raw = Raw::connect(&agent.addr).await;
+            raw.send(bytes).await;
+            let replies = raw.replies().await;
+            assert!(matches!(replies[..], [Reply::Disconnect(3..=5), Reply::End]), "{named}: {replies:?}");
+            let log = agent.stop().await;
+            let line = log.iter().find(|line| line.contains("protocol error")).unwrap();
+            assert!(line.contains(named) && !line.contains("255"), "{program:?}: {line}");
+        }
+    }
+}
+
+/// A message whose arguments are not what their number says.
+#[tokio::test]
+async fn a_wrong_number_of_arguments_is_explained() {
+    for program in BOTH {
+        let agent = LiveAgent::start(program, &[]).await;
+        let mut raw = Raw::running(&agent.addr).await;
+        raw.send(&frame(NOTIFY, FIN, 1, 1, &[1, b'm', 9, 1, b'a', 0])).await;
+        assert_eq!(raw.replies().await, [Reply::Disconnect(4), Reply::End]);
+        let log = agent.stop().await;
+        assert!(log.iter().any(|line| line.contains("more than 255 args")), "{program:?}: {log:#?}");
+    }
+}

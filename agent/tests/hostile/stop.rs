@@ -1,8 +1,11 @@
 //! An agent that is told to stop while peers do their worst ends in time, with a good word for those who listen.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::agent::{figure, LiveAgent, Program, BOTH};
+use crate::process::Process;
+use crate::programs::example;
 use crate::raw::{Raw, Reply};
 use crate::wire::{frame, hello, message, notify, NOTIFY};
 
@@ -30,5 +33,40 @@ async fn no_peer_holds_up_the_stop() {
         if program == Program::SpoaOtel {
             assert_eq!(figure(&log, "report: connections ended", "connections"), 7, "{log:#?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn each_signal_to_stop_ends_in_good_order_and_sighup_does_not() {
+    for program in BOTH {
+        for signal in ["-TERM", "-INT", "-USR1"] {
+            let mut agent = LiveAgent::start(program, &[]).await;
+            agent.process.signal("-HUP");
+            agent.process.line("SIGHUP", |line| line.contains("SIGHUP is ignored").then_some(())).await;
+            agent.serves("SIGHUP").await;
+            agent.process.signal(signal);
+            let log = agent.ended().await;
+            let named = format!("signal=\"SIG{}\"", &signal[1..]);
+            assert!(log.iter().any(|line| line.contains(&named)), "{program:?} {signal}: {log:#?}");
+        }
+    }
+}
+
+/// The agent without the runtime stops in the same way.
+#[tokio::test]
+async fn each_signal_ends_the_barest_agent_in_good_order() {
+    for signal in ["-TERM", "-INT", "-USR1"] {
+        let mut echo = Process::start("echo", Command::new(example("echo")).arg("127.0.0.1:0"));
+        let addr = echo.line("listens", |line| line.strip_prefix("listening on ").map(str::to_owned)).await;
+        let mut raw = Raw::connect(&addr).await;
+        raw.send(&hello()).await;
+        assert!(matches!(raw.reply().await, Reply::Hello(..)));
+        echo.signal("-HUP");
+        echo.line("SIGHUP", |line| line.contains("SIGHUP is ignored").then_some(())).await;
+        raw.send(&notify(1, 1)).await;
+        assert_eq!(raw.reply().await, Reply::Ack(1, 1));
+        echo.signal(signal);
+        assert_eq!(raw.replies().await, [Reply::Disconnect(0), Reply::End], "{signal}");
+        assert!(echo.ended().await.success(), "{signal}");
     }
 }

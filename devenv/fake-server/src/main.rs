@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use spop_agent::server::stop_signal;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{signal, SignalKind};
 
 /// HTTP server that shows the trace context it received and exports a SERVER span for each request.
 ///
@@ -41,7 +41,7 @@ struct Options {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     max_delay: Duration,
 
-    /// How long open requests may take to end after SIGTERM or SIGINT.
+    /// How long open requests may take to end after SIGTERM, SIGINT or SIGUSR1.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     grace: Duration,
 }
@@ -76,17 +76,10 @@ fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn listen_and_serve(options: &Options, server: server::Server) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop_signal()?;
     let listener =
         TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
     writeln!(std::io::stdout(), "listening addr={} kind=http", listener.local_addr()?)?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
-        }
-    };
     server::serve(listener, server, options.max_connections, options.grace, stop).await;
     Ok(())
 }

@@ -67,10 +67,14 @@ impl FakeServer {
         answer
     }
 
+    fn signal(&self, signal: &str) {
+        let killed = Command::new("kill").args([signal, &self.process.id().to_string()]).status().expect("kill runs");
+        assert!(killed.success());
+    }
+
     /// SIGTERM, and the exit status.
     fn terminate(mut self) -> std::process::ExitStatus {
-        let killed = Command::new("kill").arg(self.process.id().to_string()).status().expect("kill runs");
-        assert!(killed.success());
+        self.signal("-TERM");
         self.process.wait().expect("the server ends")
     }
 }
@@ -248,6 +252,19 @@ fn works_without_a_receiver_and_names_a_busy_port() {
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains(&format!("cannot listen on {}", server.address)), "{message}");
     assert!(server.terminate().success());
+}
+
+#[test]
+fn each_signal_to_stop_flushes_and_sighup_does_nothing() {
+    for signal in ["-TERM", "-INT", "-USR1"] {
+        let (otlp, received) = receiver();
+        let mut server = FakeServer::start(Some(otlp), &[]);
+        server.signal("-HUP");
+        assert_eq!(status_of(&server.request("/", &[])), "HTTP/1.1 200 OK");
+        server.signal(signal);
+        assert!(server.process.wait().expect("it ends").success(), "{signal}");
+        spans(&received, 1);
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

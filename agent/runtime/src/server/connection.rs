@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use spop_core::{
-    Agent, AgentEvent, AgentStats, Capabilities, FrameType, Negotiated, ProtocolError, Status, Want, MAX_TRANSMIT_LEN,
-    PREFIX_LEN,
+    Agent, AgentEvent, AgentStats, Capabilities, DecodeReason, FrameType, Negotiated, ProtocolError, Status, Want,
+    MAX_TRANSMIT_LEN, PREFIX_LEN,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use super::handler::Connection;
 use super::responder::{Outcome, Responder};
 use super::stats::{HandlerDurations, ServerStats, Side};
 use super::{beyond_own, ticks, Shared};
+use crate::foreign::Foreign;
 use crate::time::Timestamp;
 
 /// A place among the connections, given back at the end.
@@ -296,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         ServerStats::add(&self.stats().protocol_errors, 1);
         if let Some(left_out) = self.responder.shared.logs.protocol.pass() {
             tracing::warn!(connection = self.responder.connection.id, %error, status = error.status().0, left_out,
-                "protocol error, connection closed{}", hint(error));
+                "protocol error, connection closed{}", self.hint(error));
         }
     }
 
@@ -369,6 +370,21 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         &self.responder.shared.stats
     }
 
+    /// For people who see an error whose cause is in HAProxy's configuration, or in another program's.
+    fn hint(&self, error: &ProtocolError) -> String {
+        if self.agent.negotiated().is_none() {
+            // Nothing was consumed yet: the input is what the peer began with.
+            return Foreign::detect(self.input.unread())
+                .map_or_else(String::new, |foreign| format!(": this is {foreign}, not SPOP; {}", foreign.advice()));
+        }
+        match error {
+            ProtocolError::Malformed(error) if error.reason != DecodeReason::FrameTooBig => {
+                " (a message with more than 255 args? HAProxy sends a wrong count then)".to_owned()
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Adds what the agent counted since the last time to the shared counters.
     fn report(&mut self) {
         let now = *self.agent.stats();
@@ -434,13 +450,5 @@ fn ends_reassembly(event: &AgentEvent<'_>) -> bool {
         AgentEvent::Notify(notify) => notify.fragmented,
         AgentEvent::Aborted { .. } | AgentEvent::TooBig { .. } => true,
         _ => false,
-    }
-}
-
-/// A hint for people who see an error whose cause is in HAProxy's configuration.
-fn hint(error: &ProtocolError) -> &'static str {
-    match error {
-        ProtocolError::Malformed(_) => " (a message with more than 255 args? HAProxy sends a wrong count then)",
-        _ => "",
     }
 }

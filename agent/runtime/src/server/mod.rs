@@ -7,6 +7,7 @@ mod gauge;
 mod handler;
 mod listener;
 mod responder;
+mod signals;
 mod stats;
 
 use std::future::Future;
@@ -15,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spop_core::Capabilities;
-use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use handler::{Answer, AnswerFuture, AsyncHandler, Connection, Handler, HandlerError, Request};
+pub use signals::stop_signal;
 pub use stats::{HandlerDurations, ServerStats, Side, StatsSnapshot};
 
 use crate::addr::Addr;
@@ -182,7 +183,7 @@ struct Logs {
 ///
 /// ```
 /// use spop_agent::addr::Addr;
-/// use spop_agent::server::{HandlerError, Server, ServerConfig};
+/// use spop_agent::server::{stop_signal, HandlerError, Server, ServerConfig};
 /// use spop_core::{AckEncoder, Messages, Scope, Value};
 ///
 /// fn score(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerError> {
@@ -199,8 +200,8 @@ struct Logs {
 /// let mut server = Server::new(ServerConfig::default(), score);
 /// let bound = server.bind(&"127.0.0.1:0".parse::<Addr>()?).await?;
 /// println!("listening on {bound}");
-/// let stop = async { /* tokio::signal::ctrl_c().await.ok(); */ };
-/// server.run(stop).await;
+/// # let stop_signal = || Ok::<_, std::io::Error>(async {});
+/// server.run(stop_signal()?).await;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -262,21 +263,6 @@ impl Server {
             acceptors.shutdown().await;
         }
     }
-}
-
-/// Ready at SIGTERM or SIGINT.
-///
-/// # Errors
-/// The signal handlers cannot be installed.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch::Receiver<bool>) {

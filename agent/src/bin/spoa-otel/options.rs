@@ -66,7 +66,7 @@ Environment:
   NO_COLOR, CLICOLOR_FORCE
 
 Exit status:
-  0  stopped by SIGTERM or SIGINT; the log says what became of every span
+  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span
   1  cannot start: an address is in use, for instance
   2  an option, a variable or a file that one of them names cannot be used";
 
