@@ -43,6 +43,7 @@ pub struct HttpStats {
     open: AtomicU64,
     refused: AtomicU64,
     timeouts: AtomicU64,
+    misdirected: AtomicU64,
 }
 
 /// The connections of an HTTP listener at one instant.
@@ -56,6 +57,8 @@ pub struct HttpSnapshot {
     pub refused: u64,
     /// Connections closed because the client stood still, idle ones included.
     pub timeouts: u64,
+    /// Requests refused because they were for another host.
+    pub misdirected: u64,
 }
 
 impl HttpStats {
@@ -66,7 +69,12 @@ impl HttpStats {
             open: self.open.load(Relaxed),
             refused: self.refused.load(Relaxed),
             timeouts: self.timeouts.load(Relaxed),
+            misdirected: self.misdirected.load(Relaxed),
         }
+    }
+
+    pub(crate) fn misdirected(&self) {
+        self.misdirected.fetch_add(1, Relaxed);
     }
 }
 

@@ -1,12 +1,14 @@
 //! The admin endpoints, over HTTP and for people and programs that look after the agent.
 //!
-//! They have no authentication: bind them to loopback, or to a network whose members may read all of it.
+//! They have no authentication: bind them to loopback, or to a network whose members may read all of it. What a browser
+//! asks under a name that is not known to be this host's is refused.
 //!
 //! - [`metrics`]: `/metrics`, what is counted, for Prometheus.
 //! - [`health`]: `/healthz` and `/readyz`.
 //! - [`traces`]: `/traces` and `/traces.json`, the recent traces.
 
 pub mod health;
+mod host;
 pub mod metrics;
 pub mod traces;
 
@@ -21,7 +23,7 @@ use axum::http::header::{
     X_FRAME_OPTIONS,
 };
 use axum::http::StatusCode;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, Response};
 use axum::routing::get;
 use axum::Router;
@@ -29,6 +31,7 @@ use tokio::net::TcpListener;
 
 use crate::export::deadline_after;
 use crate::http_server::{HttpLimits, HttpServer, HttpStats};
+use host::Hosts;
 
 /// Bounds of the admin listener.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,12 +47,17 @@ pub struct AdminConfig {
     /// How long a client may leave their response unread
     #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME", default_value = "30s", value_parser = spop_agent::duration::parse)]
     pub write_timeout: Duration,
+
+    /// Further host name that they are asked by, beside localhost, addresses, the name in --admin and this system's own;
+    /// * allows any; repeatable
+    #[arg(id = "admin_host", long = "admin-host", value_name = "NAME")]
+    pub hosts: Vec<String>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
         let timeout = Duration::from_secs(30);
-        AdminConfig { max_connections: 64, head_timeout: timeout, write_timeout: timeout }
+        AdminConfig { max_connections: 64, head_timeout: timeout, write_timeout: timeout, hosts: Vec::new() }
     }
 }
 
@@ -76,7 +84,7 @@ impl Site {
         self
     }
 
-    fn into_router(self) -> Router {
+    fn into_router(self, hosts: Arc<Hosts>) -> Router {
         let (mut links, mut list) = (String::new(), String::new());
         for (path, what) in self.endpoints {
             // Writing to a text cannot fail.
@@ -91,6 +99,7 @@ impl Site {
         self.router
             .route("/", get(async move || Html(index.clone())))
             .fallback(async move || (StatusCode::NOT_FOUND, not_found.clone()))
+            .layer(from_fn_with_state(hosts, host::check))
             .layer(map_response(with_security_headers))
     }
 }
@@ -115,6 +124,7 @@ pub struct Admin {
     listener: TcpListener,
     addr: SocketAddr,
     limits: HttpLimits,
+    hosts: Arc<Hosts>,
     stats: Arc<HttpStats>,
 }
 
@@ -125,12 +135,14 @@ impl Admin {
     /// The address is in use, not allowed or not of this host.
     pub async fn bind(addr: &str, config: AdminConfig) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
-        let AdminConfig { max_connections, head_timeout, write_timeout } = config;
+        let AdminConfig { max_connections, head_timeout, write_timeout, hosts } = config;
+        let stats = Arc::<HttpStats>::default();
         Ok(Admin {
             addr: listener.local_addr()?,
             listener,
             limits: HttpLimits { max_connections, head_timeout, write_timeout },
-            stats: Arc::default(),
+            hosts: Arc::new(Hosts::new(addr, &hosts, stats.clone())),
+            stats,
         })
     }
 
@@ -146,7 +158,7 @@ impl Admin {
 
     /// Serves on the current Tokio runtime.
     pub fn serve(self, site: Site) -> AdminServer {
-        AdminServer(HttpServer::start(self.listener, site.into_router(), self.limits, self.stats))
+        AdminServer(HttpServer::start(self.listener, site.into_router(self.hosts), self.limits, self.stats))
     }
 }
 

@@ -264,10 +264,7 @@ impl KeptSpan {
     /// Its attribute of this name, as text.
     pub(crate) fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
         match self {
-            Self::Own(span) => {
-                let found = span.data.attributes.iter().find(|kv| kv.key.as_str() == name)?;
-                Some(found.value.as_str())
-            }
+            Self::Own(span) => text::own_attribute(&span.data.attributes, name),
             Self::Received(received) => text::attribute(&received.span.attributes, name).map(Cow::Owned),
         }
     }

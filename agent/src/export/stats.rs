@@ -94,8 +94,7 @@ pub struct ExportSnapshot {
     /// How long requests took until their answer, their failure or the end of
     /// their time.
     pub request_durations: RequestDurations,
-    /// Gauge: spans that wait or are on their way, as counted against the
-    /// queue's bound.
+    /// Gauge: spans that wait or are on their way.
     pub queued_spans: u64,
     /// Gauge: bytes of these.
     pub queued_bytes: u64,

@@ -3,7 +3,7 @@
 //! nothing here recurses.
 
 use opentelemetry::trace::SpanId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Levels that are indented; deeper ones share the last indentation.
 const MAX_INDENT: usize = 16;
@@ -163,6 +163,19 @@ fn cut_cycles(spans: &[Node], parents: &mut [Option<usize>]) -> Vec<bool> {
         cut[first] = true;
     }
     cut
+}
+
+/// The span that stands for its trace: the first one without a parent, else the first one whose parent is not there, else
+/// the first one. 0 if there is none.
+pub(crate) fn root(nodes: &[Node]) -> usize {
+    let ids: HashSet<SpanId> = nodes.iter().map(|node| node.id).collect();
+    let rank = |node: &Node| match node.parent {
+        SpanId::INVALID => 0,
+        parent if !ids.contains(&parent) => 1,
+        _ => 2,
+    };
+    let ranked = nodes.iter().enumerate().min_by_key(|(_, node)| (rank(node), node.start));
+    ranked.map_or(0, |(index, _)| index)
 }
 
 #[cfg(test)]

@@ -94,6 +94,8 @@ pub(crate) fn denied() -> Vec<FinishedSpan> {
     for span in [&mut root, &mut child] {
         set(span, &[("haproxy.span.end", "idle")]);
     }
+    let order = [("http.method", "POST"), ("http.url", "/order?token=abc"), ("http.status_code", "503")];
+    set(&mut child, &order);
     in_trace(vec![child, root], DENIED)
 }
 

@@ -81,6 +81,11 @@ async fn pages_fit_and_run_nothing(browser: &Browser, base: &str, look: Look, pi
         let twice = "[...document.querySelectorAll('[id]')].filter(e => document.getElementById(e.id) !== e).length";
         assert_eq!(browser.eval(twice).await, json!(0), "{at}");
         assert_eq!(contrasts(browser).await, json!([]), "{at}");
+        if let Some(heading) =
+            [("trace", "GET /hello 200"), ("denied", "POST /order 503")].iter().find(|of| of.0 == name)
+        {
+            assert_eq!(browser.eval("document.querySelector('h1').innerText").await, json!(heading.1), "{at}");
+        }
         browser.eval("document.querySelectorAll('details.long').forEach(d => { d.open = false })").await;
         browser.screenshot(look, &pictures.join(format!("{name}-{}.png", look.name))).await;
         // A page that is not found is told to the console as well.

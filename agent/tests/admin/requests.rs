@@ -98,7 +98,7 @@ async fn those_who_stand_still_are_closed_and_counted() {
 
     // Far more than the kernel buffers, and nobody reads it.
     let mut deaf = TcpStream::connect(&session.admin).await.unwrap();
-    let requests = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2000);
+    let requests = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(2000);
     deaf.write_all(requests.as_bytes()).await.unwrap();
     counted(&session.admin, "spoa_http_connection_timeouts_total{listener=\"admin\"} 2").await;
     counted(&session.admin, "spoa_http_connections_open{listener=\"admin\"} 1").await;
@@ -124,4 +124,34 @@ async fn too_many_connections_are_closed_and_counted() {
     let mut half = TcpStream::connect(&session.admin).await.unwrap();
     half.write_all(b"GET /metrics HTTP/1.1\r\nho").await.unwrap();
     session.stop().await;
+}
+
+/// Asks for `/traces` under this name.
+async fn asked_as(admin: &str, host: &str) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    let head = format!("GET /traces HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    rest(stream).await
+}
+
+/// DNS rebinding: a page of the web gives its own name the address of the agent, and its script asks.
+#[tokio::test]
+async fn names_of_others_are_refused_and_counted() {
+    let session = Session::start(&["--admin-host", "spoa.example"], &[]).await;
+    for host in ["localhost:9464", &session.admin, "[::1]:9464", "10.0.0.7", "SPOA.example:9464"] {
+        let answer = asked_as(&session.admin, host).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+    }
+    for host in ["evil.example", "evil.example:9464", "spoa.example.evil", ""] {
+        let answer = asked_as(&session.admin, host).await;
+        assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("--admin-host NAME"), "{host}: {answer}");
+        assert!(!answer.contains("<html"), "{answer}");
+    }
+    counted(&session.admin, "spoa_http_requests_misdirected_total{listener=\"admin\"} 4").await;
+    let lines = session.stop().await;
+    let warned = lines.iter().filter(|line| line["fields"]["host"] == "evil.example").count();
+    assert_eq!(warned, 1, "{lines:#?}");
+
+    let session = Session::start(&["--admin-host", "*"], &[]).await;
+    assert!(asked_as(&session.admin, "any.example").await.starts_with("HTTP/1.1 200 "));
 }

@@ -68,6 +68,35 @@ async fn every_answer_has_the_headers_that_protect_it() {
 }
 
 #[tokio::test]
+async fn a_trace_is_headed_by_its_request_everywhere() {
+    let addr = serve(filled()).await;
+    let list = text(addr, "/traces").await;
+    let row = |id: u128| list.split("<tr").find(|row| row.contains(&format!("{id:032x}"))).unwrap();
+    let good = row(TRACE);
+    assert!(good.contains("<bdi>GET /hello</bdi></a> <span class=\"status\"><bdi>200</bdi></span>"), "{good}");
+    assert!(good.contains("<span class=\"note\"><bdi>HAProxy session</bdi></span>"), "{good}");
+    // Of the older conventions, without its query.
+    let denied = row(DENIED);
+    assert!(denied.contains("<bdi>POST /order</bdi></a> <span class=\"status failed\"><bdi>503</bdi>"), "{denied}");
+    assert!(!list.contains("token"), "{list}");
+    // A root that is called so already is not named twice.
+    assert_eq!(row(FAILED).matches("/cart").count(), 1, "{}", row(FAILED));
+    let page = text(addr, &format!("/traces/{TRACE:032x}")).await;
+    assert!(page.contains("<h1><bdi>GET /hello</bdi> <span class=\"status\"><bdi>200</bdi></span></h1>"), "{page}");
+    assert!(page.contains("<p class=\"meta\"><bdi>HAProxy session</bdi> · <code>"), "{page}");
+
+    let all = json(addr, "/traces.json").await;
+    let of = |id: u128| all["traces"].as_array().unwrap().iter().find(|of| hex(&of["traceId"]) == id).unwrap().clone();
+    let session = "HAProxy session";
+    let expected = json!({"traceId": format!("{TRACE:032x}"), "name": session, "method": "GET", "path": "/hello", "status": "200"});
+    assert_eq!(of(TRACE), expected);
+    let expected = json!({"traceId": format!("{DENIED:032x}"), "name": session, "method": "POST", "path": "/order", "status": "503"});
+    assert_eq!(of(DENIED), expected);
+    let one = json(addr, &format!("/traces/{DENIED:032x}.json")).await;
+    assert_eq!(one["traces"], json!([expected]));
+}
+
+#[tokio::test]
 async fn the_list_is_newest_first_and_finds_by_id_service_text_duration_and_error() {
     let addr = serve(filled()).await;
     let all = text(addr, "/traces").await;
@@ -85,6 +114,8 @@ async fn the_list_is_newest_first_and_finds_by_id_service_text_duration_and_erro
         ("error=0&id=de2".to_owned(), vec![DENIED]),
         ("q=sh--".to_owned(), vec![FAILED]),
         ("q=get+%2Fcart".to_owned(), vec![FAILED]),
+        // Method and path are two attributes, and one heading.
+        (format!("q=POST+%2Forder&id={DENIED:032x}"), vec![DENIED]),
         ("min=120s".to_owned(), vec![DENIED]),
         ("min=30ms&error=1".to_owned(), vec![FAILED]),
         ("id=&service=&q=&min=&error=&page=1&other=x&id2=".to_owned(), listed(&all)),
@@ -105,7 +136,7 @@ async fn the_list_is_newest_first_and_finds_by_id_service_text_duration_and_erro
 async fn what_is_not_there_is_explained() {
     let addr = serve(Arc::new(Memory::new(MemoryConfig::default()))).await;
     assert!(text(addr, "/traces").await.contains("No trace yet"));
-    assert_eq!(text(addr, "/traces.json").await, "{\"resourceSpans\":[]}\n");
+    assert_eq!(text(addr, "/traces.json").await, "{\"resourceSpans\":[],\"traces\":[]}\n");
     let unknown = get(addr, "/traces/00000000000000000000000000000001").await.text().await.unwrap();
     assert!(unknown.contains("the last 500 traces") && unknown.contains("32.0 MiB"), "{unknown}");
     let no_id = get(addr, "/traces/%3Cscript%3E").await;
@@ -232,7 +263,7 @@ async fn json_is_otlp_as_specified() {
     submit(&memory, vec![finished]);
     let addr = serve(memory).await;
     let json = json(addr, &format!("/traces/{TRACE:032x}.json")).await;
-    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["resourceSpans"]);
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["resourceSpans", "traces"]);
     let resource_spans = &json["resourceSpans"][0];
     let resource = resource_spans["resource"]["attributes"].as_array().unwrap();
     assert!(resource.contains(&json!({"key": "service.name", "value": {"stringValue": "shop"}})), "{resource:?}");

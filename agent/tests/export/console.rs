@@ -69,6 +69,40 @@ haproxy-1      └ HTTP response                           ╺  10.0 µs  ↪ fo
 }
 
 #[tokio::test]
+async fn a_trace_is_headed_by_its_request() {
+    for (method, path, status) in [
+        ("http.request.method", "url.path", "http.response.status_code"),
+        // As configurations of older conventions have it, with a query.
+        ("http.method", "http.url", "http.status_code"),
+    ] {
+        let mut spans = nineteen_spans();
+        for span in &mut spans {
+            let own = match (&*span.service, &*span.data.name) {
+                ("haproxy-1", "Frontend HTTP request") => {
+                    let url = if path == "http.url" { "/shop?token=secret" } else { "/shop" };
+                    vec![KeyValue::new(method, "PUT"), KeyValue::new(path, url)]
+                }
+                ("haproxy-1", "HTTP response") => vec![KeyValue::new(status, 503)],
+                // What came of it further on is not what the client saw.
+                ("fake-server", _) => {
+                    vec![KeyValue::new(method, "GET"), KeyValue::new(path, "/in"), KeyValue::new(status, 200)]
+                }
+                _ => Vec::new(),
+            };
+            span.data.attributes.extend(own);
+        }
+        let text = printed(width(100), spans).await;
+        let header = "trace 4bf92f3577b34da6a3ce929d0e0e4736 · PUT /shop 503 · 19 spans · 3 services · 23.4 ms ·";
+        assert!(text.starts_with(header), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+    let mut hostile = span("web", 1, 0, "root", 0, 1);
+    hostile.data.attributes = vec![KeyValue::new("url.path", "/a\u{1b}[2J\n"), KeyValue::new("http.method", "GET")];
+    let text = printed(width(100), vec![hostile]).await;
+    assert!(text.contains(r" · GET /a\u{1b}[2J\n · 1 span · "), "{text}");
+}
+
+#[tokio::test]
 async fn width_decides_what_is_cut_first() {
     let wide = printed(width(140), nineteen_spans()).await;
     let line = wide.lines().nth(4).unwrap();
@@ -101,7 +135,8 @@ async fn statuses_kinds_marks_and_links() {
     let mut call = span("web", 2, 1, "call", 0, 1_000_000);
     call.data.status = Status::error("no route");
     call.data.span_kind = SpanKind::Client;
-    call.data.attributes = vec![KeyValue::new("url.path", "/not/shown"), KeyValue::new("haproxy.span.end", "idle")];
+    call.data.attributes =
+        vec![KeyValue::new("server.address", "not shown"), KeyValue::new("haproxy.span.end", "idle")];
     let mut linked = span("web", 3, 1, "linked", 1_000_000, 1_500_000);
     for target in [context(TRACE, 2), context(TRACE, 0xabc), context(7, 8)] {
         linked.data.links.links.push(Link::with_context(target));

@@ -375,6 +375,19 @@ async fn the_forwarder_is_bounded_and_ends_with_the_exporter() {
 }
 
 #[tokio::test]
+async fn requests_without_spans_are_no_queued_spans() {
+    let relay = relay(Protocol::HttpProtobuf, |config| config.max_concurrent = 1).await;
+    let addr = relay.receiver.local_addr();
+    relay.collector.answer([Answer::Hang]);
+    for (spans, queued) in [(0, 0), (2, 2), (0, 2), (1, 3)] {
+        assert_eq!(post(addr, &[PROTOBUF], &request(spans)).await.status, 200);
+        assert_eq!(relay.forwarder.stats().queued_spans, queued);
+    }
+    relay.exporter.shutdown(tokio::time::Instant::now()).await;
+    assert_eq!(relay.forwarder.stats().queued_spans, 0);
+}
+
+#[tokio::test]
 async fn received_spans_are_shown_and_forwarded() {
     let output = Output::default();
     let console = Console::start(ConsoleConfig::default(), output.clone()).unwrap();

@@ -5,6 +5,8 @@
 mod collector;
 #[path = "../../runtime/tests/common/mod.rs"]
 mod common;
+#[path = "../chain/http.rs"]
+mod http;
 #[path = "../chain/process.rs"]
 #[allow(dead_code)]
 mod process;
@@ -14,9 +16,23 @@ mod program_support;
 #[allow(dead_code)]
 mod spans;
 
+#[path = "../chain/scrape.rs"]
+#[allow(dead_code)]
+mod scrape;
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
 use collector::Collector;
 use program_support::{run, Session};
+use scrape::Metrics;
 use serde_json::Value as Json;
+use spop_core::ClientConfig;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 #[test]
 fn what_cannot_be_used_ends_with_2_and_is_named() {
@@ -32,7 +48,10 @@ fn what_cannot_be_used_ends_with_2_and_is_named() {
         (&["--queue-bytes=2 parsecs"], &[], "64MiB"),
         (&["--max-buffered=lots"], &[], "64MiB"),
         (&["--admin-traces-bytes=lots"], &[], "64MiB"),
-        (&["--log-level=a=b=c"], &[], "--log-level"),
+        (&["--log-level=loud"], &[], "[possible values: off, error, warn, info, debug, trace]"),
+        (&["--log-level=info,spop_agent=debug"], &[], "--log-level"),
+        (&["--log-filter=warning"], &[], "PART=LEVEL"),
+        (&["--log-filter=spop_agent=debug,hyper=loud"], &[], "off, error, warn, info, debug, trace"),
         (&["--otlp=ftp://127.0.0.1"], &[], "--otlp: invalid URL \"ftp://127.0.0.1\""),
         (&[otlp], &[("OTEL_BSP_MAX_QUEUE_SIZE", "many")], "OTEL_BSP_MAX_QUEUE_SIZE"),
         (&[otlp], &[("OTEL_BSP_SCHEDULE_DELAY", "-1")], "OTEL_BSP_SCHEDULE_DELAY"),
@@ -61,6 +80,26 @@ fn an_address_in_use_ends_with_1() {
     // What nobody wants to log is said anyway.
     let (status, text) = run(&["--listen", &addr, "--log-level", "off"], &[]);
     assert_eq!((status, text.lines().count()), (Some(1), 1), "{text}");
+}
+
+/// What is no level silences nothing.
+#[test]
+fn levels_are_those_that_exist() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let run = |args: &[&str], env: &[(&str, &str)]| run(&[&["--listen", &addr], args].concat(), env).1;
+    for level in ["warn", "WARNING", "error"] {
+        let text = run(&["--log-level", level], &[]);
+        assert!(text.contains("ERROR") && !text.contains("INFO"), "{level}: {text}");
+        let text = run(&[], &[("OTEL_LOG_LEVEL", level)]);
+        assert!(text.contains("ERROR") && !text.contains("INFO"), "{level}: {text}");
+    }
+    // A variable never stops the start, and an option is stronger.
+    let text = run(&[], &[("OTEL_LOG_LEVEL", "loud")]);
+    assert!(text.contains("OTEL_LOG_LEVEL=loud") && text.contains(" INFO "), "{text}");
+    assert!(run(&["--log-level", "info"], &[("OTEL_LOG_LEVEL", "error")]).contains(" INFO "));
+    let text = run(&["--log-level", "error", "--log-filter", "spoa_otel=info"], &[]);
+    assert!(text.contains(" INFO "), "{text}");
 }
 
 #[test]
@@ -141,7 +180,7 @@ async fn the_account_of_spans_without_a_collector() {
 /// What is kept for `/traces` is no destination: its account is for who looks for a fault.
 #[tokio::test]
 async fn the_account_of_the_recent_traces() {
-    let debug = ["--log-level", "info,spoa_otel=debug"];
+    let debug = ["--log-filter", "spoa_otel=debug"];
     for (args, accounts) in [(&[][..], 0), (&debug, 1), (&[debug[0], debug[1], "--admin-traces", "0"], 0)] {
         let mut session = Session::start(args, &[]).await;
         thirty_spans(&mut session).await;
@@ -164,4 +203,128 @@ async fn unsampled_spans_are_told_apart() {
     let lines = session.stop().await;
     let figures = [("started", 0), ("ended", 0), ("exported", 0), ("dropped", 0), ("unsampled", 30)];
     assert_figures(account(&lines, "otlp"), &figures);
+}
+
+/// A socket that takes nothing more, and its other end.
+fn stuck() -> (UnixStream, UnixStream) {
+    let (mut full, reader) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[b'.'; 4096]).is_ok() {}
+    while full.write(b".").is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    (full, reader)
+}
+
+/// Nobody reads standard error: everything else goes on.
+#[tokio::test]
+async fn a_stuck_reader_of_the_log_stops_nothing() {
+    for reads_at_the_end in [true, false] {
+        let (full, mut reader) = stuck();
+        let [spop, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", process::free_port()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
+        command.args(["--listen", &spop, "--admin", &admin, "--log-buffer", "300B"]);
+        command.stdout(Stdio::null()).stderr(OwnedFd::from(full));
+        let mut child = Stopped(command.spawn().unwrap());
+        drop(command);
+        process::eventually("it listens", || std::net::TcpStream::connect(&spop).ok()).await;
+        let mut peer = common::Peer::hello(&spop, ClientConfig::DEFAULT).await;
+        let frame = peer.encode_notify(1, 1, |notify| notify.message(b"otel:test").unwrap());
+        peer.stream.write_all(&frame).await.unwrap();
+        peer.ack().await;
+        let lost = |m: &Metrics| m.get("log_lines_lost_total") >= 1.0;
+        Metrics::scrape_until(&admin, "lines are lost", lost).await;
+        child.terminate();
+        let text = reads_at_the_end.then(|| {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        let status = process::eventually("it ends", || child.0.try_wait().unwrap()).await;
+        assert_eq!(status.code(), Some(0));
+        if let Some(text) = text {
+            assert!(text.lines().last().unwrap().ends_with("stopped"), "{text}");
+            assert!(text.contains("log lines were lost"), "{text}");
+        }
+    }
+}
+
+/// A child that does not outlive the test.
+struct Stopped(Child);
+
+impl Stopped {
+    fn terminate(&self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Who does not end its request to the receiver takes no time from the exporters.
+#[tokio::test]
+async fn a_half_sent_request_costs_no_span() {
+    let collector = Collector::start().await;
+    let listen = format!("127.0.0.1:{}", process::free_port());
+    let waits = ["--batch-delay", "1h", "--batch-spans", "100000", "--grace", "2s"];
+    let args = [&["--otlp", &*collector.url, "--otlp-listen", &listen][..], &waits].concat();
+    let mut session = Session::start(&args, &[]).await;
+    let mut half = TcpStream::connect(&listen).await.unwrap();
+    let head =
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\n";
+    half.write_all(head.as_bytes()).await.unwrap();
+    half.write_all(b"half").await.unwrap();
+    thirty_spans(&mut session).await;
+    let lines = session.stop().await;
+    assert_figures(account(&lines, "otlp"), &[("exported", 30), ("dropped", 0)]);
+    assert_eq!(collector.spans().len(), 30);
+}
+
+/// A resolver that never answers, as when its packets are dropped.
+const HANGING_RESOLVER: &str = "
+    #include <unistd.h>
+    int getaddrinfo(const char *host, const char *service, const void *hints, void **found) {
+        for (;;) pause();
+    }
+";
+
+fn hanging_resolver(dir: &Path) -> PathBuf {
+    let (source, library) = (dir.join("resolver.c"), dir.join("resolver.so"));
+    std::fs::write(&source, HANGING_RESOLVER).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(built.success());
+    library
+}
+
+#[tokio::test]
+async fn a_name_that_is_looked_up_for_ever_does_not_delay_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let library = hanging_resolver(dir.path());
+    let env = [("LD_PRELOAD", library.to_str().unwrap())];
+    let args = ["--otlp", "http://collector.invalid:4318", "--batch-delay", "1ms", "--grace", "1s"];
+    let mut session = Session::start(&args, &env).await;
+    thirty_spans(&mut session).await;
+    let lines = session.stop().await;
+    assert_figures(account(&lines, "otlp"), &[("dropped", 30), ("shutdown", 30)]);
+
+    // Before all listeners are bound, too.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
+    command.args(["--listen", "agent.invalid:7000", "--admin", "127.0.0.1:0", "--grace", "200ms"]).envs(env);
+    let mut process = process::Process::start("spoa-otel", &mut command);
+    process.line("listens", |line| line.contains("admin").then_some(())).await;
+    process.signal("-TERM");
+    let status = process.ended().await;
+    assert_eq!(status.code(), Some(1), "{:?}", process.output());
+}
+
+#[test]
+fn the_grace_time_is_shorter_than_that_of_docker_stop() {
+    let (_, help) = run(&["--help"], &[]);
+    let grace = help.split("--grace <TIME>").nth(1).unwrap().split("[default: ").nth(1).unwrap();
+    let seconds: u32 = grace.split_once("s]").unwrap().0.parse().unwrap();
+    assert!((5..10).contains(&seconds), "{grace}");
 }

@@ -85,7 +85,7 @@ pub struct ServerConfig {
     pub handler_timeout: Duration,
 
     /// How long to wait at the end for open NOTIFYs and for HAProxy to close
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "8s", value_parser = crate::duration::parse))]
     pub grace: Duration,
 }
 
@@ -110,7 +110,7 @@ impl Default for ServerConfig {
             connection_idle_timeout: None,
             write_timeout: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(5),
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(8),
         }
     }
 }

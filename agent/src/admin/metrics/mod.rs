@@ -11,6 +11,7 @@ mod server;
 mod tracer;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -55,6 +56,8 @@ pub struct Sources {
     pub forwarder: Option<Arc<Forwarder>>,
     /// The admin listener's own connections.
     pub admin: Arc<HttpStats>,
+    /// Lines of the log that nobody read in time.
+    pub log_lines_lost: Arc<AtomicU64>,
     /// The program's version.
     pub version: &'static str,
     /// The commit it was built from; empty if it is not known.
@@ -85,7 +88,9 @@ impl Collector for Sources {
         receiver.into_iter().try_for_each(|stats| export::receiver(stats, &mut families))?;
         let mut listeners = vec![("admin", self.admin.snapshot())];
         listeners.extend(receiver.map(|stats| ("otlp", stats.http)));
-        server::http_listeners(&listeners, &mut families)
+        server::http_listeners(&listeners, &mut families)?;
+        let lost = self.log_lines_lost.load(Relaxed);
+        families.counter("log_lines_lost", "Lines of the log that standard error did not take in time.", lost)
     }
 }
 

@@ -54,6 +54,7 @@ impl Filter {
             && (!self.errors || summary.errors > 0)
             && (self.service.is_empty() || summary.services.iter().any(|name| has(name, &self.service)))
             && (self.text.is_empty()
+                || summary.request.title().is_some_and(|title| has(&title, &self.text))
                 || summary.trace.spans.iter().any(|span| span.any_text(|text| has(text, &self.text))))
     }
 }

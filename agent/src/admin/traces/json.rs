@@ -1,49 +1,99 @@
 //! Traces as OTLP JSON, as the specification of OTLP defines it and Jaeger's
-//! page takes it: an `ExportTraceServiceRequest`.
+//! page takes it: an `ExportTraceServiceRequest`. Beside it, in `traces`, is
+//! what the pages head each trace by; readers of OTLP pass over fields that
+//! they do not know.
 
+use super::summary::Summary;
 use super::{Failed, Pages};
-use crate::export::memory::Memory;
+use crate::export::heading::HttpRequest;
+use crate::export::memory::{KeptTrace, Memory};
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use opentelemetry::TraceId;
 use opentelemetry_proto::tonic::common::v1::{any_value::Value, AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use serde::Serialize;
+use std::io;
 
 /// The traces, made one at a time while they are sent. Only their ids are held until then, so that a slow reader keeps no trace
 /// that had to make room; it gets what is left.
 pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
-    let state = (ids.into_iter(), pages, true);
-    let parts = stream::unfold(state, |(mut ids, pages, is_first)| async move {
-        let id = ids.next()?;
-        let part = pages.run(move |memory| part(memory, id, is_first)).await;
-        let part = part.unwrap_or_else(|Failed| Err(std::io::Error::other("the task failed")));
-        let is_first = is_first && part.as_ref().is_ok_and(Bytes::is_empty);
-        Some((part, (ids, pages, is_first)))
-    });
-    let begin = stream::iter([Ok(Bytes::from_static(br#"{"resourceSpans":["#))]);
-    let end = stream::iter([Ok(Bytes::from_static(b"]}\n"))]);
-    let body = Body::from_stream(begin.chain(parts).chain(end));
+    let spans = elements(pages.clone(), ids.clone(), spans_of);
+    let headings = elements(pages, ids, heading_of);
+    let fixed = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
+    let begin = fixed(r#"{"resourceSpans":["#);
+    let body = begin.chain(spans).chain(fixed(r#"],"traces":["#)).chain(headings).chain(fixed("]}\n"));
+    let body = Body::from_stream(body);
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-/// The elements of `resourceSpans` of a trace, if it is still kept.
-fn part(memory: &Memory, id: TraceId, is_first: bool) -> std::io::Result<Bytes> {
+/// What one trace adds to a list, with commas in between.
+type Elements = fn(&Memory, &KeptTrace) -> serde_json::Result<Vec<u8>>;
+
+/// A list of what the traces add that are still kept.
+fn elements(pages: Pages, ids: Vec<TraceId>, of: Elements) -> impl Stream<Item = io::Result<Bytes>> {
+    let state = (ids.into_iter(), pages, true);
+    stream::unfold(state, move |(mut ids, pages, is_first)| async move {
+        let id = ids.next()?;
+        let part = pages.run(move |memory| part(memory, id, is_first, of)).await;
+        let part = part.unwrap_or_else(|Failed| Err(io::Error::other("the task failed")));
+        let is_first = is_first && part.as_ref().is_ok_and(Bytes::is_empty);
+        Some((part, (ids, pages, is_first)))
+    })
+}
+
+fn part(memory: &Memory, id: TraceId, is_first: bool, of: Elements) -> io::Result<Bytes> {
+    let Some(trace) = memory.trace(id) else { return Ok(Bytes::new()) };
+    match of(memory, &trace) {
+        Ok(elements) if is_first || elements.is_empty() => Ok(elements.into()),
+        Ok(elements) => Ok([b",", &*elements].concat().into()),
+        Err(error) => {
+            tracing::error!(%error, trace = %id, "cannot write a trace as JSON");
+            Err(error.into())
+        }
+    }
+}
+
+fn spans_of(memory: &Memory, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
-    let request = memory.trace(id).map(|trace| memory.request(&trace));
-    for mut resource_spans in request.unwrap_or_default().resource_spans {
-        if !(is_first && out.is_empty()) {
+    for mut resource_spans in memory.request(trace).resource_spans {
+        if !out.is_empty() {
             out.push(b',');
         }
         make_finite(&mut resource_spans);
-        if let Err(error) = serde_json::to_writer(&mut out, &resource_spans) {
-            tracing::error!(%error, trace = %id, "cannot write a trace as JSON");
-            return Err(error.into());
-        }
+        serde_json::to_writer(&mut out, &resource_spans)?;
     }
-    Ok(out.into())
+    Ok(out)
+}
+
+/// What the page heads the trace by.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Heading<'a> {
+    trace_id: String,
+    /// Of the root.
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    method: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    status: &'a str,
+}
+
+fn heading_of(_: &Memory, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+    let Summary { trace, root, request, .. } = Summary::new(trace.clone());
+    let HttpRequest { method, path, status } = &request;
+    serde_json::to_vec(&Heading {
+        trace_id: trace.id.to_string(),
+        name: trace.spans[root].name(),
+        method,
+        path,
+        status,
+    })
 }
 
 /// JSON has no numbers that are not finite, and what the library writes instead is refused by readers of OTLP: such a

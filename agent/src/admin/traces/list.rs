@@ -2,7 +2,7 @@
 
 use super::filter::{Filter, Wanted};
 use super::shown::{Shown, Time};
-use super::summary::{matching, Services, Summary};
+use super::summary::{matching, Heading, Services, Summary};
 use crate::export::axis::duration;
 use crate::export::memory::{Memory, MemoryConfig};
 use crate::export::Exporter;
@@ -36,7 +36,7 @@ pub(super) struct ListPage {
 struct Row {
     id: String,
     time: Time,
-    name: Shown,
+    heading: Heading,
     root_is_kept: bool,
     services: Vec<(usize, Shown)>,
     more_services: usize,
@@ -81,14 +81,14 @@ impl ListPage {
 
 impl Row {
     fn new(summary: &Summary, services: &Services, longest: u64) -> Self {
-        let root = &summary.trace.spans[summary.root];
+        let root = summary.trace.spans[summary.root].node();
         let length = summary.axis.length();
         let named = summary.services.iter().take(SERVICES);
         Self {
             id: summary.trace.id.to_string(),
             time: Time(summary.axis.start),
-            name: Shown::name(root.name()),
-            root_is_kept: root.node().parent == opentelemetry::SpanId::INVALID,
+            heading: Heading::of(summary),
+            root_is_kept: root.parent == opentelemetry::SpanId::INVALID,
             services: named.map(|name| (services.color(name), Shown::new(name, 40))).collect(),
             more_services: summary.services.len().saturating_sub(SERVICES),
             spans: summary.trace.spans.len(),

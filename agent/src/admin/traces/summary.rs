@@ -1,11 +1,12 @@
 //! What the list and the search know of a trace.
 
 use super::filter::Filter;
+use super::shown::Shown;
 use crate::export::axis::Axis;
+use crate::export::heading::HttpRequest;
 use crate::export::memory::{KeptTrace, Memory};
 use crate::export::text;
-use crate::export::tree::Node;
-use opentelemetry::SpanId;
+use crate::export::tree::{self, Node};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
@@ -18,8 +19,9 @@ const COLORS: usize = 8;
 pub(super) struct Summary {
     pub(super) trace: KeptTrace,
     pub(super) axis: Axis,
-    /// The span without a parent; else the first one whose parent is not kept.
     pub(super) root: usize,
+    /// The request that it is of.
+    pub(super) request: HttpRequest,
     /// By their first start.
     pub(super) services: Vec<String>,
     pub(super) errors: usize,
@@ -32,11 +34,10 @@ impl Summary {
         let nodes: Vec<Node> = trace.spans.iter().map(|span| span.node()).collect();
         let mut order: Vec<usize> = (0..nodes.len()).collect();
         order.sort_by_key(|&index| nodes[index].start);
-        let ids: HashSet<SpanId> = nodes.iter().map(|node| node.id).collect();
-        let is_root = |index: &&usize| nodes[**index].parent == SpanId::INVALID;
-        let is_top = |index: &&usize| !ids.contains(&nodes[**index].parent);
-        let root = order.iter().find(is_root).or_else(|| order.iter().find(is_top)).or(order.first());
-        let root = root.copied().unwrap_or_default();
+        let root = tree::root(&nodes);
+        let root_first = std::iter::once(&root).chain(&order).map(|&index| &trace.spans[index]);
+        let requests = root_first.map(|span| (span.service(), HttpRequest::of_span(|name| span.attribute(name))));
+        let request = HttpRequest::of_trace(requests);
         let mut seen = HashSet::new();
         let in_order = order.iter().map(|&index| trace.spans[index].service());
         let services = in_order.filter(|name| seen.insert(*name)).map(str::to_owned).collect();
@@ -44,10 +45,36 @@ impl Summary {
         Self {
             axis: Axis::of(&nodes),
             root,
+            request,
             services,
             errors: trace.spans.iter().filter(|span| span.is_error()).count(),
             ends,
             trace,
+        }
+    }
+}
+
+/// What a page is headed by.
+pub(super) struct Heading {
+    /// Method and path of the request, unless the name of the root says as much.
+    pub(super) title: Shown,
+    /// The name of the root, if it is not the title.
+    pub(super) name: Option<Shown>,
+    /// Of the answer, if it is known.
+    pub(super) status: Option<Shown>,
+    pub(super) is_error: bool,
+}
+
+impl Heading {
+    pub(super) fn of(summary: &Summary) -> Self {
+        let name = summary.trace.spans[summary.root].name();
+        let request = &summary.request;
+        let title = request.title().filter(|title| !name.contains(title.as_str()));
+        Self {
+            name: title.as_ref().map(|_| Shown::name(name)),
+            title: Shown::name(title.as_deref().unwrap_or(name)),
+            status: Some(&request.status).filter(|status| !status.is_empty()).map(|status| Shown::new(status, 20)),
+            is_error: request.is_error(),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod detail;
 
 use super::shown::{Shown, Time};
-use super::summary::{Services, Summary, END};
+use super::summary::{Heading, Services, Summary, END};
 use crate::export::axis::{duration, Axis};
 use crate::export::memory::{self, KeptTrace, Memory};
 use crate::export::text;
@@ -28,7 +28,7 @@ const MAX_MARKS: usize = 50;
 #[template(path = "traces/trace.html")]
 pub(super) struct TracePage {
     id: String,
-    name: Shown,
+    heading: Heading,
     time: Time,
     duration: String,
     spans: usize,
@@ -118,7 +118,7 @@ impl TracePage {
         let summary = Summary::new(trace.clone());
         Self {
             id: trace.id.to_string(),
-            name: Shown::name(trace.spans[summary.root].name()),
+            heading: Heading::of(&summary),
             time: Time(axis.start),
             duration: duration(axis.length()),
             spans: spans.len(),

@@ -3,17 +3,23 @@
 #![forbid(unsafe_code)]
 
 mod files;
+mod log;
 mod options;
 mod report;
+mod shutdown;
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::future::Future;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use options::{AdminAddr, LogFormat, Options};
+use futures_util::FutureExt;
+use log::Log;
+use options::{AdminAddr, Options};
+use shutdown::{Grace, Part};
 use spoa_otel::admin::health::{self, Health};
 use spoa_otel::admin::metrics::{self, Sources};
 use spoa_otel::admin::traces;
@@ -28,7 +34,6 @@ use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server,
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, Messages};
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 /// glibc's malloc would keep for ever what many connections took once.
 #[cfg(feature = "jemalloc")]
@@ -41,6 +46,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// At the end, requests to the admin endpoints have so long at most.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
+/// The last lines of the log have so long at least, however short the grace time is.
+const LAST_LINES: Duration = Duration::from_millis(250);
+
 /// Exit status: it cannot start, or not go on.
 const FAILED: u8 = 1;
 /// Exit status: an option, a variable or a file that one of them names cannot be used.
@@ -51,33 +59,49 @@ const MISCONFIGURED: u8 = 2;
 #[error("{0}")]
 struct Misconfigured(Box<dyn Error>);
 
+/// An end that took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("not all was done within --grace")]
+struct Overdue;
+
 fn misconfigured(error: impl Into<Box<dyn Error>>) -> Misconfigured {
     Misconfigured(error.into())
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let outcome = start_log(&options)
-        .and_then(|()| Ok(tokio::runtime::Runtime::new()?))
-        .and_then(|runtime| runtime.block_on(run(options)));
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    if tracing::enabled!(tracing::Level::ERROR) {
-        tracing::error!("cannot start: {error}");
-    } else {
-        eprintln!("spoa-otel: {error}");
-    }
-    if error.is::<Misconfigured>() { MISCONFIGURED } else { FAILED }.into()
+    let log = match Log::start(&options.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("spoa-otel: no thread for the log: {error}");
+            return FAILED.into();
+        }
+    };
+    let outcome = start_runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(run(options, log.lost()));
+        // A look-up of a name may hang in a thread of its own.
+        runtime.shutdown_background();
+        outcome
+    });
+    let (status, grace) = match outcome {
+        Ok(grace) => (ExitCode::SUCCESS, grace.left(Part::Log)),
+        Err(error) => {
+            if tracing::enabled!(tracing::Level::ERROR) {
+                let what = if error.is::<Overdue>() { "stopped" } else { "cannot start" };
+                tracing::error!("{what}: {error}");
+            } else {
+                log.say(&format!("spoa-otel: {error}"));
+            }
+            let status = if error.is::<Misconfigured>() { MISCONFIGURED } else { FAILED };
+            (status.into(), Duration::ZERO)
+        }
+    };
+    log.flush(grace.max(LAST_LINES));
+    status
 }
 
-fn start_log(options: &Options) -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::try_new(&options.log_level)
-        .map_err(|error| misconfigured(format!("--log-level {}: {error}", options.log_level)))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match options.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal() && !anstyle_query::no_color()).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+fn start_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
+    Ok(tokio::runtime::Runtime::new()?)
 }
 
 struct TracingHandler(Arc<Tracer>);
@@ -95,8 +119,26 @@ impl Handler for TracingHandler {
     }
 }
 
-async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let stop = stop_signal()?;
+/// Serves until the end, and ends within the grace time whatever hangs.
+async fn run(options: Options, log_lines_lost: Arc<AtomicU64>) -> Result<Grace, Box<dyn Error>> {
+    let stop = stop_signal()?.shared();
+    let (grace, stopped) = (options.server.grace, stop.clone());
+    let overdue = async {
+        stopped.await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        outcome = serve(options, stop, log_lines_lost) => outcome,
+        () = overdue => Err(Overdue.into()),
+    }
+}
+
+async fn serve(
+    options: Options,
+    stop: impl Future<Output = ()>,
+    log_lines_lost: Arc<AtomicU64>,
+) -> Result<Grace, Box<dyn Error>> {
     let tracer_config = options.tracing.config().map_err(misconfigured)?;
     if tracer_config.disabled {
         info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
@@ -117,7 +159,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         console.track_open_spans(table);
     }
 
-    let grace = options.server.grace;
     // First, so that it can be watched how the others are bound.
     let admin = match &options.admin {
         AdminAddr::Off => None,
@@ -141,8 +182,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
     };
     files::make_room(options.server.max_connections, options.admin_config.max_connections);
-    // The connections end at once as a rule. If they do not, there is still time for the spans.
-    let server_config = ServerConfig { grace: grace / 2, ..options.server };
+    let time = options.server.grace;
+    let server_config = ServerConfig { grace: Part::Connections.of(time), ..options.server };
     let mut server = Server::new(server_config, TracingHandler(tracer.clone()));
     let stats = server.stats();
     let health = Arc::new(Health::default());
@@ -156,6 +197,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             receiver: receiver.clone(),
             forwarder: otlp.as_ref().map(|otlp| otlp.forwarder()),
             admin: admin.stats(),
+            log_lines_lost: log_lines_lost.clone(),
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("SPOA_OTEL_COMMIT"),
         };
@@ -175,23 +217,22 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     health.ready();
 
     let sweeper = tokio::spawn(sweep(tracer.clone()));
-    let mut stopping = Instant::now();
+    let mut grace = Grace::begin(time);
     server
         .run(async {
             stop.await;
-            stopping = Instant::now();
+            grace = Grace::begin(time);
             health.draining();
-            info!(?grace, "stopping");
+            info!(grace = ?time, "stopping");
         })
         .await;
-    let left = || grace.saturating_sub(stopping.elapsed());
     sweeper.abort();
     report::served(&stats.snapshot());
     tracer.shut_down(Timestamp::now());
     if let Some(receiver) = receiver {
-        receiver.shutdown(left()).await;
+        receiver.shutdown(grace.left(Part::Receiver)).await;
     }
-    let exports = pipeline.shutdown(left()).await;
+    let exports = pipeline.shutdown(grace.left(Part::Exporters)).await;
     let spans = tracer.stats();
     report::refused(&spans);
     for (name, export) in &exports {
@@ -201,10 +242,11 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         info!(decided_by = by.decided_by, sampled = by.sampled, unsampled = by.unsampled, "traces");
     }
     if let Some(admin) = admin {
-        admin.shutdown(left().min(ADMIN_GRACE)).await;
+        admin.shutdown(grace.left(Part::Admin).min(ADMIN_GRACE)).await;
     }
+    report::log_lines_lost(log_lines_lost.load(Relaxed));
     info!("stopped");
-    Ok(())
+    Ok(grace)
 }
 
 /// Ends what nobody ended in time.

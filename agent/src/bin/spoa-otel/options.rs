@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::console::ConsoleConfig;
 use spoa_otel::export::memory::MemoryConfig;
@@ -15,6 +15,8 @@ use spop_agent::addr::{Addr, AddrError};
 use spop_agent::duration;
 use spop_agent::server::ServerConfig;
 use spop_agent::size;
+
+use crate::log::LogOptions;
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]
@@ -40,13 +42,8 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Admin")]
     pub admin_config: AdminConfig,
 
-    /// Least severe messages to log (error, warn, info, debug, trace), or a filter such as info,spop_agent::server=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Log")]
-    pub log_level: String,
-
-    /// Form of the log, which goes to standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, help_heading = "Log")]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 const AFTER_HELP: &str = "\
@@ -63,6 +60,7 @@ Environment:
   OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, OTEL_LINK_ATTRIBUTE_COUNT_LIMIT,
       OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT, OTEL_SPAN_LINK_COUNT_LIMIT (default 128 each)
   OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT (default none)
+  OTEL_LOG_LEVEL (as --log-level)
   NO_COLOR, CLICOLOR_FORCE
 
 Exit status:
@@ -199,15 +197,6 @@ pub enum AdminAddrError {
     Addr(#[from] AddrError),
     #[error("the admin endpoints are served over TCP only: write host:port, or none")]
     Unix,
-}
-
-/// Form of the log.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -30,6 +30,13 @@ pub fn refused(tracer: &TracerStats) {
     }
 }
 
+/// The lines of the log itself that nobody read in time.
+pub fn log_lines_lost(lines: u64) {
+    if lines > 0 {
+        warn!(lines, "log lines were lost in all");
+    }
+}
+
 /// The spans of one exporter: of the sampled ones, started = ended = exported + dropped.
 pub fn accounts(tracer: &TracerStats, exporter: &str, export: &ExportSnapshot) {
     let started = tracer.spans_started - tracer.spans_unsampled;

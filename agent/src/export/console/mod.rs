@@ -100,7 +100,7 @@ struct ConsoleStats {
 
 enum Item {
     Own(Arc<FinishedSpan>),
-    Received(ViewSpan),
+    Received(Box<ViewSpan>),
 }
 
 type Table = Arc<OnceLock<Weak<dyn OpenSpans>>>;
@@ -206,7 +206,7 @@ impl RequestSink for Console {
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
         for span in ViewSpan::from_request(&request.message, &self.attributes) {
             let bytes = span.size();
-            self.push(Item::Received(span), bytes);
+            self.push(Item::Received(Box::new(span)), bytes);
         }
         0
     }
@@ -248,7 +248,7 @@ impl Task {
         for item in batch {
             let span = match item {
                 Item::Own(span) => ViewSpan::from_finished(&span, &self.config.attributes),
-                Item::Received(span) => span,
+                Item::Received(span) => *span,
             };
             if let Some(evicted) = self.store.add(span, Instant::now()) {
                 self.console_stats.evicted.fetch_add(1, Relaxed);

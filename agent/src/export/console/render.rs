@@ -3,6 +3,7 @@
 
 use super::view::{ViewLink, ViewSpan, ViewStatus};
 use crate::export::axis::{duration, Axis};
+use crate::export::heading::HttpRequest;
 use crate::export::tree::{self, Item, Node, Row};
 use anstyle::{AnsiColor, Style};
 use opentelemetry::trace::{SpanId, SpanKind, TraceId};
@@ -79,7 +80,7 @@ pub(super) fn render(spans: &[ViewSpan], remarks: Remarks, format: Format) -> St
     let columns = Columns::fit(&lines, format.width);
 
     let painter = Painter { color: format.color };
-    let mut out = header(spans, &axis, services.len(), remarks, &painter);
+    let mut out = header(spans, &nodes, &axis, services.len(), remarks, &painter);
     for line in &lines {
         columns.write(line, spans, &axis, &painter, &mut out);
     }
@@ -112,10 +113,25 @@ impl Painter {
     }
 }
 
-fn header(spans: &[ViewSpan], axis: &Axis, services: usize, remarks: Remarks, painter: &Painter) -> String {
+fn header(
+    spans: &[ViewSpan],
+    nodes: &[Node],
+    axis: &Axis,
+    services: usize,
+    remarks: Remarks,
+    painter: &Painter,
+) -> String {
     let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut out = String::new();
     painter.put(&mut out, &format!("trace {}", trace_id(spans)), BOLD);
+    let request = request(spans, nodes);
+    if let Some(title) = request.title() {
+        painter.put(&mut out, &format!(" · {title}"), BOLD);
+    }
+    if !request.status.is_empty() {
+        let style = if request.is_error() { ERROR } else { BOLD };
+        painter.put(&mut out, &format!(" {}", request.status), style);
+    }
     let facts =
         format!(" · {} · {} · {}", plural(spans.len(), "span"), plural(services, "service"), duration(axis.length()));
     painter.put(&mut out, &facts, PLAIN);
@@ -140,6 +156,14 @@ fn header(spans: &[ViewSpan], axis: &Axis, services: usize, remarks: Remarks, pa
 
 fn trace_id(spans: &[ViewSpan]) -> TraceId {
     spans.first().map_or(TraceId::INVALID, |span| span.trace_id)
+}
+
+/// The request that the trace is of.
+fn request(spans: &[ViewSpan], nodes: &[Node]) -> HttpRequest {
+    let mut order: Vec<_> = spans.iter().collect();
+    order.sort_by_key(|span| span.start);
+    let ordered = spans.get(tree::root(nodes)).into_iter().chain(order);
+    HttpRequest::of_trace(ordered.map(|span| (&*span.service, span.request.clone())))
 }
 
 /// A colour for each service, in order of the first start.

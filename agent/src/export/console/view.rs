@@ -1,12 +1,14 @@
 //! What the console shows of a span, whether it comes from this process or
 //! was received over OTLP. Texts are made harmless and bounded here, once.
 
+use crate::export::heading::HttpRequest;
 use crate::export::text::{self, attribute, nanos};
 use crate::export::tree::Node;
 use crate::export::FinishedSpan;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
+use std::borrow::Cow;
 use std::mem::size_of;
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ pub(super) struct ViewSpan {
     pub(super) more_links: usize,
     /// Attributes chosen to be shown, as `name=value`.
     pub(super) marks: Vec<String>,
+    pub(super) request: HttpRequest,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +64,12 @@ impl ViewSpan {
             ViewStatus::Error(text) => text.len(),
             _ => 0,
         };
-        size_of::<Self>() + self.name.len() + self.links.len() * size_of::<ViewLink>() + marks + status
+        size_of::<Self>()
+            + self.name.len()
+            + self.links.len() * size_of::<ViewLink>()
+            + marks
+            + status
+            + self.request.size()
     }
 
     pub(super) fn node(&self) -> Node {
@@ -100,6 +108,7 @@ impl ViewSpan {
             links: links.collect(),
             more_links: data.links.len().saturating_sub(MAX_LINKS),
             marks: marks.collect(),
+            request: HttpRequest::of_span(|name| text::own_attribute(&data.attributes, name)).map(clean),
         }
     }
 
@@ -152,6 +161,7 @@ impl ViewSpan {
             links: links.collect(),
             more_links: span.links.len().saturating_sub(MAX_LINKS),
             marks: marks.collect(),
+            request: HttpRequest::of_span(|name| attribute(&span.attributes, name).map(Cow::Owned)).map(clean),
         }
     }
 }

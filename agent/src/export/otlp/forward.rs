@@ -48,7 +48,9 @@ impl Forwarder {
 
     /// The forwarder's counters, in spans of the forwarded requests.
     pub fn stats(&self) -> ExportSnapshot {
-        self.stats.snapshot().with_queue(self.queue.held())
+        let snapshot = self.stats.snapshot().with_queue(self.queue.held());
+        // Requests without spans take a place in the queue, and are no spans.
+        ExportSnapshot { queued_spans: snapshot.pending(), ..snapshot }
     }
 
     pub(super) async fn shutdown(&self, deadline: Instant) {
