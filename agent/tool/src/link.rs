@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use spop_agent::addr::Addr;
+use spop_agent::foreign::Foreign;
 use spop_core::{Client, ClientConfig, ClientEvent, Negotiated, Status, MAX_TRANSMIT_LEN};
 
 use crate::failure::Failure;
@@ -81,6 +82,9 @@ impl Link {
         let until = Instant::now() + self.timeout;
         loop {
             let unread = self.input.unread();
+            if let (None, Some(foreign)) = (self.client.negotiated(), Foreign::detect(unread)) {
+                return Err(Failure::Agent(met(foreign)));
+            }
             let (used, event) = match self.client.handle_input(unread) {
                 Ok(step) => step,
                 Err(error) => {
@@ -107,6 +111,7 @@ impl Link {
             if used == 0 && !self.read(until)? {
                 let ignored = self.client.stats().ignored;
                 let hint = match ignored {
+                    0 if self.client.negotiated().is_none() => format!(": {NO_HELLO}"),
                     0 => String::new(),
                     n => format!(" ({n} frames that answer nothing were ignored)"),
                 };
@@ -120,6 +125,11 @@ impl Link {
         loop {
             let want = self.client.want(self.input.unread()).bytes();
             match self.input.read(&self.stream, want) {
+                Ok(0) if self.client.negotiated().is_none() => {
+                    return Err(Failure::Agent(format!(
+                        "the peer closed the connection without an AGENT-HELLO: {NO_HELLO}"
+                    )));
+                }
                 Ok(0) => return Err(Failure::Agent("the agent closed the connection".to_owned())),
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -128,6 +138,9 @@ impl Link {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.client.negotiated().is_none() => {
+                    return Err(Failure::Agent(format!("the connection broke: {error}: {NO_HELLO}")));
+                }
                 Err(error) => return Err(lost(error)),
             }
         }
@@ -168,6 +181,20 @@ impl std::fmt::Display for Goodbye {
 pub(crate) fn describe(disconnect: &spop_core::Disconnect<'_>) -> String {
     let status = disconnect.status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
     format!("{status}, message {:?}", String::from_utf8_lossy(disconnect.message))
+}
+
+/// Servers of TLS and of HTTP that do not understand a HELLO often say nothing.
+const NO_HELLO: &str = "is this the port of an agent, without TLS and without the PROXY protocol?";
+
+/// What answered instead of an agent.
+fn met(foreign: Foreign) -> String {
+    let hint = match foreign {
+        Foreign::Tls => ": HAProxy speaks to agents without it, so it has to be off on the agent's port",
+        Foreign::Http1 => ": is it the port of the agent's pages (--admin), or of another server?",
+        Foreign::Http2 => ": is it a port for gRPC, such as that of OTLP?",
+        _ => "",
+    };
+    format!("{foreign} answers at this address, not SPOP{hint}")
 }
 
 fn lost(error: io::Error) -> Failure {

@@ -88,16 +88,15 @@ fn sick_agents_each_with_its_exit_code() {
 
     let hello = agent_hello("");
     let refused = b"\x66\0\0\0\x01\0\0\x0bstatus-code\x03\x08\x07message\x08\x02no";
-    let cases: [(Vec<u8>, i32, &str); 9] = [
+    let cases: [(Vec<u8>, i32, &str); 8] = [
         (framed(refused), 4, "status 8 (unsupported version), message \"no\""),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), 4, "longer than max-frame-size"),
         (vec![0, 0, 0, 3, 1, 2, 3], 4, "shorter than its header"),
         (framed(b"\x67\0\0\0\x01\0\0"), 4, "unexpected frame of type ACK"),
         (framed(b"\x65\0\0\0\x01\0\0\x07version\x08\x032.1"), 4, "no max-frame-size"),
         ([&hello[..], &hello].concat(), 4, "bytes follow the AGENT-HELLO"),
         ([&hello[..5], &[0x80], &hello[6..]].concat(), 4, "exactly 0x1"),
         (hello[..20].to_vec(), 5, "no AGENT-HELLO within 300ms"),
-        (Vec::new(), 5, "no AGENT-HELLO"),
+        (Vec::new(), 5, "no AGENT-HELLO within 300ms: is this the port of an agent"),
     ];
     for (bytes, code, says) in cases {
         let agent = answering(&bytes);
@@ -107,7 +106,33 @@ fn sick_agents_each_with_its_exit_code() {
     }
 
     let closing = Scripted::start(1, |mut stream| read_frame(&mut stream));
-    spop(&["check", &closing.addr]).failed(4, "closed the connection");
+    spop(&["check", &closing.addr])
+        .failed(4, "closed the connection without an AGENT-HELLO: is this the port of an agent");
+}
+
+#[test]
+fn what_answers_instead_of_an_agent_is_named() {
+    let answers: [(&[u8], &str); 5] = [
+        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "HTTP answers at this address, not SPOP"),
+        (b"\x15\x03\x03\0\x02\x02\x46", "TLS answers at this address, not SPOP"),
+        (b"\0\0\x12\x04\0\0\0\0\0", "HTTP/2 answers at this address, not SPOP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "text answers at this address, not SPOP"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "the PROXY protocol, version 2 answers at this address"),
+    ];
+    for (bytes, says) in answers {
+        for args in [&["check"][..], &["notify"], &["load", "--duration", "100ms"]] {
+            let agent = answering(bytes);
+            let message: &[&str] = if args[0] == "notify" { &["m"] } else { &[] };
+            let output = spop(&[args, &["--timeout", "2s", &agent.addr], message].concat());
+            assert_eq!(output.code, 4, "{args:?}: {output:?}");
+            assert!(output.stderr.contains(says), "{args:?} {says}: {output:?}");
+            agent.end();
+        }
+    }
+    // For real: the pages of an agent.
+    let pages = RealAgent::start_pages();
+    let output = spop(&["check", "--json", &pages.addr]).failed(4, "HTTP answers at this address, not SPOP");
+    assert!(output.json_lines()[0]["error"].as_str().unwrap().contains("(--admin)"), "{output:?}");
 }
 
 #[test]

@@ -100,6 +100,12 @@ impl RealAgent {
         Self::start_program(&program("spoa-otel"), &args)
     }
 
+    /// The tracing agent, with the address of its pages.
+    pub fn start_pages() -> Self {
+        // The line about them comes first.
+        Self::start_program(&program("spoa-otel"), &["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    }
+
     fn start_program(program: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(program)
             .args(args)
