@@ -7,6 +7,7 @@ use opentelemetry::trace::SpanKind;
 use smallvec::SmallVec;
 use spop_core::Value;
 
+use super::extract::{Extract, Lines};
 use super::language::{Dialect, Head, Item, Keyword, Values};
 use super::propagation::{self, Format, Headers};
 use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
@@ -21,12 +22,15 @@ pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &E
     let mut message = Run {
         trace,
         env,
+        id: &head.id,
         now,
         spans_left,
         dialect: head.dialect,
         block: None,
         marks: SmallVec::new(),
         extracts: SmallVec::new(),
+        tracestate: SmallVec::new(),
+        late: SmallVec::new(),
     };
     let mut items = head.items.clone();
     for item in items.by_ref() {
@@ -60,14 +64,19 @@ struct Block {
 struct Run<'t, 'a> {
     trace: &'t mut Trace,
     env: &'t Env,
+    id: &'t [u8],
     now: SystemTime,
     spans_left: &'t mut usize,
     dialect: Dialect,
     block: Option<Block>,
     /// They take effect after the message's starts.
     marks: SmallVec<[Mark<'a>; 4]>,
-    /// What came of `extract=` and its kin; it takes effect before `inject=`, or at the message's end.
+    /// `extract=` and its kin; they take effect before `inject=`, or at the message's end.
     extracts: SmallVec<[Headers<'a>; 2]>,
+    /// Lines of `tracestate`, which take effect with them.
+    tracestate: SmallVec<[&'a [u8]; 4]>,
+    /// Those that came when the trace id was bound.
+    late: SmallVec<[Headers<'a>; 2]>,
 }
 
 impl<'a> Run<'_, 'a> {
@@ -82,10 +91,12 @@ impl<'a> Run<'_, 'a> {
             Keyword::Span => self.span(item),
             Keyword::Finish => self.finish(item),
             Keyword::Baggage => self.baggage(item),
-            Keyword::Extract => self.extract(item, Format::TraceContext),
-            Keyword::ExtractB3 => self.extract(item, Format::B3),
-            Keyword::ExtractB3Multi => self.extract(item, Format::B3Multi),
-            Keyword::ExtractJaeger => self.extract(item, Format::Jaeger),
+            Keyword::Extract
+            | Keyword::ExtractB3
+            | Keyword::ExtractB3Multi
+            | Keyword::ExtractJaeger
+            | Keyword::ExtractTracestate
+            | Keyword::ExtractBaggage => self.extract(keyword, item),
             Keyword::Inject => self.inject(item),
             _ if self.block.is_none() => counters.args_misplaced.one(),
             Keyword::ChildOf => self.reference(item, Reference::ChildOf),
@@ -102,6 +113,7 @@ impl<'a> Run<'_, 'a> {
 
     fn end(mut self) {
         self.join();
+        self.look_for_others();
         self.end_block();
         for mark in std::mem::take(&mut self.marks) {
             let at = match mark {
@@ -286,32 +298,49 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    /// Takes the values of an `extract=` or of one of its kin.
-    fn extract(&mut self, item: Item<'a>, format: Format) {
+    /// Takes an extract argument.
+    fn extract(&mut self, keyword: Keyword, item: Item<'a>) {
         let (propagators, counters) = (&self.env.config.propagators, &self.env.counters);
-        let count = match format {
-            // With baggage, which is a propagator of its own.
-            Format::TraceContext => 3,
-            Format::B3 | Format::Jaeger => 1,
-            Format::B3Multi => 4,
+        let Some((extract, surplus)) = Extract::parse(keyword, item) else { return };
+        counters.args_surplus.add(surplus);
+        let format = match &extract {
+            Extract::Context { headers, .. } => Some(headers.format),
+            Extract::Tracestate(_) => Some(Format::TraceContext),
+            Extract::Baggage(_) => None,
         };
-        let (mut values, mut more) = ([None; 4], item.more);
-        for (slot, value) in values.iter_mut().take(count).zip(std::iter::once(item.value).chain(more.by_ref())) {
-            *slot = value.as_bytes();
-        }
-        self.surplus(&more);
-        let baggage = if format == Format::TraceContext { values[2].take() } else { None };
-        let with_baggage = format == Format::TraceContext && propagators.baggage();
-        if !with_baggage && !propagators.formats().contains(&format) {
+        let with_baggage = propagators.baggage() && matches!(keyword, Keyword::Extract | Keyword::ExtractBaggage);
+        if !with_baggage && !format.is_some_and(|format| propagators.formats().contains(&format)) {
             counters.extracts_off.one();
-        } else if self.trace.trace_id().is_some() {
-            counters.extracts_late.one();
-        } else {
-            if with_baggage {
-                counters.baggage_dropped.add(self.trace.baggage.extend(baggage.unwrap_or_default()));
-            }
-            self.extracts.push(Headers { format, values });
+            return;
         }
+        if self.trace.trace_id().is_some() {
+            counters.extracts_late.one();
+            if let Extract::Context { headers, .. } = extract {
+                self.late.push(headers);
+            }
+            return;
+        }
+        match extract {
+            Extract::Context { headers, baggage } => {
+                if let Some(baggage) = baggage.filter(|_| with_baggage) {
+                    counters.baggage_dropped.add(self.trace.baggage.extend(baggage));
+                }
+                self.extracts.push(headers);
+            }
+            Extract::Tracestate(lines) => self.tracestate.extend(self.whole(lines)),
+            Extract::Baggage(lines) => {
+                for line in self.whole(lines) {
+                    counters.baggage_dropped.add(self.trace.baggage.extend(line));
+                }
+            }
+        }
+    }
+
+    /// Counts what is missing.
+    fn whole(&self, lines: Lines<'a>) -> SmallVec<[&'a [u8]; 4]> {
+        self.env.counters.lines_missed.add(lines.missed);
+        self.env.counters.lines_cut.add(lines.cut);
+        lines.lines
     }
 
     /// Joins the caller's trace: that of the first format that has one, wherever in the message it stands.
@@ -319,10 +348,23 @@ impl<'a> Run<'_, 'a> {
         if self.extracts.is_empty() {
             return;
         }
-        let extracted = propagation::extract(self.env.config.propagators.formats(), &self.extracts);
+        let extracted = propagation::extract(self.env.config.propagators.formats(), &self.extracts, &self.tracestate);
         self.extracts.clear();
         self.env.counters.extracts_invalid.add(extracted.invalid);
+        self.env.counters.tracestate_dropped.add(extracted.dropped);
         self.trace.bind_extracted(extracted, self.env);
+    }
+
+    /// Does a late extract argument show that another request has the same id?
+    fn look_for_others(&self) {
+        if self.late.is_empty() {
+            return;
+        }
+        let extracted = propagation::extract(self.env.config.propagators.formats(), &self.late, &[]);
+        if extracted.parent.is_some_and(|caller| self.trace.is_extracted_from_another(caller.context.trace_id())) {
+            self.env.counters.ids_shared.one();
+            self.env.logs.shared_id(self.id);
+        }
     }
 
     fn inject(&mut self, item: Item<'a>) {

@@ -83,6 +83,12 @@ counters! {
     extracts_invalid,
     /// `extract=` and its kin of formats that are not in `OTEL_PROPAGATORS`: ignored.
     extracts_off,
+    /// Lines of list headers beyond those that the message takes.
+    lines_missed,
+    /// Lines of list headers that HAProxy cut: the member at the cut is left out.
+    lines_cut,
+    /// Members of a tracestate that was too long to be passed on whole.
+    tracestate_dropped,
     /// Baggage entries that were malformed or beyond the bounds.
     baggage_dropped,
     /// Variables that did not fit into the ACK.
@@ -125,6 +131,11 @@ counters! {
     reserved_never_opened,
     /// Ids pushed out by the memory bound while they had something open or awaited.
     ids_evicted,
+    /// Ended ids under which another request began.
+    ids_reused,
+    /// Messages with an extract argument that named another trace than the one that their id extracted and still has
+    /// open: requests at the same time share the id.
+    ids_shared,
     /// Ended ids forgotten before their time, by the bound on their number or by the memory bound.
     ids_forgotten_early,
 }

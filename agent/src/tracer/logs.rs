@@ -1,6 +1,6 @@
 //! Log lines that messages can cause: one for each cause in a while.
 
-use spop_agent::ratelimit::LogLimit;
+use spop_agent::ratelimit::{excerpt, LogLimit};
 
 /// One gate for each cause.
 #[derive(Debug, Default)]
@@ -10,6 +10,7 @@ pub(super) struct Logs {
     pub(super) no_room: LogLimit,
     pub(super) evicted: LogLimit,
     far_times: LogLimit,
+    shared_ids: LogLimit,
 }
 
 impl Logs {
@@ -21,6 +22,19 @@ impl Logs {
                 micros,
                 left_out,
                 "time ignored: it is too far from now; microseconds since 1970 are expected, as date(0,us) gives them"
+            );
+        }
+    }
+
+    /// Two requests at the same time use this id.
+    pub(super) fn shared_id(&self, id: &[u8]) {
+        if let Some(left_out) = self.shared_ids.pass() {
+            let id = excerpt(id);
+            tracing::warn!(
+                ?id,
+                left_out,
+                "an open id extracts another trace: requests share it and their spans mix; \
+                 let HAProxy make the ids (unique-id-format %[uuid])"
             );
         }
     }

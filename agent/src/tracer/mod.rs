@@ -9,12 +9,14 @@ mod clock;
 mod config;
 mod counters;
 mod env;
+mod extract;
 mod index;
 mod language;
 mod limits;
 mod list;
 mod logs;
 mod propagation;
+mod reuse;
 mod sampling;
 mod span;
 mod table;
@@ -141,6 +143,9 @@ impl Tracer {
         let mut out = Outbox::default();
         let injection = self.table.shard(first.hash).and_then(|mut shard| {
             shard.with_trace(first, received, env, &mut out, |trace, out| {
+                if reuse::begins_anew(trace, heads, env) {
+                    trace.restart(env);
+                }
                 for head in heads {
                     apply::apply(trace, head, received.wall, env, spans_left);
                 }
@@ -244,7 +249,7 @@ impl Tracer {
         self.env.counters.rejected_too_many.add(messages);
         if messages > 0 {
             if let Some(left_out) = self.env.logs.too_many.pass() {
-                ::tracing::warn!(
+                tracing::warn!(
                     messages,
                     left_out,
                     "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"

@@ -38,6 +38,8 @@ enum Binding {
         trace_id: TraceId,
         parent: Option<Box<RemoteParent>>,
         decision: CallersDecision,
+        /// By an extract argument, even if no caller was known.
+        extracted: bool,
         /// What an implicit inject said of this trace id.
         provisional: Option<Verdict>,
         /// Decided at the end of the NOTIFY.
@@ -89,6 +91,8 @@ pub(super) struct Trace {
     /// Ended, and exported at the end of the NOTIFY.
     #[allow(clippy::vec_box)] // They come in boxes, and go in them.
     ended: Vec<Box<OpenSpan>>,
+    /// What ended its last span was not `finish=`.
+    cut: bool,
     reserved: Named<Reserved>,
     pub(super) baggage: Baggage,
     /// A message used `inject=`: no implicit inject any more.
@@ -116,6 +120,7 @@ impl Trace {
             spans: Named::default(),
             next_number: 0,
             ended: Vec::new(),
+            cut: false,
             reserved: Named::default(),
             baggage: Baggage::default(),
             explicit: false,
@@ -143,6 +148,23 @@ impl Trace {
     /// All its spans have ended.
     pub(super) fn has_ended(&self) -> bool {
         self.spans.is_empty() && self.root.is_some()
+    }
+
+    /// It has ended, but HAProxy did not say so.
+    pub(super) fn was_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Begins anew, as another request under the same id.
+    pub(super) fn restart(&mut self, env: &Env) {
+        env.counters.ids_reused.one();
+        env.counters.reserved_never_opened.add(self.reserved.len());
+        *self = Trace { indexed: self.indexed, ..Trace::new(self.service.clone(), self.seen) };
+    }
+
+    /// Did an extract argument bind it, and to another trace than this one?
+    pub(super) fn is_extracted_from_another(&self, than: TraceId) -> bool {
+        matches!(self.binding, Binding::Bound { trace_id, extracted: true, .. } if trace_id != than)
     }
 
     /// Memory that it holds, without itself.
@@ -238,26 +260,27 @@ impl Trace {
                     trace_id: parent.context.trace_id(),
                     parent: Some(Box::new(parent)),
                     decision,
+                    extracted: true,
                     provisional: None,
                     sampled: None,
                 };
             }
-            None => self.bind(decision, env),
+            None => self.bind(decision, true, env),
         }
     }
 
     /// Gives it a trace id of its own, if it has none.
-    fn bind(&mut self, decision: CallersDecision, env: &Env) {
+    fn bind(&mut self, decision: CallersDecision, extracted: bool, env: &Env) {
         if let Binding::Unbound { provisional } = self.binding {
             let trace_id = provisional.map_or_else(|| env.ids.new_trace_id(), |(trace_id, _)| trace_id);
             let provisional = provisional.map(|(_, verdict)| verdict);
-            self.binding = Binding::Bound { trace_id, parent: None, decision, provisional, sampled: None };
+            self.binding = Binding::Bound { trace_id, parent: None, decision, extracted, provisional, sampled: None };
         }
     }
 
     /// `inject=`; false if there are too many spans to reserve one more.
     pub(super) fn inject(&mut self, name: &str, env: &Env) -> bool {
-        self.bind(CallersDecision::Deferred, env);
+        self.bind(CallersDecision::Deferred, false, env);
         if !self.explicit {
             self.explicit = true;
             self.inject = None;
@@ -286,6 +309,7 @@ impl Trace {
         if let Some(mut span) = self.spans.swap_remove(at) {
             span.end_at(now, &env.counters);
             env.counters.spans_finished.one();
+            self.cut = false;
             self.ended.push(span);
         }
     }
@@ -293,12 +317,14 @@ impl Trace {
     /// Ends all spans by `finish=str("*")`.
     pub(super) fn finish_all(&mut self, now: SystemTime, env: &Env) {
         env.counters.spans_finished.add(self.spans.len());
+        self.cut &= self.spans.is_empty();
         self.end_all(now, env, |_| ());
     }
 
     /// Ends all spans for another reason than `finish=`, and exports them.
     pub(super) fn end(&mut self, cause: EndCause, at: SystemTime, now: Instant, env: &Env, exports: &mut Exports) {
         cause.count(&env.counters, self.spans.len());
+        self.cut = true;
         self.end_all(at, env, |span| span.set_end_cause(cause));
         self.export(now, env, exports);
     }
@@ -385,7 +411,7 @@ impl Trace {
     /// Decides on sampling once the trace id is bound, and exports the ended spans.
     fn export(&mut self, now: Instant, env: &Env, exports: &mut Exports) {
         if !self.ended.is_empty() {
-            self.bind(CallersDecision::Deferred, env);
+            self.bind(CallersDecision::Deferred, false, env);
         }
         if let Binding::Bound { trace_id, decision, provisional, sampled: None, .. } = self.binding {
             let verdict = self.decide(trace_id, decision, provisional, now, env);

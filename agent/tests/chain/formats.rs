@@ -154,6 +154,27 @@ async fn unsampled_callers_are_respected_and_malformed_ones_ignored() {
 }
 
 #[tokio::test]
+async fn several_lines_of_a_header_are_none() {
+    let one = format!("{TRACE}-{PARENT}-1");
+    let jaeger = format!("{TRACE}:{PARENT}:0:1");
+    for program in programs() {
+        let chain = Formats::start(&program, &[("OTEL_PROPAGATORS", "b3,b3multi,jaeger")]).await;
+        let told = chain.request("B3", "/b3/two", &[("b3", &one), ("b3", "0")]).await.header("b3").unwrap();
+        assert!(!told.starts_with(TRACE) && told.ends_with("-1") && told.len() == one.len(), "{told}");
+        let headers = [("x-b3-traceid", TRACE), ("x-b3-spanid", PARENT), ("x-b3-sampled", "0")];
+        for (n, twice) in headers.iter().enumerate() {
+            let path = format!("/b3multi/two/{n}");
+            let hit = chain.request("B3MULTI", &path, &[&headers[..], &[*twice]].concat()).await;
+            assert_ne!(hit.header("x-b3-traceid").as_deref(), Some(TRACE), "{twice:?}");
+            assert_eq!(hit.header("x-b3-sampled").as_deref(), Some("1"), "{twice:?}");
+        }
+        let headers = [("uber-trace-id", jaeger.as_str()), ("uber-trace-id", "garbage")];
+        let told = chain.request("JAEGER", "/jaeger/two", &headers).await.header("uber-trace-id").unwrap();
+        assert!(!told.starts_with(TRACE) && told.ends_with(":0:1"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn the_order_of_the_propagators_decides_between_formats() {
     let program = &programs()[0];
     let traceparent = format!("00-0af7651916cd43dd8448eb211c80319c-{PARENT}-01");

@@ -5,6 +5,7 @@ mod failures;
 mod faults;
 mod formats;
 mod haproxy;
+mod headers;
 mod http;
 mod http_only;
 mod load;

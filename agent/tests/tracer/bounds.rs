@@ -236,7 +236,10 @@ fn connections_share_the_table() {
             let agent = &agent;
             scope.spawn(move || {
                 for id in 0..500 {
-                    agent.notify(1, &[message!("opentracing:a", "id" = id, "span" = name, "tag" = "t", "" = 1)]);
+                    // With a reference, as late messages have one: without it, it would be another request.
+                    let message =
+                        message!("opentracing:a", "id" = id, "span" = name, "child-of" = "A", "tag" = "t", "" = 1);
+                    agent.notify(1, &[message]);
                     agent.notify(2, &[message!("opentracing:b", "id" = id, "finish" = name)]);
                     agent.sweep(3);
                 }
@@ -312,7 +315,7 @@ fn ended_ids_are_remembered_in_a_bounded_number() {
     assert_eq!((agent.stats().remembered_ids, agent.stats().ids_forgotten_early), (3, 2));
     let ended = agent.take();
     for (id, known) in [(1i64, false), (4, true)] {
-        agent.notify(9, &[message!("otel:b", "id" = id, "span" = "B", "finish" = "B")]);
+        agent.notify(9, &[message!("otel:b", "id" = id, "span" = "B", "child-of" = "A", "finish" = "B")]);
         let late = agent.take();
         assert_eq!(ended.iter().any(|span| span.trace_id() == late.one().trace_id()), known, "{id}");
     }

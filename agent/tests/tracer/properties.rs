@@ -13,7 +13,7 @@ const MEMORY: usize = 30_000;
 const SPANS: usize = 6;
 const REMEMBERED: usize = 4;
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 26] = [
     "",
     "",
     "",
@@ -32,11 +32,14 @@ const KEYS: [&str; 23] = [
     "extract-b3",
     "extract-b3multi",
     "extract-jaeger",
+    "extract-tracestate",
+    "extract-baggage",
     "inject",
     "kind",
     "status",
     "event",
     "start",
+    "end",
 ];
 
 fn value() -> impl Strategy<Value = Value<'static>> {

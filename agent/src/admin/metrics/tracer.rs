@@ -26,6 +26,9 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         extracts_late,
         extracts_invalid,
         extracts_off,
+        lines_missed,
+        lines_cut,
+        tracestate_dropped,
         baggage_dropped,
         variables_dropped,
         spans_started,
@@ -47,6 +50,8 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         times_adjusted,
         reserved_never_opened,
         ids_evicted,
+        ids_reused,
+        ids_shared,
         ids_forgotten_early,
         open_ids,
         remembered_ids,
@@ -89,6 +94,13 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         "Arguments extract and their kin, or values of them, that were ignored.",
         [("late", extracts_late), ("invalid", extracts_invalid), ("off", extracts_off)],
     )?;
+    f.counters_by(
+        "cause",
+        "header_lines_incomplete",
+        "Lines of tracestate and baggage beyond those that the message takes, or cut in spoe.cfg.",
+        [("missed", lines_missed), ("cut", lines_cut)],
+    )?;
+    f.counter("tracestate_members_dropped", "Members of a tracestate too long to go on.", tracestate_dropped)?;
     f.counter("baggage_entries_dropped", "Baggage entries malformed or beyond the bounds.", baggage_dropped)?;
     f.counter("ack_variables_dropped", "Variables that did not fit into their ACK.", variables_dropped)?;
 
@@ -125,6 +137,8 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
     f.gauge("ids_remembered", "Ended ids remembered now for late messages.", remembered_ids)?;
     f.gauge("ids_bytes", "Memory of all ids now, of --max-memory.", table_bytes)?;
     f.counter("ids_evicted", "Open ids pushed out by --max-memory.", ids_evicted)?;
+    f.counter("ids_reused", "Ended ids under which another request began.", ids_reused)?;
+    f.counter("ids_shared", "Extracts of another trace under an open id: requests share it.", ids_shared)?;
     f.counter("ids_forgotten_early", "Ended ids forgotten before their time.", ids_forgotten_early)?;
 
     f.counters_by(

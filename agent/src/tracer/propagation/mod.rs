@@ -66,6 +66,8 @@ struct Context {
 pub(super) struct Headers<'a> {
     pub(super) format: Format,
     pub(super) values: [Option<&'a [u8]>; 4],
+    /// A header that may come once came in several lines.
+    pub(super) several: bool,
 }
 
 /// The caller's span, as extracted.
@@ -92,11 +94,13 @@ pub(super) struct Extracted {
     pub(super) decision: CallersDecision,
     /// The number of values that were present but not valid.
     pub(super) invalid: usize,
+    /// Members of the tracestate that are not passed on.
+    pub(super) dropped: usize,
 }
 
 /// Tries the formats in their order: the first that gives a caller's span wins. Without one, the first that gives a
-/// decision.
-pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracted {
+/// decision. `tracestate`: lines of that header beside the one in the arguments.
+pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>], tracestate: &[&[u8]]) -> Extracted {
     let mut extracted = Extracted::default();
     let in_order = formats.iter().flat_map(|format| arguments.iter().filter(move |headers| headers.format == *format));
     for headers in in_order {
@@ -104,6 +108,8 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracte
         let values = headers.values.map(|value| value.filter(|value| !value.is_empty()));
         let [first, second, ..] = values;
         let context = match headers.format {
+            // Nobody knows which line is the right one.
+            _ if headers.several => Err(Invalid),
             Format::TraceContext => first.map(traceparent_context).transpose(),
             Format::B3 => first.map(b3::parse_single).transpose(),
             Format::B3Multi => b3::parse_multi(values),
@@ -118,15 +124,18 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>]) -> Extracte
                 }
             }
             Ok(Some(Context { parent: Some((trace_id, span_id)), decision, random })) => {
-                let tracestate = match second.filter(|_| headers.format == Format::TraceContext) {
-                    None => None,
-                    Some(header) => w3c::parse_tracestate(header).unwrap_or_else(|w3c::InvalidTracestate| {
-                        extracted.invalid += 1;
-                        None
-                    }),
+                let lines = second.into_iter().chain(tracestate.iter().copied());
+                let tracestate = match headers.format {
+                    Format::TraceContext => w3c::parse_tracestate(&w3c::combine(lines)),
+                    _ => Ok(w3c::Tracestate::default()),
                 };
+                let tracestate = tracestate.unwrap_or_else(|w3c::InvalidTracestate| {
+                    extracted.invalid += 1;
+                    w3c::Tracestate::default()
+                });
+                extracted.dropped = tracestate.dropped;
                 let flags = flags(decision, random);
-                extracted.parent = Some(remote_parent(trace_id, span_id, flags, tracestate));
+                extracted.parent = Some(remote_parent(trace_id, span_id, flags, tracestate.text));
                 extracted.decision = decision;
                 return extracted;
             }

@@ -10,11 +10,11 @@ const W3C: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const B3: &[u8] = b"80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-0";
 
 fn w3c<'a>(traceparent: &'a [u8], tracestate: Option<&'a [u8]>) -> Headers<'a> {
-    Headers { format: Format::TraceContext, values: [Some(traceparent), tracestate, None, None] }
+    Headers { format: Format::TraceContext, values: [Some(traceparent), tracestate, None, None], several: false }
 }
 
 fn single(format: Format, value: &[u8]) -> Headers<'_> {
-    Headers { format, values: [Some(value), None, None, None] }
+    Headers { format, values: [Some(value), None, None, None], several: false }
 }
 
 fn trace(extracted: &Extracted) -> String {
@@ -23,26 +23,27 @@ fn trace(extracted: &Extracted) -> String {
 
 #[test]
 fn an_absent_or_empty_header_is_not_invalid() {
-    assert_eq!(extract(&ALL, &[]), Extracted::default());
-    let empty = ALL.map(|format| Headers { format, values: [Some(b""), Some(b"a=1"), None, Some(b"")] });
+    assert_eq!(extract(&ALL, &[], &[]), Extracted::default());
+    let empty =
+        ALL.map(|format| Headers { format, values: [Some(b""), Some(b"a=1"), None, Some(b"")], several: false });
     let expected = Extracted { invalid: 1, ..Extracted::default() };
-    assert_eq!(extract(&ALL, &empty), expected, "x-b3-spanid without a trace id");
-    let absent = ALL.map(|format| Headers { format, values: [None; 4] });
-    assert_eq!(extract(&ALL, &absent), Extracted::default());
+    assert_eq!(extract(&ALL, &empty, &[]), expected, "x-b3-spanid without a trace id");
+    let absent = ALL.map(|format| Headers { format, values: [None; 4], several: false });
+    assert_eq!(extract(&ALL, &absent, &[]), Extracted::default());
 }
 
 #[test]
 fn the_first_format_that_gives_a_span_wins() {
     let arguments = [single(Format::B3, B3), w3c(W3C, Some(b"a=1"))];
-    let first = extract(&[Format::TraceContext, Format::B3], &arguments);
+    let first = extract(&[Format::TraceContext, Format::B3], &arguments, &[]);
     assert_eq!((trace(&first).as_str(), first.decision), ("0af7651916cd43dd8448eb211c80319c", Accept));
-    let first = extract(&[Format::B3, Format::TraceContext], &arguments);
+    let first = extract(&[Format::B3, Format::TraceContext], &arguments, &[]);
     assert_eq!((trace(&first).as_str(), first.decision), ("80f198ee56343ba864fe8b2a57d3eff7", Deny));
     assert_eq!(first.parent.unwrap().tracestate, None, "it belongs to another trace");
-    assert_eq!(extract(&[Format::Jaeger], &arguments), Extracted::default());
+    assert_eq!(extract(&[Format::Jaeger], &arguments, &[]), Extracted::default());
 
     let arguments = [w3c(b"garbage", None), single(Format::B3, B3), single(Format::Jaeger, b"garbage")];
-    let second = extract(&ALL, &arguments);
+    let second = extract(&ALL, &arguments, &[]);
     assert_eq!(trace(&second), "80f198ee56343ba864fe8b2a57d3eff7");
     assert_eq!(second.invalid, 1, "what comes after the winner is not looked at");
 }
@@ -50,21 +51,60 @@ fn the_first_format_that_gives_a_span_wins() {
 #[test]
 fn a_decision_alone_gives_way_to_a_span() {
     let alone = [single(Format::B3, b"0"), single(Format::Jaeger, b"abc:1:0:1")];
-    let extracted = extract(&ALL, &alone);
+    let extracted = extract(&ALL, &alone, &[]);
     assert_eq!((trace(&extracted).len(), extracted.decision), (32, Accept));
-    let extracted = extract(&[Format::B3], &alone);
+    let extracted = extract(&[Format::B3], &alone, &[]);
     assert_eq!((extracted.parent, extracted.decision, extracted.invalid), (None, Deny, 0));
-    let two = [single(Format::B3, b"d"), Headers { format: Format::B3Multi, values: [None, None, Some(b"0"), None] }];
-    assert_eq!(extract(&ALL, &two).decision, Debug);
+    let two = [
+        single(Format::B3, b"d"),
+        Headers { format: Format::B3Multi, values: [None, None, Some(b"0"), None], several: false },
+    ];
+    assert_eq!(extract(&ALL, &two, &[]).decision, Debug);
+}
+
+#[test]
+fn several_lines_of_a_header_that_comes_once_are_invalid() {
+    for format in ALL {
+        let value = match format {
+            Format::TraceContext => W3C,
+            Format::Jaeger => b"abc:1:0:1",
+            _ => B3,
+        };
+        let headers = Headers { several: true, ..single(format, value) };
+        assert_eq!(extract(&ALL, &[headers], &[b"a=1"]), Extracted { invalid: 1, ..Extracted::default() });
+    }
+    let arguments = [Headers { several: true, ..w3c(W3C, Some(b"a=1")) }, single(Format::B3, B3)];
+    assert_eq!(trace(&extract(&ALL, &arguments, &[])), "80f198ee56343ba864fe8b2a57d3eff7", "the next format");
+}
+
+#[test]
+fn tracestate_comes_in_lines() {
+    let state = |first, lines: &[&[u8]]| {
+        let extracted = extract(&ALL, &[w3c(W3C, first)], lines);
+        (extracted.parent.unwrap().tracestate.as_deref().map(str::to_owned), extracted.invalid, extracted.dropped)
+    };
+    assert_eq!(state(None, &[b"a=1, b=2"]), (Some("a=1, b=2".to_owned()), 0, 0));
+    assert_eq!(state(Some(b"z=0"), &[b"a=1", b"", b"b=2"]), (Some("z=0,a=1,b=2".to_owned()), 0, 0));
+    assert_eq!(state(None, &[b"", b" "]), (None, 0, 0));
+    assert_eq!(state(None, &[b"a=1", b"B=2"]), (None, 1, 0), "one that is invalid spoils the list");
+    let line = |n: usize| (0..17).map(|i| format!("k{n}_{i}=1")).collect::<Vec<_>>().join(",");
+    let lines = [line(1), line(2)];
+    assert_eq!(state(None, &[lines[0].as_bytes(), lines[1].as_bytes()]), (None, 1, 0), "34 members");
+    let long = ["a", "b", "c"].map(|key| format!("{key}={}", "x".repeat(250)));
+    let kept = format!("{},{}", long[0], long[1]);
+    let lines = long.each_ref().map(|line| line.as_bytes());
+    assert_eq!(state(None, &lines), (Some(kept), 0, 1));
+    let b3 = extract(&ALL, &[single(Format::B3, B3)], &[b"a=1"]);
+    assert_eq!(b3.parent.unwrap().tracestate, None, "it belongs to a traceparent");
 }
 
 #[test]
 fn an_invalid_tracestate_leaves_the_parent() {
-    let extracted = extract(&ALL, &[w3c(W3C, Some(b"A=1"))]);
+    let extracted = extract(&ALL, &[w3c(W3C, Some(b"A=1"))], &[]);
     assert_eq!(extracted.invalid, 1);
     let parent = extracted.parent.unwrap();
     assert_eq!((parent.tracestate, parent.context.is_sampled()), (None, true));
-    let parent = extract(&ALL, &[w3c(W3C, Some(b"a=1, b@c=2"))]).parent.unwrap();
+    let parent = extract(&ALL, &[w3c(W3C, Some(b"a=1, b@c=2"))], &[]).parent.unwrap();
     assert_eq!(parent.tracestate.as_deref(), Some("a=1, b@c=2"));
 }
 
@@ -97,7 +137,7 @@ proptest! {
         for format in ALL {
             let variables = injected(&span, format);
             let value = |name| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_bytes());
-            let extracted = extract(&ALL, &[Headers { format, values: names(format).map(value) }]);
+            let extracted = extract(&ALL, &[Headers { format, values: names(format).map(value), several: false }], &[]);
             prop_assert_eq!(extracted.invalid, 0);
             let parent = extracted.parent.unwrap();
             prop_assert_eq!(parent.is_random(), random && format == Format::TraceContext);
@@ -124,7 +164,7 @@ proptest! {
         for value in [bytes.as_slice(), text.as_bytes(), ids.as_bytes()] {
             for format in ALL {
                 for values in [[Some(value); 4], [Some(value), None, None, None]] {
-                    let extracted = extract(&ALL, &[Headers { format, values }]);
+                    let extracted = extract(&ALL, &[Headers { format, values, several: false }], &[]);
                     prop_assert!(extracted.invalid <= 1 || format == Format::TraceContext);
                     prop_assert!(extracted.parent.is_none_or(|parent| parent.context.is_valid()));
                 }

@@ -3,6 +3,8 @@
 //! The SDK's propagator takes ids of any length and versions and flags of any number of digits, and its trace state
 //! does not keep what came as it came; hence these parsers.
 
+use std::borrow::Cow;
+
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
 /// Members of a tracestate; one with more is invalid.
@@ -56,8 +58,29 @@ pub(super) fn parse_traceparent(header: &[u8]) -> Option<(TraceId, SpanId, Trace
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InvalidTracestate;
 
-/// Checks a tracestate; as it came, unless it is too long to be passed on. `None` if it has no members.
-pub(super) fn parse_tracestate(header: &[u8]) -> Result<Option<String>, InvalidTracestate> {
+/// A tracestate to be passed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tracestate {
+    /// `None` without members.
+    pub(super) text: Option<String>,
+    /// Members that were left out because the whole was too long.
+    pub(super) dropped: usize,
+}
+
+/// The value of a header that is a list and came in several lines; one line stays as it is.
+pub(super) fn combine<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Cow<'a, [u8]> {
+    let mut lines = lines.filter(|line| !trim(line).is_empty());
+    let Some(first) = lines.next() else { return Cow::default() };
+    lines.fold(Cow::Borrowed(first), |mut combined, line| {
+        let header = combined.to_mut();
+        header.push(b',');
+        header.extend_from_slice(line);
+        combined
+    })
+}
+
+/// Checks a tracestate; as it came, unless it is too long to be passed on.
+pub(super) fn parse_tracestate(header: &[u8]) -> Result<Tracestate, InvalidTracestate> {
     let header = std::str::from_utf8(trim(header)).map_err(|_| InvalidTracestate)?;
     let mut members = Vec::new();
     for member in header.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|m| !m.is_empty()) {
@@ -67,17 +90,19 @@ pub(super) fn parse_tracestate(header: &[u8]) -> Result<Option<String>, InvalidT
         members.push(member);
     }
     if members.is_empty() {
-        return Ok(None);
+        return Ok(Tracestate::default());
     }
     if header.len() <= MAX_LEN {
-        return Ok(Some(header.to_owned()));
+        return Ok(Tracestate { text: Some(header.to_owned()), dropped: 0 });
     }
+    let came = members.len();
     let len = |members: &[&str]| members.iter().map(|m| m.len()).sum::<usize>() + members.len().saturating_sub(1);
     while len(&members) > MAX_LEN {
         let long = members.iter().rposition(|member| member.len() > LONG_MEMBER);
         members.remove(long.unwrap_or(members.len() - 1));
     }
-    Ok(Some(members.join(",")).filter(|text| !text.is_empty()))
+    let text = Some(members.join(",")).filter(|text| !text.is_empty());
+    Ok(Tracestate { text, dropped: came - members.len() })
 }
 
 fn valid_member(member: &str) -> bool {
@@ -146,7 +171,7 @@ mod tests {
     }
 
     fn state(header: &str) -> Result<Option<String>, InvalidTracestate> {
-        parse_tracestate(header.as_bytes())
+        parse_tracestate(header.as_bytes()).map(|state| state.text)
     }
 
     #[test]
@@ -186,5 +211,15 @@ mod tests {
         assert_eq!(state(&header), Ok(Some(kept)));
         let header = (0..9).map(short).collect::<Vec<_>>().join(",");
         assert_eq!(state(&header), Ok(Some((0..5).map(short).collect::<Vec<_>>().join(","))));
+        assert_eq!(parse_tracestate(header.as_bytes()).unwrap().dropped, 4);
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let combined = |lines: &[&'static str]| combine(lines.iter().map(|line| line.as_bytes())).into_owned();
+        assert_eq!(combined(&[]), b"");
+        assert_eq!(combined(&["", " \t"]), b"");
+        assert_eq!(combined(&["", "a=1, b=2", " "]), b"a=1, b=2");
+        assert_eq!(combined(&["a=1,b=2", "", "c=3", "d=4,"]), b"a=1,b=2,c=3,d=4,");
     }
 }

@@ -1,0 +1,48 @@
+//! Ids that come again, as they do if clients choose them: does a NOTIFY begin another request?
+
+use std::collections::HashSet;
+
+use smallvec::SmallVec;
+
+use super::extract::Extract;
+use super::language::{Head, Keyword};
+use super::propagation;
+use super::trace::{Env, Trace};
+use super::value;
+
+/// Is this NOTIFY about another request than the one whose spans have all ended? It is if it opens a root, or extracts
+/// another trace. After a limit ended the spans HAProxy may still be at the request, and takes up spans of which it does
+/// not know that they ended: then a root counts only beside an extract argument.
+pub(super) fn begins_anew(trace: &Trace, heads: &[Head<'_>], env: &Env) -> bool {
+    if !trace.has_ended() {
+        return false;
+    }
+    let (mut named, mut contexts) = (HashSet::new(), SmallVec::<[_; 2]>::new());
+    let mut opens_root = false;
+    for head in heads {
+        // No reference has followed yet.
+        let mut is_root = false;
+        for item in head.items.clone() {
+            let Some(keyword) = item.keyword() else { continue };
+            match keyword {
+                Keyword::Span => {
+                    opens_root |= is_root;
+                    let name = value::text(&item.value).filter(|name| !name.is_empty());
+                    is_root = name.is_some_and(|name| named.insert(name));
+                }
+                Keyword::ChildOf | Keyword::FollowsFrom => is_root = false,
+                _ => {
+                    if let Some((Extract::Context { headers, .. }, _)) = Extract::parse(keyword, item) {
+                        contexts.push(headers);
+                    }
+                }
+            }
+        }
+        opens_root |= is_root;
+    }
+    if opens_root && (!trace.was_cut() || !contexts.is_empty()) {
+        return true;
+    }
+    let caller = propagation::extract(env.config.propagators.formats(), &contexts, &[]).parent;
+    caller.is_some_and(|caller| Some(caller.context.trace_id()) != trace.trace_id())
+}
