@@ -444,6 +444,21 @@ mod tests {
     }
 
     #[test]
+    fn fragments_of_ipv6() {
+        let tcp = ip().get(20..).unwrap_or_default().to_vec();
+        let part = |offset: usize, end: usize| {
+            let more = u16::from(end < tcp.len());
+            let fragment = [&[6, 0][..], &(offset as u16 | more).to_be_bytes(), &[0, 0, 0, 9]].concat();
+            let len = (8 + end - offset) as u16;
+            [&[0x60, 0, 0, 0][..], &len.to_be_bytes(), &[44, 64], &[1; 16], &[2; 16], &fragment, &tcp[offset..end]]
+                .concat()
+        };
+        let mut layers = Layers::default();
+        assert_eq!(layers.find(229, &part(16, tcp.len())), Found::Fragment);
+        assert_eq!(data_of(&layers.find(229, &part(0, 16))), Some((7, b"data".to_vec(), Some(0))));
+    }
+
+    #[test]
     fn fragments_of_ip_in_any_order_within_bounds() {
         let mut parts = fragments(1);
         assert_eq!(parts.len(), 3);

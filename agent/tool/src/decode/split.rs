@@ -226,7 +226,7 @@ mod tests {
         let unit = b"\0\x0f\0\0\x01\0\0\0\x01\x01\x01";
         // A key of as many bytes as the next header has, NULL, and a key that brings both readings together again.
         let stream: Vec<u8> = (0..60_000)
-            .flat_map(|_| [&[unit.len() as u8][..], unit, &[0x08, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat())
+            .flat_map(|_| [&[unit.len() as u8][..], unit, &[8, 8, 0, 0, 0, 0, 0, 0, 0, 0]].concat())
             .collect();
         let mut splitter = Splitter::searching(1024 * 1024);
         splitter.push(&stream);
