@@ -25,7 +25,7 @@ fn payload(id: u64, args: &[Arg<'_>]) -> Vec<u8> {
     let id = format!("{id:032x}");
     let written = encoder
         .message(b"opentracing:message")
-        .and_then(|()| encoder.arg(b"id", &Value::from(id.as_str())))
+        .and_then(|()| encoder.arg(b"id", Value::from(id.as_str())))
         .and_then(|()| args.iter().try_for_each(|(key, value)| encoder.arg(key.as_bytes(), value)));
     assert!(written.is_ok(), "the buffer is big enough");
     let len = encoder.finish();

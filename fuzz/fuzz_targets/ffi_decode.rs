@@ -139,13 +139,11 @@ fn parsed(found: &spop_frame, core: &Frame<'_>) {
     let parsed = HaproxyHello::parse(core);
     if same(unsafe { spop_haproxy_hello_parse(found, &mut hello) }, &parsed) {
         let engine_id = (!hello.engine_id.ptr.is_null()).then(|| unsafe { bytes(hello.engine_id) });
-        let again = HaproxyHello {
-            supported_versions: unsafe { bytes(hello.versions) },
-            max_frame_size: hello.max_frame_size,
-            healthcheck: hello.healthcheck != 0,
-            engine_id,
-            ..parsed.expect("just seen")
-        };
+        let mut again = parsed.expect("just seen");
+        again.supported_versions = unsafe { bytes(hello.versions) };
+        again.max_frame_size = hello.max_frame_size;
+        again.healthcheck = hello.healthcheck != 0;
+        again.engine_id = engine_id;
         assert_eq!(parsed, Ok(again));
         assert_eq!(hello.capabilities, capability_bits(again.capabilities));
     }

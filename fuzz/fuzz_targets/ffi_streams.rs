@@ -119,12 +119,8 @@ fn bits(set: Capabilities) -> u32 {
 }
 
 fn agent(stream: &Stream<'_>) {
-    let config = AgentConfig {
-        max_frame_size: 16384,
-        capabilities: stream.capabilities,
-        max_fragments: 4,
-        ..AgentConfig::DEFAULT
-    };
+    let config =
+        AgentConfig::DEFAULT.with_max_frame_size(16384).with_capabilities(stream.capabilities).with_max_fragments(4);
     let mut core: AgentSide = AgentSide::new(config);
     core.reassembly.truncate(REASSEMBLY);
     core.answers = stream.switch;
@@ -183,7 +179,7 @@ fn agent(stream: &Stream<'_>) {
 }
 
 fn client(stream: &Stream<'_>) {
-    let config = ClientConfig { capabilities: stream.capabilities, ..ClientConfig::DEFAULT };
+    let config = ClientConfig::DEFAULT.with_capabilities(stream.capabilities);
     let mut core: ClientSide = ClientSide::new(config);
     core.flush();
     let mut memory = memory(spop_client_size());

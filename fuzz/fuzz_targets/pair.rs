@@ -93,25 +93,22 @@ impl Pair {
     fn new(setup: &Setup) -> Self {
         let size = |byte: u8| 256 + 8 * u32::from(byte);
         let timeout = |ticks| setup.timeouts.then_some(ticks);
-        let agent = AgentConfig {
-            max_frame_size: size(setup.agent_size),
-            capabilities: capabilities(setup.agent_capabilities),
-            max_fragments: u32::from(setup.max_fragments),
-            hello_timeout: timeout(300),
-            half_frame_timeout: timeout(200),
-            idle_timeout: timeout(500),
-            ..AgentConfig::DEFAULT
-        };
+        let agent = AgentConfig::DEFAULT
+            .with_max_frame_size(size(setup.agent_size))
+            .with_capabilities(capabilities(setup.agent_capabilities))
+            .with_max_fragments(u32::from(setup.max_fragments))
+            .with_hello_timeout(timeout(300))
+            .with_half_frame_timeout(timeout(200))
+            .with_idle_timeout(timeout(500));
         // A health check tells none.
         let engine_id = setup.engine_id.as_ref().filter(|Bytes(id)| id.len() <= 64 && !setup.healthcheck);
         let engine_id = engine_id.map(|Bytes(id)| id.clone());
-        let client = ClientConfig {
-            max_frame_size: size(setup.client_size),
-            capabilities: capabilities(setup.client_capabilities),
-            healthcheck: setup.healthcheck,
-            engine_id: engine_id.as_deref().and_then(EngineId::new),
-            hello_timeout: timeout(400),
-        };
+        let client = ClientConfig::DEFAULT
+            .with_max_frame_size(size(setup.client_size))
+            .with_capabilities(capabilities(setup.client_capabilities))
+            .with_healthcheck(setup.healthcheck)
+            .with_engine_id(engine_id.as_deref().and_then(EngineId::new))
+            .with_hello_timeout(timeout(400));
         let mut agent = AgentSide::new(agent);
         agent.reassembly.truncate(4 * usize::from(setup.reassembly));
         Pair {

@@ -3,7 +3,7 @@
 //! ```
 //! use bytes::BytesMut;
 //! use spop_core::bytes::{append, FrameDecoder};
-//! use spop_core::{AckEncoder, FrameType, Scope, Value};
+//! use spop_core::{AckEncoder, FrameType, Scope};
 //!
 //! let mut input = BytesMut::from(&b"\0\0\0\x20\x03\0\0\0\x01\x05\x07\x0fcheck-client-ip\x01\x02ip\x06\xc0\0\x02\x11"[..]);
 //! let mut decoder = FrameDecoder::new(16380);
@@ -14,7 +14,7 @@
 //! let ids = (notify.header().stream_id, notify.header().frame_id);
 //! append(&mut output, 128, |room| {
 //!     let mut ack = AckEncoder::new(room, 16380, ids.0, ids.1)?;
-//!     ack.set_var(Scope::Session, b"ip_score", &Value::Int64(42))?;
+//!     ack.set_var(Scope::Session, "ip_score", 42_i64)?;
 //!     Ok::<_, spop_core::EncodeError>(ack.finish())
 //! }).expect("128 bytes are enough");
 //! assert!(output.ends_with(b"\x08ip_score\x04\x2a"));
@@ -41,7 +41,7 @@ impl OwnedFrame {
     /// As [`Frame::decode`].
     pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
         let Frame { header, header_len, .. } = Frame::decode(&body)?;
-        Ok(OwnedFrame { header, body, header_len })
+        Ok(Self { header, body, header_len })
     }
 
     /// The header.
@@ -74,7 +74,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// A decoder that refuses bodies above `max_frame_size`.
     pub const fn new(max_frame_size: u32) -> Self {
-        FrameDecoder { max_frame_size, body_len: None }
+        Self { max_frame_size, body_len: None }
     }
 
     /// Another bound, after the handshake, from the next frame on.

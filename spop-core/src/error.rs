@@ -6,39 +6,40 @@ use core::fmt;
 ///
 /// Codes without a constant are free for agents; HAProxy reports them as they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct Status(pub u32);
 
 impl Status {
     /// 0: a normal end.
-    pub const NORMAL: Status = Status(0);
+    pub const NORMAL: Self = Self(0);
     /// 1: the transport failed.
-    pub const IO_ERROR: Status = Status(1);
+    pub const IO_ERROR: Self = Self(1);
     /// 2: a timeout occurred.
-    pub const TIMEOUT: Status = Status(2);
+    pub const TIMEOUT: Self = Self(2);
     /// 3: a frame is longer than the max-frame-size.
-    pub const FRAME_TOO_BIG: Status = Status(3);
+    pub const FRAME_TOO_BIG: Self = Self(3);
     /// 4: a frame is malformed or came out of order.
-    pub const INVALID_FRAME: Status = Status(4);
+    pub const INVALID_FRAME: Self = Self(4);
     /// 5: `version` or `supported-versions` is missing.
-    pub const NO_VERSION: Status = Status(5);
+    pub const NO_VERSION: Self = Self(5);
     /// 6: `max-frame-size` is missing.
-    pub const NO_MAX_FRAME_SIZE: Status = Status(6);
+    pub const NO_MAX_FRAME_SIZE: Self = Self(6);
     /// 7: `capabilities` is missing.
-    pub const NO_CAPABILITIES: Status = Status(7);
+    pub const NO_CAPABILITIES: Self = Self(7);
     /// 8: no common version.
-    pub const UNSUPPORTED_VERSION: Status = Status(8);
+    pub const UNSUPPORTED_VERSION: Self = Self(8);
     /// 9: `max-frame-size` is too big or too small.
-    pub const BAD_MAX_FRAME_SIZE: Status = Status(9);
+    pub const BAD_MAX_FRAME_SIZE: Self = Self(9);
     /// 10: a fragment came where fragmentation was not announced.
-    pub const NO_FRAGMENTATION: Status = Status(10);
+    pub const NO_FRAGMENTATION: Self = Self(10);
     /// 11: fragments of different NOTIFYs are mixed.
-    pub const INTERLACED_FRAMES: Status = Status(11);
+    pub const INTERLACED_FRAMES: Self = Self(11);
     /// 12: an ACK names no open NOTIFY.
-    pub const FRAME_ID_NOT_FOUND: Status = Status(12);
+    pub const FRAME_ID_NOT_FOUND: Self = Self(12);
     /// 13: out of some resource.
-    pub const RESOURCES: Status = Status(13);
+    pub const RESOURCES: Self = Self(13);
     /// 99: any other error.
-    pub const UNKNOWN: Status = Status(99);
+    pub const UNKNOWN: Self = Self(99);
 
     /// The text that HAProxy puts beside this code; `"unknown error"` for a code it does not know.
     pub const fn reason(self) -> &'static str {
@@ -120,7 +121,7 @@ impl DecodeError {
     #[cold]
     #[inline(never)]
     pub(crate) const fn new(reason: DecodeReason, offset: usize) -> Self {
-        DecodeError { reason, offset }
+        Self { reason, offset }
     }
 
     /// True if more bytes could have made this valid; inside a whole frame that is malformed all the same.
@@ -182,11 +183,34 @@ pub enum EncodeError {
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            EncodeError::NoSpace => "no room left in the buffer or in max-frame-size",
-            EncodeError::TooManyArgs => "a message cannot have more than 255 arguments",
-            EncodeError::NoMessage => "an argument needs a message before it",
+            Self::NoSpace => "no room left in the buffer or in max-frame-size",
+            Self::TooManyArgs => "a message cannot have more than 255 arguments",
+            Self::NoMessage => "an argument needs a message before it",
         })
     }
 }
 
 impl core::error::Error for EncodeError {}
+
+/// A text that is none of the names that a type has, from `FromStr`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct ParseError {
+    /// What would have been one.
+    pub expected: &'static str,
+}
+
+impl ParseError {
+    pub(crate) const fn new(expected: &'static str) -> Self {
+        Self { expected }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected ")?;
+        f.write_str(self.expected)
+    }
+}
+
+impl core::error::Error for ParseError {}

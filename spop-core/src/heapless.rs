@@ -35,15 +35,15 @@ pub enum CollectError {
 
 impl From<DecodeError> for CollectError {
     fn from(error: DecodeError) -> Self {
-        CollectError::Malformed(error)
+        Self::Malformed(error)
     }
 }
 
 impl fmt::Display for CollectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CollectError::Malformed(error) => error.fmt(f),
-            CollectError::Full { capacity } => write!(f, "more than the capacity of {capacity}"),
+            Self::Malformed(error) => error.fmt(f),
+            Self::Full { capacity } => write!(f, "more than the capacity of {capacity}"),
         }
     }
 }
@@ -87,7 +87,7 @@ impl<const N: usize> OwnedMessages<N> {
     pub fn new(payload: &[u8]) -> Result<Self, CollectError> {
         Messages::new(payload).validate()?;
         let payload = Vec::from_slice(payload).map_err(|_| CollectError::Full { capacity: N })?;
-        Ok(OwnedMessages { payload })
+        Ok(Self { payload })
     }
 
     /// The messages. No error comes up in them.
@@ -106,7 +106,7 @@ pub struct ReassemblyBuffer<const N: usize> {
 impl<const N: usize> ReassemblyBuffer<N> {
     /// Nothing gathered yet; at most `max_fragments` fragments for each NOTIFY.
     pub const fn new(max_fragments: u32) -> Self {
-        ReassemblyBuffer { reassembler: Reassembler::new(max_fragments), memory: [0; N] }
+        Self { reassembler: Reassembler::new(max_fragments), memory: [0; N] }
     }
 
     /// Is this the NOTIFY that is in progress?

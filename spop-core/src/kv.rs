@@ -7,6 +7,7 @@ use crate::varint;
 
 /// A key and its value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(clippy::exhaustive_structs, reason = "a pair and nothing else")]
 pub struct Kv<'a> {
     /// The key; empty for an unnamed argument.
     pub key: &'a [u8],
@@ -46,12 +47,12 @@ impl<'a> KvList<'a> {
     }
 
     /// The pairs from `reader` on.
-    pub const fn at(reader: Reader<'a>) -> Self {
+    pub(crate) const fn at(reader: Reader<'a>) -> Self {
         KvList { reader }
     }
 
     /// Where the next pair begins.
-    pub const fn reader(&self) -> Reader<'a> {
+    pub(crate) const fn reader(&self) -> Reader<'a> {
         self.reader
     }
 }
@@ -85,7 +86,7 @@ pub struct Args<'a> {
 
 impl<'a> Args<'a> {
     /// The next `count` pairs from `reader` on; a message has at most 255.
-    pub const fn at(reader: Reader<'a>, count: usize) -> Self {
+    pub(crate) const fn at(reader: Reader<'a>, count: usize) -> Self {
         Args { reader, left: count }
     }
 
@@ -96,7 +97,7 @@ impl<'a> Args<'a> {
     }
 
     /// Where the next pair begins.
-    pub const fn reader(&self) -> Reader<'a> {
+    pub(crate) const fn reader(&self) -> Reader<'a> {
         self.reader
     }
 

@@ -44,8 +44,8 @@
 //!                 } else if let Ok(mut ack) = agent.ack(&mut out, notify.ticket) {
 //!                     for message in notify.messages().flatten() {
 //!                         if let Ok(Some(Value::Ipv4(ip))) = message.arg("ip") {
-//!                             let score = Value::Int64(ip.octets().map(i64::from).iter().sum::<i64>() % 101);
-//!                             let _full = ack.set_var(Scope::Session, b"ip_score", &score);
+//!                             let score = ip.octets().map(i64::from).iter().sum::<i64>() % 101;
+//!                             let _full = ack.set_var(Scope::Session, "ip_score", score);
 //!                         }
 //!                     }
 //!                     let len = ack.finish();
@@ -88,7 +88,7 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unnameable_types, unreachable_pub, clippy::exhaustive_structs, clippy::use_self)]
 
 #[cfg(feature = "bytes")]
 pub mod bytes;
@@ -99,6 +99,8 @@ mod frame;
 #[cfg(feature = "heapless")]
 pub mod heapless;
 mod kv;
+#[doc(hidden)]
+pub mod raw;
 mod reader;
 mod reassembly;
 mod value;
@@ -113,7 +115,7 @@ pub use conn::{
     AckError, Agent, AgentConfig, AgentEvent, AgentStats, Client, ClientConfig, ClientEvent, ClientStats, EngineId,
     Negotiated, Notify, NotifyError, ProtocolError, Ticket, Timer, Want, MAX_TRANSMIT_LEN,
 };
-pub use error::{DecodeError, DecodeReason, EncodeError, Status};
+pub use error::{DecodeError, DecodeReason, EncodeError, ParseError, Status};
 pub use frame::{
     peek_len, supports_2_0, AckEncoder, Action, Actions, AgentHello, Capabilities, Disconnect, DisconnectEncoder,
     Flags, Frame, FrameEncoder, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Message, Messages,

@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A cursor over `bytes` that stand at `offset` in what errors refer to: goes on where another one stopped.
-    pub const fn resume(bytes: &'a [u8], offset: usize) -> Self {
+    pub(crate) const fn resume(bytes: &'a [u8], offset: usize) -> Self {
         Reader { rest: bytes, end: offset.wrapping_add(bytes.len()) }
     }
 

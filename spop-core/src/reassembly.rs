@@ -40,7 +40,7 @@ pub enum Reassembled {
 impl Reassembler {
     /// Nothing gathered yet; at most `max_fragments` fragments for each NOTIFY.
     pub const fn new(max_fragments: u32) -> Self {
-        Reassembler { max_fragments, open: None, fragments: 0, len: 0, too_big: false }
+        Self { max_fragments, open: None, fragments: 0, len: 0, too_big: false }
     }
 
     /// Is a NOTIFY begun and not finished?
@@ -55,7 +55,7 @@ impl Reassembler {
 
     /// Begins a NOTIFY with its first fragment; what was in progress is dropped.
     pub fn start(&mut self, ids: (StreamId, FrameId), fragment: &[u8], memory: &mut [u8]) {
-        *self = Reassembler { open: Some(ids), ..Reassembler::new(self.max_fragments) };
+        *self = Self { open: Some(ids), ..Self::new(self.max_fragments) };
         self.push(fragment, memory);
     }
 

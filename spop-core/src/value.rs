@@ -1,6 +1,7 @@
 //! Typed data (SPOE.txt, section 3.1): a byte with the type and flags, then the value.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::fmt::{self, Write as _};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::{DecodeError, DecodeReason};
 use crate::reader::Reader;
@@ -145,6 +146,22 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The name of the type in the specification, such as `INT64`.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Value::Null => "NULL",
+            Value::Bool(_) => "BOOL",
+            Value::Int32(_) => "INT32",
+            Value::UInt32(_) => "UINT32",
+            Value::Int64(_) => "INT64",
+            Value::UInt64(_) => "UINT64",
+            Value::Ipv4(_) => "IPV4",
+            Value::Ipv6(_) => "IPV6",
+            Value::String(_) => "STRING",
+            Value::Binary(_) => "BINARY",
+        }
+    }
+
     /// The first byte of the encoding.
     #[inline(always)]
     pub(crate) const fn type_byte(&self) -> u8 {
@@ -179,6 +196,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The address of an IPV4 or IPV6.
+    pub const fn as_ip(&self) -> Option<IpAddr> {
+        match *self {
+            Value::Ipv4(ip) => Some(IpAddr::V4(ip)),
+            Value::Ipv6(ip) => Some(IpAddr::V6(ip)),
+            _ => None,
+        }
+    }
+
     /// The value of a BOOL.
     pub const fn as_bool(&self) -> Option<bool> {
         match *self {
@@ -191,6 +217,7 @@ impl<'a> Value<'a> {
 macro_rules! from {
     ($($source:ty => $variant:ident),* $(,)?) => {$(
         impl From<$source> for Value<'_> {
+            #[inline]
             fn from(value: $source) -> Self {
                 Value::$variant(value)
             }
@@ -199,8 +226,106 @@ macro_rules! from {
 }
 from! { bool => Bool, i32 => Int32, u32 => UInt32, i64 => Int64, u64 => UInt64, Ipv4Addr => Ipv4, Ipv6Addr => Ipv6 }
 
+impl From<IpAddr> for Value<'_> {
+    #[inline]
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Value::Ipv4(ip),
+            IpAddr::V6(ip) => Value::Ipv6(ip),
+        }
+    }
+}
+
+/// A STRING.
 impl<'a> From<&'a str> for Value<'a> {
+    #[inline]
     fn from(text: &'a str) -> Self {
         Value::String(text.as_bytes())
     }
+}
+
+/// BINARY data.
+impl<'a> From<&'a [u8]> for Value<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Self {
+        Value::Binary(bytes)
+    }
+}
+
+/// BINARY data.
+impl<'a, const N: usize> From<&'a [u8; N]> for Value<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Value::Binary(bytes)
+    }
+}
+
+/// NULL for `None`.
+impl<'a, T: Into<Self>> From<Option<T>> for Value<'a> {
+    #[inline]
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl<'a> From<&Self> for Value<'a> {
+    #[inline(always)]
+    fn from(value: &Self) -> Self {
+        *value
+    }
+}
+
+/// For people: strings as they are (what is not UTF-8 replaced), binary data in hex, `null`. The type is not shown, see
+/// [`Value::type_name`].
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(b) => f.write_str(if b { "true" } else { "false" }),
+            Value::Int32(n) => n.fmt(f),
+            Value::UInt32(n) => n.fmt(f),
+            Value::Int64(n) => n.fmt(f),
+            Value::UInt64(n) => n.fmt(f),
+            Value::Ipv4(ip) => fmt_ipv4(ip, f),
+            Value::Ipv6(ip) => fmt_ipv6(ip, f),
+            Value::String(bytes) => bytes.utf8_chunks().try_for_each(|chunk| {
+                f.write_str(chunk.valid())?;
+                if chunk.invalid().is_empty() {
+                    return Ok(());
+                }
+                f.write_char(char::REPLACEMENT_CHARACTER)
+            }),
+            Value::Binary(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+// Core's own way from addresses to text contains panics; this crate has none.
+fn fmt_ipv4(ip: Ipv4Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let [a, b, c, d] = ip.octets();
+    write!(f, "{a}.{b}.{c}.{d}")
+}
+
+/// As RFC 5952 has it: the first of the longest runs of two zeros or more is left out.
+fn fmt_ipv6(ip: Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Some(v4) = ip.to_ipv4_mapped() {
+        f.write_str("::ffff:")?;
+        return fmt_ipv4(v4, f);
+    }
+    let (mut longest, mut run) = (0..0, 0..0);
+    for (at, segment) in ip.segments().into_iter().enumerate() {
+        run = if segment == 0 { run.start..at + 1 } else { at + 1..at + 1 };
+        if run.len() > longest.len().max(1) {
+            longest = run.clone();
+        }
+    }
+    for (at, segment) in ip.segments().into_iter().enumerate() {
+        if longest.contains(&at) {
+            f.write_str(if at == longest.start { "::" } else { "" })?;
+        } else {
+            let first = at == 0 || at == longest.end;
+            write!(f, "{}{segment:x}", if first { "" } else { ":" })?;
+        }
+    }
+    Ok(())
 }

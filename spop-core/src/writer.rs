@@ -19,7 +19,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Goes on where a writer over the same `buf` stopped, `len` bytes written.
-    pub fn resume(buf: &'b mut [u8], len: usize) -> Self {
+    pub(crate) fn resume(buf: &'b mut [u8], len: usize) -> Self {
         let len = len.min(buf.len());
         Writer { buf, len }
     }
@@ -112,7 +112,8 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline(always)]
-    pub fn string(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+    pub fn string(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), EncodeError> {
+        let bytes = bytes.as_ref();
         self.transaction(|w| {
             w.varint(bytes.len() as u64)?;
             w.bytes(bytes)
@@ -124,10 +125,11 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline]
-    pub fn value(&mut self, value: &Value<'_>) -> Result<(), EncodeError> {
+    pub fn value<'v>(&mut self, value: impl Into<Value<'v>>) -> Result<(), EncodeError> {
+        let value = value.into();
         self.transaction(|w| {
             w.u8(value.type_byte())?;
-            match *value {
+            match value {
                 Value::Null | Value::Bool(_) => Ok(()),
                 Value::Int32(n) => w.varint(n as i64 as u64),
                 Value::UInt32(n) => w.varint(u64::from(n)),
@@ -145,7 +147,7 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline]
-    pub fn kv(&mut self, key: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+    pub fn kv<'v>(&mut self, key: impl AsRef<[u8]>, value: impl Into<Value<'v>>) -> Result<(), EncodeError> {
         self.transaction(|w| {
             w.string(key)?;
             w.value(value)

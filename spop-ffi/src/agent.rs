@@ -51,7 +51,7 @@ impl spop_agent {
                 Ok((taken, event)) => {
                     *used = used.saturating_add(taken);
                     match event {
-                        None => {}
+                        None | Some(AgentEvent::Fragment { .. } | AgentEvent::Ignored(_)) => {}
                         Some(event) => return self.checked(event),
                     }
                 }

@@ -209,15 +209,14 @@ impl spop_agent_config {
         if self.reassembly_len == 0 {
             capabilities = capabilities.without(Capabilities::FRAGMENTATION);
         }
-        Ok(AgentConfig {
-            max_frame_size: max_frame_size(self.max_frame_size)?,
-            hello_max_frame_size: max_frame_size(self.hello_max_frame_size)?,
-            capabilities,
-            max_fragments: self.max_fragments,
-            hello_timeout: timeout(self.hello_timeout),
-            half_frame_timeout: timeout(self.half_frame_timeout),
-            idle_timeout: timeout(self.idle_timeout),
-        })
+        Ok(AgentConfig::DEFAULT
+            .with_max_frame_size(max_frame_size(self.max_frame_size)?)
+            .with_hello_max_frame_size(max_frame_size(self.hello_max_frame_size)?)
+            .with_capabilities(capabilities)
+            .with_max_fragments(self.max_fragments)
+            .with_hello_timeout(timeout(self.hello_timeout))
+            .with_half_frame_timeout(timeout(self.half_frame_timeout))
+            .with_idle_timeout(timeout(self.idle_timeout)))
     }
 }
 
@@ -252,13 +251,12 @@ impl spop_client_config {
         if config.reserved != 0 {
             return Err(Code(SPOP_E_SIZE));
         }
-        Ok(ClientConfig {
-            max_frame_size: max_frame_size(config.max_frame_size)?,
-            capabilities: capabilities_from_bits(config.capabilities)?,
-            healthcheck: config.healthcheck != 0,
-            engine_id,
-            hello_timeout: timeout(config.hello_timeout),
-        })
+        Ok(ClientConfig::DEFAULT
+            .with_max_frame_size(max_frame_size(config.max_frame_size)?)
+            .with_capabilities(capabilities_from_bits(config.capabilities)?)
+            .with_healthcheck(config.healthcheck != 0)
+            .with_engine_id(engine_id)
+            .with_hello_timeout(timeout(config.hello_timeout)))
     }
 }
 
@@ -311,7 +309,7 @@ impl spop_client_stats {
     pub(crate) unsafe fn write(ptr: *mut Self, stats: &ClientStats) -> Result<(), Code> {
         // SAFETY: the rules of the crate.
         let size = *unsafe { shared(ptr.cast::<usize>())? };
-        let ClientStats { notifies, acks, ignored, voided } = *stats;
+        let ClientStats { notifies, acks, ignored, voided, .. } = *stats;
         // SAFETY: the same.
         unsafe { write_sized(ptr, size, spop_client_stats { size, notifies, acks, ignored, voided }) }
     }

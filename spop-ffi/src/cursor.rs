@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_void};
 
-use spop_core::{Action, Actions, Args, DecodeError, Kv, KvList, Message, Messages, Reader};
+use spop_core::{raw, Action, Args, DecodeError, Kv, Message, Reader};
 
 use crate::error::{spop_error, Code, SPOP_END, SPOP_E_ARGUMENT, SPOP_NOT_FOUND};
 use crate::frame::spop_frame;
@@ -65,7 +65,7 @@ impl spop_cursor {
         }
         // SAFETY: the rules of the crate.
         let rest = unsafe { input(self.rest.ptr.cast(), self.rest.len)? };
-        Ok(Reader::resume(rest, self.offset))
+        Ok(raw::reader(rest, self.offset))
     }
 
     fn arg_count(&self) -> usize {
@@ -117,7 +117,10 @@ pub struct spop_message {
 impl From<Message<'_>> for spop_message {
     fn from(message: Message<'_>) -> Self {
         let args = message.args;
-        spop_message { name: message.name.into(), args: spop_cursor::new(SPOP_LIST_ARGS, args.reader(), args.len()) }
+        spop_message {
+            name: message.name.into(),
+            args: spop_cursor::new(SPOP_LIST_ARGS, raw::args_reader(&args), args.len()),
+        }
     }
 }
 
@@ -181,9 +184,9 @@ pub unsafe extern "C" fn spop_frame_cursor(
         // SAFETY: the rules of the crate.
         let (frame, cursor) = unsafe { (shared(frame)?.to_core()?, Out::new(cursor)?) };
         let reader = match list {
-            SPOP_LIST_MESSAGES => frame.messages().pending().reader(),
-            SPOP_LIST_KV => frame.kv().reader(),
-            SPOP_LIST_ACTIONS => frame.actions().reader(),
+            SPOP_LIST_MESSAGES => raw::args_reader(&raw::messages_pending(&frame.messages())),
+            SPOP_LIST_KV => raw::kv_list_reader(&frame.kv()),
+            SPOP_LIST_ACTIONS => raw::actions_reader(&frame.actions()),
             _ => return Err(Code(SPOP_E_ARGUMENT)),
         };
         cursor.set(spop_cursor::new(list, reader, 0));
@@ -200,10 +203,10 @@ pub unsafe extern "C" fn spop_message_next(cursor: *mut spop_cursor, message: *m
         let (cursor, out) = unsafe { (unique(cursor)?, Out::new(message)?) };
         // SAFETY: the same.
         let reader = unsafe { cursor.reader(SPOP_LIST_MESSAGES)? };
-        let mut messages = Messages::after(Args::at(reader, cursor.arg_count()));
+        let mut messages = raw::messages_after(raw::args(reader, cursor.arg_count()));
         let item = messages.next();
-        let pending = messages.pending();
-        out.set(cursor.step(item, pending.reader(), pending.len())?.into());
+        let pending = raw::messages_pending(&messages);
+        out.set(cursor.step(item, raw::args_reader(&pending), pending.len())?.into());
         Ok(())
     })
 }
@@ -215,9 +218,9 @@ pub unsafe extern "C" fn spop_arg_next(args: *mut spop_cursor, arg: *mut spop_kv
         // SAFETY: the rules of the crate.
         let (cursor, out) = unsafe { (unique(args)?, Out::new(arg)?) };
         // SAFETY: the same.
-        let mut args = Args::at(unsafe { cursor.reader(SPOP_LIST_ARGS)? }, cursor.arg_count());
+        let mut args = raw::args(unsafe { cursor.reader(SPOP_LIST_ARGS)? }, cursor.arg_count());
         let item = next_arg(&mut args);
-        out.set(cursor.step(item, args.reader(), args.len())?.into());
+        out.set(cursor.step(item, raw::args_reader(&args), args.len())?.into());
         Ok(())
     })
 }
@@ -236,7 +239,7 @@ pub unsafe extern "C" fn spop_arg_find(
         let (message, name, value) = unsafe { (shared(message)?, input(name, name_len)?, Out::new(value)?) };
         // SAFETY: the same.
         let reader = unsafe { message.args.reader(SPOP_LIST_ARGS)? };
-        let mut args = Args::at(reader, message.args.arg_count());
+        let mut args = raw::args(reader, message.args.arg_count());
         while let Some(arg) = next_arg(&mut args) {
             let arg = arg?;
             if arg.key == name {
@@ -261,9 +264,9 @@ pub unsafe extern "C" fn spop_kv_next(cursor: *mut spop_cursor, kv: *mut spop_kv
         // SAFETY: the rules of the crate.
         let (cursor, out) = unsafe { (unique(cursor)?, Out::new(kv)?) };
         // SAFETY: the same.
-        let mut list = KvList::at(unsafe { cursor.reader(SPOP_LIST_KV)? });
+        let mut list = raw::kv_list(unsafe { cursor.reader(SPOP_LIST_KV)? });
         let item = list.next();
-        out.set(cursor.step(item, list.reader(), 0)?.into());
+        out.set(cursor.step(item, raw::kv_list_reader(&list), 0)?.into());
         Ok(())
     })
 }
@@ -276,9 +279,9 @@ pub unsafe extern "C" fn spop_action_next(cursor: *mut spop_cursor, action: *mut
         // SAFETY: the rules of the crate.
         let (cursor, out) = unsafe { (unique(cursor)?, Out::new(action)?) };
         // SAFETY: the same.
-        let mut actions = Actions::at(unsafe { cursor.reader(SPOP_LIST_ACTIONS)? });
+        let mut actions = raw::actions(unsafe { cursor.reader(SPOP_LIST_ACTIONS)? });
         let item = actions.next();
-        out.set(cursor.step(item, actions.reader(), 0)?.into());
+        out.set(cursor.step(item, raw::actions_reader(&actions), 0)?.into());
         Ok(())
     })
 }

@@ -1,6 +1,6 @@
 //! What the state machines report.
 
-use spop_core::{AgentEvent, ClientEvent, FrameId, Negotiated, StreamId};
+use spop_core::{raw, AgentEvent, ClientEvent, FrameId, Negotiated, StreamId};
 
 use crate::cursor::{spop_cursor, SPOP_LIST_ACTIONS, SPOP_LIST_MESSAGES};
 use crate::error::{spop_error, Code};
@@ -175,7 +175,7 @@ impl From<AgentEvent<'_>> for spop_event {
         match event {
             AgentEvent::Hello { negotiated, engine_id } => spop_event::hello(negotiated, engine_id),
             AgentEvent::Notify(notify) => {
-                let first = notify.messages().pending().reader();
+                let first = raw::args_reader(&raw::messages_pending(&notify.messages()));
                 let notify = spop_notify_event {
                     ticket: notify.ticket.to_bits(),
                     stream_id: notify.stream_id.0,
@@ -203,7 +203,7 @@ impl From<ClientEvent<'_>> for spop_event {
                 let ack = spop_ack_event {
                     stream_id: stream_id.0,
                     frame_id: frame_id.0,
-                    actions: spop_cursor::new(SPOP_LIST_ACTIONS, actions.reader(), 0),
+                    actions: spop_cursor::new(SPOP_LIST_ACTIONS, raw::actions_reader(&actions), 0),
                     aborted: aborted.into(),
                 };
                 spop_event { r#type: SPOP_EVENT_ACK, r#as: spop_event_content { ack } }

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use spop_core::{FrameId, NotifyEncoder, StreamId};
+use spop_core::{raw, FrameId, NotifyEncoder, StreamId};
 
 use crate::error::{spop_error, Code};
 use crate::memory::{input, output, run, shared, Out};
@@ -18,13 +18,13 @@ impl spop_writer {
         // SAFETY: the rules of the crate.
         let (this, writer) = unsafe { Self::resume(this, kind::NOTIFY | kind::NOTIFY_PAYLOAD)? };
         let args = (this.mark > 0).then_some((this.mark, this.args as u8));
-        let encoder = NotifyEncoder::resume(writer, this.kind == kind::NOTIFY, args);
+        let encoder = raw::notify_encoder(writer, this.kind == kind::NOTIFY, args);
         Ok((this, encoder))
     }
 
     fn keep(&mut self, notify: &NotifyEncoder<'_>) {
         self.len = self.limit.saturating_sub(notify.room());
-        let (mark, args) = notify.args().unwrap_or_default();
+        let (mark, args) = raw::notify_encoder_args(notify).unwrap_or_default();
         self.mark = mark;
         self.args = args.into();
     }
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn spop_notify_arg(
         let (key, value) = unsafe { (input(key, key_len)?, shared(value)?.to_core()?) };
         // SAFETY: the same.
         let (notify, mut encoder) = unsafe { spop_writer::messages(notify)? };
-        encoder.arg(key, &value)?;
+        encoder.arg(key, value)?;
         notify.keep(&encoder);
         Ok(())
     })

@@ -216,7 +216,7 @@ pub unsafe extern "C" fn spop_value_encode(
         // SAFETY: the rules of the crate.
         let (value, out, len) = unsafe { (shared(value)?.to_core()?, output(out, cap)?, Out::new(len)?) };
         let mut writer = Writer::new(out);
-        writer.value(&value)?;
+        writer.value(value)?;
         len.set(writer.len());
         Ok(())
     })

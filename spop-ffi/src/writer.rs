@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use spop_core::encoded_len;
 use spop_core::{
-    varint, AckEncoder, DisconnectEncoder, FrameEncoder, FrameId, HelloEncoder, Scope, Status, StreamId, Version,
+    raw, varint, AckEncoder, DisconnectEncoder, FrameEncoder, FrameId, HelloEncoder, Scope, Status, StreamId, Version,
     Writer, PREFIX_LEN,
 };
 
@@ -72,7 +72,7 @@ impl spop_writer {
         }
         // SAFETY: the rules of the crate.
         let out = unsafe { output(this.out, this.limit)? };
-        let writer = Writer::resume(out, this.len);
+        let writer = raw::writer(out, this.len);
         Ok((this, writer))
     }
 
@@ -103,7 +103,7 @@ impl spop_writer {
     ) -> Result<(), Code> {
         // SAFETY: the rules of the crate.
         let (this, writer) = unsafe { Self::resume(this, kind::HELLO)? };
-        let mut hello = HelloEncoder::resume(FrameEncoder::resume(writer));
+        let mut hello = raw::hello_encoder(raw::frame_encoder(writer));
         write(&mut hello, this.kind)?;
         this.len = this.limit.saturating_sub(hello.room());
         Ok(())
@@ -118,7 +118,7 @@ impl spop_writer {
         run(|| {
             // SAFETY: the rules of the crate.
             let (len, (this, writer)) = unsafe { (Out::new(len)?, Self::resume(this, kinds)?) };
-            len.set(FrameEncoder::resume(writer).finish());
+            len.set(raw::frame_encoder(writer).finish());
             this.kind = kind::FINISHED;
             Ok(())
         })
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn spop_ack_set_var(
         // SAFETY: the rules of the crate.
         unsafe {
             let (scope, name, value) = (self::scope(scope)?, input(name, name_len)?, shared(value)?.to_core()?);
-            spop_writer::append(ack, kind::ACK, |writer| Ok(writer.set_var(scope, name, &value)?))
+            spop_writer::append(ack, kind::ACK, |writer| Ok(writer.set_var(scope, name, value)?))
         }
     })
 }
@@ -297,7 +297,7 @@ pub unsafe extern "C" fn spop_hello_kv(
         // SAFETY: the rules of the crate.
         unsafe {
             let (key, value) = (input(key, key_len)?, shared(value)?.to_core()?);
-            spop_writer::append_hello(hello, |hello, _| Ok(hello.kv(key, &value)?))
+            spop_writer::append_hello(hello, |hello, _| Ok(hello.kv(key, value)?))
         }
     })
 }
@@ -398,7 +398,7 @@ pub unsafe extern "C" fn spop_frame_value(frame: *mut spop_writer, value: *const
         // SAFETY: the rules of the crate.
         unsafe {
             let value = shared(value)?.to_core()?;
-            spop_writer::append(frame, kind::FRAME, |writer| Ok(writer.value(&value)?))
+            spop_writer::append(frame, kind::FRAME, |writer| Ok(writer.value(value)?))
         }
     })
 }

@@ -78,20 +78,15 @@ fn new(stack: &Stack<'_>) -> Outcome {
     let ticks = |name| options.integer(name, 1, u64::MAX);
     let reassembly_len = options.integer(c"reassembly", 0, MAX_REASSEMBLY)?.unwrap_or(REASSEMBLY) as usize;
     let capabilities = options.capabilities(c"capabilities")?.unwrap_or(default.capabilities);
-    let config = AgentConfig {
-        max_frame_size: size(c"max_frame_size", spop_core::MIN_MAX_FRAME_SIZE.into(), default.max_frame_size)?,
-        // Without memory for fragments they are not announced.
-        capabilities: if reassembly_len == 0 {
-            capabilities.without(Capabilities::FRAGMENTATION)
-        } else {
-            capabilities
-        },
-        max_fragments: size(c"max_fragments", 1, default.max_fragments)?,
-        hello_timeout: ticks(c"hello_timeout")?,
-        half_frame_timeout: ticks(c"half_frame_timeout")?,
-        idle_timeout: ticks(c"idle_timeout")?,
-        ..default
-    };
+    // Without memory for fragments they are not announced.
+    let unheard = if reassembly_len == 0 { Capabilities::FRAGMENTATION } else { Capabilities::NONE };
+    let config = default
+        .with_max_frame_size(size(c"max_frame_size", spop_core::MIN_MAX_FRAME_SIZE.into(), default.max_frame_size)?)
+        .with_capabilities(capabilities.without(unheard))
+        .with_max_fragments(size(c"max_fragments", 1, default.max_fragments)?)
+        .with_hello_timeout(ticks(c"hello_timeout")?)
+        .with_half_frame_timeout(ticks(c"half_frame_timeout")?)
+        .with_idle_timeout(ticks(c"idle_timeout")?);
     static SERIALS: AtomicU64 = AtomicU64::new(0);
     let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
     stack.push_object(|| Connection {
@@ -161,7 +156,9 @@ fn feed(stack: &Stack<'_>) -> Outcome {
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
-            if let Some(event) = event {
+            let nothing_to_do =
+                |event: &AgentEvent<'_>| matches!(event, AgentEvent::Fragment { .. } | AgentEvent::Ignored(_));
+            if let Some(event) = event.filter(|event| !nothing_to_do(event)) {
                 events += 1;
                 push_event(stack, *serial, event);
                 stack.set_position(events);

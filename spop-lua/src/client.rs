@@ -1,5 +1,6 @@
 //! HAProxy's side of a connection as a Lua object.
 
+use spop_core::raw::actions_reader;
 use spop_core::{
     Capabilities, ClientConfig, ClientEvent, EncodeError, EngineId, Flags, FrameId, FrameType, Header, NotifyEncoder,
     NotifyError, Status, StreamId, MAX_HEADER_LEN, PREFIX_LEN,
@@ -63,15 +64,14 @@ fn new(stack: &Stack<'_>) -> Outcome {
         ),
     };
     let min = spop_core::MIN_MAX_FRAME_SIZE.into();
-    let config = ClientConfig {
-        max_frame_size: options
-            .integer(c"max_frame_size", min, u32::MAX.into())?
-            .map_or(default.max_frame_size, |n| n as u32),
-        capabilities: options.capabilities(c"capabilities")?.unwrap_or(default.capabilities),
-        healthcheck: options.boolean(c"healthcheck")?.unwrap_or(false),
-        engine_id,
-        hello_timeout: options.integer(c"hello_timeout", 1, u64::MAX)?,
-    };
+    let config = ClientConfig::DEFAULT
+        .with_max_frame_size(
+            options.integer(c"max_frame_size", min, u32::MAX.into())?.map_or(default.max_frame_size, |n| n as u32),
+        )
+        .with_capabilities(options.capabilities(c"capabilities")?.unwrap_or(default.capabilities))
+        .with_healthcheck(options.boolean(c"healthcheck")?.unwrap_or(false))
+        .with_engine_id(engine_id)
+        .with_hello_timeout(options.integer(c"hello_timeout", 1, u64::MAX)?);
     stack.push_object(|| {
         let mut client = spop_core::Client::new(config);
         let mut output = Output::default();
@@ -139,7 +139,7 @@ fn push_event(stack: &Stack<'_>, event: ClientEvent<'_>) {
         ClientEvent::Ack { stream_id, frame_id, aborted, actions } => {
             let flags = if aborted { Flags::FIN.union(Flags::ABORT) } else { Flags::FIN };
             let header = Header { frame_type: FrameType::ACK, flags, stream_id, frame_id };
-            FrameObject::push(stack, Origin::Ack, header, actions.reader().remaining());
+            FrameObject::push(stack, Origin::Ack, header, actions_reader(&actions).remaining());
         }
         ClientEvent::Disconnect(disconnect) => push_disconnect(stack, disconnect),
         _ => push_named(stack, "other"),

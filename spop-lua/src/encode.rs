@@ -119,7 +119,7 @@ fn write_action(stack: &Stack<'_>, action: c_int, ack: &mut AckEncoder<'_>) -> R
     };
     let name = stack.bytes(action + 3).ok_or("the variable's name is not a string")?;
     let result = match stack.bytes(action + 1) {
-        Some(b"set-var") => ack.set_var(scope, name, &typed_entry(stack, action, 4)?),
+        Some(b"set-var") => ack.set_var(scope, name, typed_entry(stack, action, 4)?),
         Some(b"unset-var") => ack.unset_var(scope, name),
         _ => return Err("neither set-var nor unset-var"),
     };
@@ -208,7 +208,7 @@ fn write_args(
             let key = key.ok_or_else(|| bad(format_args!("argument {position}: the key is not a string")))?;
             let value = typed_entry(entry, pair, 2);
             let value = value.map_err(|what| bad(format_args!("argument {position}: {what}")))?;
-            written(notify.arg(key, &value))
+            written(notify.arg(key, value))
         })?;
         if !fits {
             return Ok(false);
@@ -224,7 +224,7 @@ fn write_args(
         };
         let value =
             value::read(entry, value).map_err(|what| bad(format_args!("argument {}: {what}", name.escape_ascii())))?;
-        fits = fits && written(notify.arg(name, &value))?;
+        fits = fits && written(notify.arg(name, value))?;
         Ok(())
     })?;
     Ok(fits)
@@ -360,15 +360,15 @@ fn encode_hello(stack: &Stack<'_>) -> Outcome {
     let write = |buf: &mut [u8]| -> Result<usize, EncodeError> {
         let mut hello = if from_agent {
             let mut hello = HelloEncoder::agent(buf, MAX_FRAME_SIZE)?;
-            hello.kv(b"version", &version)?;
+            hello.kv(b"version", version)?;
             hello
         } else {
             let mut hello = HelloEncoder::haproxy(buf, MAX_FRAME_SIZE)?;
-            hello.kv(b"supported-versions", &version)?;
+            hello.kv(b"supported-versions", version)?;
             hello
         };
         hello.max_frame_size(size)?;
-        hello.kv(b"capabilities", &capabilities)?;
+        hello.kv(b"capabilities", capabilities)?;
         if let Some(healthcheck) = healthcheck {
             hello.healthcheck(healthcheck)?;
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 
+use spop_core::raw::args_reader;
 use spop_core::{
     varint, Action, Actions, DecodeError, Flags, Frame, FrameEncoder, FrameType, Header, Message, Messages, Status,
     Ticket, Value, MAX_HEADER_LEN, PREFIX_LEN,
@@ -179,10 +180,10 @@ fn frame_index(stack: &Stack<'_>) -> Outcome {
 fn push_message(stack: &Stack<'_>, message: &Message<'_>) {
     let (name_len, digits) = varint::encode(message.name.len() as u64);
     let mut args = message.args();
-    let bytes = args.reader().remaining();
+    let bytes = args_reader(&args).remaining();
     let count = args.len() as u8;
     while let Some(Ok(_)) = args.next() {}
-    let len = bytes.len().saturating_sub(args.reader().remaining().len());
+    let len = bytes.len().saturating_sub(args_reader(&args).remaining().len());
     let parts =
         [name_len.get(..digits).unwrap_or_default(), message.name, &[count], bytes.get(..len).unwrap_or_default()];
     stack.push_blob(Class::Message, &parts);

@@ -24,7 +24,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    let mut agent: Agent = Agent::new(AgentConfig { capabilities: Capabilities::PIPELINING, ..AgentConfig::DEFAULT });
+    let mut agent: Agent = Agent::new(AgentConfig::DEFAULT.with_capabilities(Capabilities::PIPELINING));
     let mut out = vec![0; OUTPUT];
     let mut input = vec![0; READ];
     let (mut start, mut end) = (0, 0);
@@ -40,7 +40,7 @@ fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
                     agent.close(broken.status());
                 } else if let Ok(mut ack) = agent.ack(&mut out[filled..], notify.ticket) {
                     // An ACK that is full goes out with what is in it.
-                    let _full = ack.set_var(Scope::Session, b"ip_score", &Value::Int64(42));
+                    let _full = ack.set_var(Scope::Session, b"ip_score", Value::Int64(42));
                     filled += ack.finish();
                 }
             }

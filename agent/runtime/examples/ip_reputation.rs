@@ -30,7 +30,7 @@ fn rate(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerE
             Some(Value::Ipv6(ip)) => score(&ip.octets()),
             _ => continue,
         };
-        ack.set_var(Scope::Session, b"ip_score", &Value::Int64(score))?;
+        ack.set_var(Scope::Session, b"ip_score", Value::Int64(score))?;
     }
     Ok(())
 }

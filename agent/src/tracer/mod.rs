@@ -264,7 +264,7 @@ impl Tracer {
         let scope = if explicit { Scope::Transaction } else { Scope::Request };
         let mut no_room = 0;
         let mut set = |name: &str, value: Value<'_>| {
-            no_room += usize::from(ack.set_var(scope, name.as_bytes(), &value).is_err());
+            no_room += usize::from(ack.set_var(scope, name.as_bytes(), value).is_err());
         };
         if let Some(span) = &span {
             span.inject(self.env.config.propagators.formats(), injection.tracestate.as_deref(), &mut set);

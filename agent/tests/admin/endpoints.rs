@@ -180,7 +180,7 @@ async fn load(addr: String, n: usize) {
         let frame = peer.encode_notify(at, 1, |notify| {
             notify.message(b"otel:load").unwrap();
             for (name, value) in [("id", id.as_str()), ("span", "ended"), ("span", "open"), ("finish", "ended")] {
-                notify.arg(name.as_bytes(), &Value::from(value)).unwrap();
+                notify.arg(name.as_bytes(), Value::from(value)).unwrap();
             }
         });
         if peer.stream.write_all(&frame).await.is_err() || !matches!(peer.event().await, Event::Ack { .. }) {

@@ -138,10 +138,10 @@ async fn ask(program: Program, peer: &mut Peer, n: u64) {
     let frame = peer.encode_notify(n, 1, |notify| {
         notify.message(b"otel:good").unwrap();
         for (name, value) in [("id", &*id), ("span", "good"), ("inject", "good"), ("finish", "*")] {
-            notify.arg(name.as_bytes(), &Value::from(value)).unwrap();
+            notify.arg(name.as_bytes(), Value::from(value)).unwrap();
         }
         notify.message(b"rate").unwrap();
-        notify.arg(b"ip", &Value::Ipv4([192, 0, 2, 17].into())).unwrap();
+        notify.arg(b"ip", Value::Ipv4([192, 0, 2, 17].into())).unwrap();
     });
     peer.stream.write_all(&frame).await.unwrap();
     let event = peer.event().await;

@@ -40,7 +40,7 @@ pub fn varint(value: u64) -> Vec<u8> {
 }
 
 pub fn kv(key: impl AsRef<[u8]>, value: Value<'_>) -> Vec<u8> {
-    written(|w| w.kv(key.as_ref(), &value).unwrap())
+    written(|w| w.kv(key.as_ref(), value).unwrap())
 }
 
 /// A message; its arguments are encoded already.

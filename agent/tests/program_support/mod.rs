@@ -60,7 +60,7 @@ impl Session {
         let frame = self.peer.encode_notify(self.notifies, 1, |notify| {
             notify.message(message.as_bytes()).unwrap();
             for (name, value) in args {
-                notify.arg(name.as_bytes(), &Value::from(*value)).unwrap();
+                notify.arg(name.as_bytes(), Value::from(*value)).unwrap();
             }
         });
         self.peer.stream.write_all(&frame).await.unwrap();

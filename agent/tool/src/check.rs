@@ -74,12 +74,10 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
 }
 
 fn probe(options: &Options) -> Result<Report, Failure> {
-    let config = ClientConfig {
-        max_frame_size: options.max_frame_size,
-        healthcheck: !options.handshake,
-        engine_id: Some(options.engine_id),
-        ..ClientConfig::DEFAULT
-    };
+    let config = ClientConfig::DEFAULT
+        .with_max_frame_size(options.max_frame_size)
+        .with_healthcheck(!options.handshake)
+        .with_engine_id(Some(options.engine_id));
     let mut link = Link::connect(&options.addr, config, options.timeout)?;
     let start = Instant::now();
     let mut hello = Vec::new();

@@ -130,9 +130,9 @@ mod tests {
         let expected: Vec<Expected> = expected.iter().map(|text| text.parse().unwrap()).collect();
         let mut bytes = [0; 100];
         let mut w = Writer::new(&mut bytes);
-        w.set_var(Scope::Session, b"score", &Value::Int64(1)).unwrap();
-        w.set_var(Scope::Session, b"score", &Value::Int64(42)).unwrap();
-        w.set_var(Scope::Transaction, b"id", &Value::String(b"a")).unwrap();
+        w.set_var(Scope::Session, b"score", Value::Int64(1)).unwrap();
+        w.set_var(Scope::Session, b"score", Value::Int64(42)).unwrap();
+        w.set_var(Scope::Transaction, b"id", Value::String(b"a")).unwrap();
         w.unset_var(Scope::Request, b"old").unwrap();
         check(&expected, Actions::new(w.written()))
     }

@@ -171,7 +171,7 @@ pub(crate) fn encode_all(messages: &[OwnedMessage]) -> Result<Vec<u8>, EncodeErr
     for message in messages {
         encoder.message(&message.name)?;
         for (key, value) in &message.args {
-            encoder.arg(key, &value.as_value())?;
+            encoder.arg(key, value.as_value())?;
         }
     }
     Ok(payload)

@@ -75,11 +75,8 @@ Examples:
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     let messages = message::parse_all(&options.message, &options.more).map_err(Failure::Usage)?;
     let payload = message::encode_all(&messages).map_err(|error| Failure::Usage(error.to_string()))?;
-    let config = ClientConfig {
-        max_frame_size: options.max_frame_size,
-        engine_id: Some(options.engine_id),
-        ..ClientConfig::DEFAULT
-    };
+    let config =
+        ClientConfig::DEFAULT.with_max_frame_size(options.max_frame_size).with_engine_id(Some(options.engine_id));
     let mut link = Link::connect(&options.addr, config, options.timeout)?;
     let negotiated = link.handshake(|_| {})?;
     if options.fragment.is_some() && !negotiated.capabilities.contains(Capabilities::FRAGMENTATION) {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::Value;
 use spoa_otel::export::FinishedSpan;
-use spop_agent::time::Timestamp;
 use spoa_otel::tracer::{Clock, SpanSink, Tracer, TracerConfig};
+use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, FrameId, Messages, StreamId, Value as SpopValue};
 use spop_fuzz::common::decode;
 

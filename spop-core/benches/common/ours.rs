@@ -34,7 +34,7 @@ fn decode(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
 fn walk(mut messages: Messages<'_>) -> Result<(), DecodeError> {
     let mut sum = 0_u64;
     while let Some(message) = messages.next() {
-        let Message { name, mut args } = message?;
+        let Message { name, mut args, .. } = message?;
         sum = sum.wrapping_add(name.len() as u64);
         for kv in &mut args {
             let kv = kv?;
@@ -79,7 +79,7 @@ fn weigh(value: Value<'_>) -> u64 {
 /// An ACK with one set-var.
 pub(crate) fn encode_ack(out: &mut [u8]) -> Result<usize, EncodeError> {
     let mut ack = AckEncoder::new(out, MAX_FRAME_SIZE, STREAM, FRAME)?;
-    ack.set_var(Scope::Session, SCORE_NAME.as_bytes(), &Value::Int64(black_box(SCORE)))?;
+    ack.set_var(Scope::Session, SCORE_NAME.as_bytes(), Value::Int64(black_box(SCORE)))?;
     Ok(ack.finish())
 }
 
@@ -107,7 +107,7 @@ impl Connection {
         let Some(AgentEvent::Notify(notify)) = event else { return None };
         walk(notify.messages()).ok()?;
         let mut ack = self.agent.ack(&mut self.out, notify.ticket).ok()?;
-        ack.set_var(Scope::Session, SCORE_NAME.as_bytes(), &Value::Int64(black_box(SCORE))).ok()?;
+        ack.set_var(Scope::Session, SCORE_NAME.as_bytes(), Value::Int64(black_box(SCORE))).ok()?;
         Some(ack.finish())
     }
 

@@ -5,7 +5,7 @@ use core::fmt::{Debug, Display, Write as _};
 
 use spop_core::encoded_len;
 use spop_core::{
-    peek_len, supports_2_0, varint, AckEncoder, Action, Actions, AgentHello, Args, Capabilities, DecodeError,
+    peek_len, raw, supports_2_0, varint, AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError,
     Disconnect, DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList,
     Message, Messages, NotifyEncoder, ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer,
 };
@@ -63,6 +63,7 @@ fn readers(source: &mut Source<'_>) {
     touch(reader.string());
     touch(Value::decode(&mut reader));
     touch((reader.offset(), reader.remaining(), reader.is_empty()));
+    touch(raw::reader(reader.remaining(), source.usize()).offset());
     show_debug(&reader);
 }
 
@@ -75,7 +76,7 @@ fn error(error: &DecodeError) {
 }
 
 pub fn kvs(list: KvList<'_>) {
-    touch(KvList::at(list.reader()).count());
+    touch(raw::kv_list(raw::kv_list_reader(&list)).count());
     for kv in list {
         match kv {
             Ok(kv) => self::kv(&kv),
@@ -87,6 +88,8 @@ pub fn kvs(list: KvList<'_>) {
 fn kv(kv: &Kv<'_>) {
     let value = kv.value;
     touch((kv.key_str(), value.as_str(), value.as_bytes(), value.as_integer(), value.as_bool()));
+    touch((value.as_ip().map(Value::from), value.type_name(), Value::from(Some(&value))));
+    touch(write!(Sink, "{value}"));
     touch((value.encoded_len(), value.data_type(), value == Value::Null));
     show_debug(kv);
 }
@@ -99,7 +102,7 @@ pub fn messages(messages: Messages<'_>, name: &[u8]) {
             Err(e) => error(&e),
         }
     }
-    touch(Messages::after(messages.pending()).validate());
+    touch(raw::messages_after(raw::messages_pending(&messages)).validate());
     let mut messages = messages;
     while let Some(Ok(mut message)) = messages.next() {
         message.args.next().iter().flatten().for_each(kv);
@@ -108,7 +111,7 @@ pub fn messages(messages: Messages<'_>, name: &[u8]) {
 }
 
 fn message(message: &Message<'_>, name: &[u8]) {
-    touch(Args::at(message.args.reader(), message.args.len()).count());
+    touch(raw::args(raw::args_reader(&message.args), message.args.len()).count());
     touch((message.name_str(), message.args.len(), message.args().count()));
     touch(message.arg(name));
     message.args().flatten().for_each(|kv| self::kv(&kv));
@@ -116,7 +119,7 @@ fn message(message: &Message<'_>, name: &[u8]) {
 }
 
 pub fn actions(actions: Actions<'_>) {
-    touch(Actions::at(actions.reader()).count());
+    touch(raw::actions(raw::actions_reader(&actions)).count());
     for action in actions {
         match action {
             Ok(action @ (Action::SetVar { scope, .. } | Action::UnsetVar { scope, .. })) => {
@@ -131,7 +134,7 @@ pub fn actions(actions: Actions<'_>) {
 fn frames(source: &mut Source<'_>) {
     let body = source.bytes();
     let name = source.bytes();
-    touch(peek_len(body, source.u32()));
+    touch((peek_len(body, source.u32()), Header::peek(body)));
     messages(Messages::new(body), name);
     actions(Actions::new(body));
     kvs(KvList::new(body));
@@ -169,6 +172,9 @@ fn grammars(source: &mut Source<'_>) {
     touch(Version::parse(source.bytes()));
     let (a, b) = (Capabilities::parse(source.bytes()), Capabilities::parse(source.bytes()));
     touch((a.contains(b), a.intersection(b), a.union(b), a.without(b), a | b));
+    touch((source.text().parse::<Capabilities>(), source.text().parse::<Version>(), source.text().parse::<Scope>()));
+    touch(write!(Sink, "{a} {} {}", source.version(), source.scope()));
+    "".parse::<Scope>().err().iter().for_each(show);
     a.names().for_each(touch);
     touch(Scope::from_u8(source.u8()).map(Scope::prefix));
     show(&Status(source.u32()));
@@ -225,10 +231,10 @@ fn data_encoders(source: &mut Source<'_>, out: &mut [u8]) -> Result<(), EncodeEr
     touch(ack.finish());
 
     let notify = NotifyEncoder::new(out, max, stream_id, frame_id)?;
-    let args = notify.args();
+    let args = raw::notify_encoder_args(&notify);
     fill(source, notify)?;
     let (len, framed) = (source.u32() as usize, source.bool());
-    fill(source, NotifyEncoder::resume(Writer::resume(out, len), framed, args))?;
+    fill(source, raw::notify_encoder(raw::writer(out, len), framed, args))?;
     fill(source, NotifyEncoder::payload(out))
 }
 
@@ -257,6 +263,8 @@ fn control_encoders(source: &mut Source<'_>, out: &mut [u8]) -> Result<(), Encod
     hello.engine_id(source.bytes())?;
     hello.kv(source.bytes(), &source.value())?;
     touch(hello.finish());
+    let hello = raw::hello_encoder(raw::frame_encoder(raw::writer(out, source.usize())));
+    touch((hello.room(), hello.finish()));
 
     let status = source.status();
     let mut disconnect = if source.bool() {

@@ -15,15 +15,16 @@ pub fn all(mut source: Source<'_>) {
 }
 
 fn agent<const OPEN: usize>(source: &mut Source<'_>) {
-    let mut agent = Agent::<OPEN>::new(AgentConfig {
-        max_frame_size: source.u32(),
-        hello_max_frame_size: source.u32(),
-        capabilities: source.capabilities(),
-        max_fragments: source.u32(),
-        hello_timeout: source.option(),
-        half_frame_timeout: source.option(),
-        idle_timeout: source.option(),
-    });
+    let mut agent = Agent::<OPEN>::new(
+        AgentConfig::DEFAULT
+            .with_max_frame_size(source.u32())
+            .with_hello_max_frame_size(source.u32())
+            .with_capabilities(source.capabilities())
+            .with_max_fragments(source.u32())
+            .with_hello_timeout(source.option())
+            .with_half_frame_timeout(source.option())
+            .with_idle_timeout(source.option()),
+    );
     show_debug(&AgentConfig::default());
     let (mut memory, mut out) = ([0_u8; 4096], [0_u8; 512]);
     let (memory, out) = (source.part_of(&mut memory), source.part_of(&mut out));
@@ -55,6 +56,7 @@ fn receive<const OPEN: usize>(agent: &mut Agent<OPEN>, source: &mut Source<'_>, 
         Ok((used, event)) => {
             touch(used);
             event.iter().for_each(show_debug);
+            touch(event.as_ref().map(AgentEvent::frame_type));
             match event? {
                 AgentEvent::Notify(notify) => {
                     messages(notify.messages(), source.bytes());
@@ -85,13 +87,14 @@ fn answer<const OPEN: usize>(agent: &mut Agent<OPEN>, source: &mut Source<'_>, o
 }
 
 fn client<const OPEN: usize>(source: &mut Source<'_>) {
-    let mut client = Client::<OPEN>::new(ClientConfig {
-        max_frame_size: source.u32(),
-        capabilities: source.capabilities(),
-        healthcheck: source.bool(),
-        engine_id: EngineId::new(source.bytes()),
-        hello_timeout: source.option(),
-    });
+    let mut client = Client::<OPEN>::new(
+        ClientConfig::DEFAULT
+            .with_max_frame_size(source.u32())
+            .with_capabilities(source.capabilities())
+            .with_healthcheck(source.bool())
+            .with_engine_id(EngineId::new(source.bytes()))
+            .with_hello_timeout(source.option()),
+    );
     touch(EngineId::new(source.bytes()).iter().map(|id| id.as_bytes().len()).sum::<usize>());
     show_debug(&ClientConfig::default());
     let (mut payload, mut out) = ([0_u8; 4096], [0_u8; 512]);

@@ -49,42 +49,40 @@ impl ProtocolError {
     /// The status of the DISCONNECT to send.
     pub const fn status(&self) -> Status {
         match self {
-            ProtocolError::Malformed(e) => e.status(),
-            ProtocolError::UnexpectedFrame(_) | ProtocolError::IdsNotZero | ProtocolError::AbortWithoutFin => {
-                Status::INVALID_FRAME
-            }
-            ProtocolError::NotFragmentable(_) | ProtocolError::FragmentationNotAnnounced => Status::NO_FRAGMENTATION,
-            ProtocolError::Interlaced => Status::INTERLACED_FRAMES,
-            ProtocolError::UnsupportedVersion => Status::UNSUPPORTED_VERSION,
-            ProtocolError::BadMaxFrameSize => Status::BAD_MAX_FRAME_SIZE,
-            ProtocolError::UnknownAck => Status::FRAME_ID_NOT_FOUND,
-            ProtocolError::TimedOut(_) => Status::TIMEOUT,
+            Self::Malformed(e) => e.status(),
+            Self::UnexpectedFrame(_) | Self::IdsNotZero | Self::AbortWithoutFin => Status::INVALID_FRAME,
+            Self::NotFragmentable(_) | Self::FragmentationNotAnnounced => Status::NO_FRAGMENTATION,
+            Self::Interlaced => Status::INTERLACED_FRAMES,
+            Self::UnsupportedVersion => Status::UNSUPPORTED_VERSION,
+            Self::BadMaxFrameSize => Status::BAD_MAX_FRAME_SIZE,
+            Self::UnknownAck => Status::FRAME_ID_NOT_FOUND,
+            Self::TimedOut(_) => Status::TIMEOUT,
         }
     }
 }
 
 impl From<DecodeError> for ProtocolError {
     fn from(e: DecodeError) -> Self {
-        ProtocolError::Malformed(e)
+        Self::Malformed(e)
     }
 }
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProtocolError::Malformed(e) => return fmt::Display::fmt(e, f),
-            ProtocolError::UnexpectedFrame(t) => return write!(f, "unexpected frame of type {t}"),
-            ProtocolError::NotFragmentable(t) => return write!(f, "a {t} frame without FIN"),
-            ProtocolError::IdsNotZero => "stream-id and frame-id must be 0 in HELLO and DISCONNECT",
-            ProtocolError::FragmentationNotAnnounced => "a fragment, but fragmentation was not announced",
-            ProtocolError::AbortWithoutFin => "ABORT without FIN",
-            ProtocolError::Interlaced => "fragments of different NOTIFYs are mixed",
-            ProtocolError::UnsupportedVersion => "no common SPOP version",
-            ProtocolError::BadMaxFrameSize => "max-frame-size is too big or too small",
-            ProtocolError::UnknownAck => "an ACK that answers no open NOTIFY",
-            ProtocolError::TimedOut(Timer::Hello) => "no HELLO in time",
-            ProtocolError::TimedOut(Timer::HalfFrame) => "a frame was begun and not finished in time",
-            ProtocolError::TimedOut(Timer::Idle) => "the connection was idle for too long",
+            Self::Malformed(e) => return fmt::Display::fmt(e, f),
+            Self::UnexpectedFrame(t) => return write!(f, "unexpected frame of type {t}"),
+            Self::NotFragmentable(t) => return write!(f, "a {t} frame without FIN"),
+            Self::IdsNotZero => "stream-id and frame-id must be 0 in HELLO and DISCONNECT",
+            Self::FragmentationNotAnnounced => "a fragment, but fragmentation was not announced",
+            Self::AbortWithoutFin => "ABORT without FIN",
+            Self::Interlaced => "fragments of different NOTIFYs are mixed",
+            Self::UnsupportedVersion => "no common SPOP version",
+            Self::BadMaxFrameSize => "max-frame-size is too big or too small",
+            Self::UnknownAck => "an ACK that answers no open NOTIFY",
+            Self::TimedOut(Timer::Hello) => "no HELLO in time",
+            Self::TimedOut(Timer::HalfFrame) => "a frame was begun and not finished in time",
+            Self::TimedOut(Timer::Idle) => "the connection was idle for too long",
         }
         .fmt(f)
     }
@@ -93,7 +91,7 @@ impl fmt::Display for ProtocolError {
 impl core::error::Error for ProtocolError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            ProtocolError::Malformed(e) => Some(e),
+            Self::Malformed(e) => Some(e),
             _ => None,
         }
     }

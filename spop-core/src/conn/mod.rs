@@ -20,7 +20,8 @@ use crate::frame::{Capabilities, Frame};
 pub const MAX_TRANSMIT_LEN: usize = 256;
 
 /// What the two sides agreed on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub struct Negotiated {
     /// The largest frame body of both directions, in bytes.
     pub max_frame_size: u32,
@@ -46,8 +47,8 @@ impl Want {
     /// The number of bytes to read, 0 for none.
     pub const fn bytes(self) -> usize {
         match self {
-            Want::Read(n) => n,
-            Want::Pause | Want::Close => 0,
+            Self::Read(n) => n,
+            Self::Pause | Self::Close => 0,
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct OpenTable<const N: usize> {
 impl<const N: usize> OpenTable<N> {
     pub(super) const fn new() -> Self {
         let empty = Entry { ids: (StreamId(0), FrameId(0)), serial: 0 };
-        OpenTable { entries: [empty; N], len: 0, next_serial: 0 }
+        Self { entries: [empty; N], len: 0, next_serial: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {

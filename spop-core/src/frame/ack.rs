@@ -50,12 +50,12 @@ impl<'a> Actions<'a> {
     }
 
     /// The actions from `reader` on.
-    pub const fn at(reader: Reader<'a>) -> Self {
+    pub(crate) const fn at(reader: Reader<'a>) -> Self {
         Actions { reader }
     }
 
     /// Where the next action begins.
-    pub const fn reader(&self) -> Reader<'a> {
+    pub(crate) const fn reader(&self) -> Reader<'a> {
         self.reader
     }
 
@@ -106,11 +106,11 @@ impl core::iter::FusedIterator for Actions<'_> {}
 /// An ACK with its actions.
 ///
 /// ```
-/// use spop_core::{AckEncoder, FrameId, Scope, StreamId, Value};
+/// use spop_core::{AckEncoder, FrameId, Scope, StreamId};
 ///
 /// let mut buf = [0; 64];
 /// let mut ack = AckEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1))?;
-/// ack.set_var(Scope::Transaction, b"ok", &Value::Int64(7))?;
+/// ack.set_var(Scope::Transaction, "ok", 7_i64)?;
 /// let len = ack.finish();
 /// assert_eq!(buf[..len], *b"\0\0\0\x0f\x67\0\0\0\x01\x01\x01\x01\x03\x02\x02ok\x04\x07");
 /// # Ok::<(), spop_core::EncodeError>(())
@@ -144,7 +144,12 @@ impl<'b> AckEncoder<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline]
-    pub fn set_var(&mut self, scope: Scope, name: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+    pub fn set_var<'v>(
+        &mut self,
+        scope: Scope,
+        name: impl AsRef<[u8]>,
+        value: impl Into<Value<'v>>,
+    ) -> Result<(), EncodeError> {
         self.frame.writer.set_var(scope, name, value)
     }
 
@@ -153,7 +158,7 @@ impl<'b> AckEncoder<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline]
-    pub fn unset_var(&mut self, scope: Scope, name: &[u8]) -> Result<(), EncodeError> {
+    pub fn unset_var(&mut self, scope: Scope, name: impl AsRef<[u8]>) -> Result<(), EncodeError> {
         self.frame.writer.unset_var(scope, name)
     }
 
@@ -184,7 +189,12 @@ impl Writer<'_> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline]
-    pub fn set_var(&mut self, scope: Scope, name: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+    pub fn set_var<'v>(
+        &mut self,
+        scope: Scope,
+        name: impl AsRef<[u8]>,
+        value: impl Into<Value<'v>>,
+    ) -> Result<(), EncodeError> {
         self.transaction(|w| {
             w.bytes(&[ACTION_SET_VAR, 3, scope as u8])?;
             w.kv(name, value)
@@ -196,7 +206,7 @@ impl Writer<'_> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     #[inline]
-    pub fn unset_var(&mut self, scope: Scope, name: &[u8]) -> Result<(), EncodeError> {
+    pub fn unset_var(&mut self, scope: Scope, name: impl AsRef<[u8]>) -> Result<(), EncodeError> {
         self.transaction(|w| {
             w.bytes(&[ACTION_UNSET_VAR, 2, scope as u8])?;
             w.string(name)

@@ -8,6 +8,7 @@ use crate::value::Value;
 
 /// Why the peer ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Disconnect<'a> {
     /// `status-code`; `None` if it is missing.
     pub status: Option<Status>,
@@ -74,7 +75,7 @@ impl<'b> DisconnectEncoder<'b> {
     fn new(buf: &'b mut [u8], max_frame_size: u32, frame_type: FrameType, status: Status) -> Result<Self, EncodeError> {
         let header = Header::new(frame_type, StreamId(0), FrameId(0));
         let mut frame = FrameEncoder::new(buf, max_frame_size, header)?;
-        frame.writer.kv(b"status-code", &Value::UInt32(status.0))?;
+        frame.writer.kv(b"status-code", Value::UInt32(status.0))?;
         Ok(DisconnectEncoder { frame })
     }
 
@@ -82,8 +83,8 @@ impl<'b> DisconnectEncoder<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    pub fn message(&mut self, text: &[u8]) -> Result<(), EncodeError> {
-        self.frame.writer.kv(b"message", &Value::String(text))
+    pub fn message(&mut self, text: impl AsRef<[u8]>) -> Result<(), EncodeError> {
+        self.frame.writer.kv(b"message", Value::String(text.as_ref()))
     }
 
     /// Completes the frame; its length, prefix included.

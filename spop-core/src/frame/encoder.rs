@@ -12,7 +12,7 @@ use crate::writer::Writer;
 /// let mut buf = [0; 64];
 /// let header = Header {
 ///     frame_type: FrameType::ACK,
-///     flags: Flags::FIN.union(Flags::ABORT),
+///     flags: Flags::FIN | Flags::ABORT,
 ///     stream_id: StreamId(3),
 ///     frame_id: FrameId(1),
 /// };
@@ -45,7 +45,7 @@ impl<'b> FrameEncoder<'b> {
     }
 
     /// Goes on with a frame that an encoder over a writer with the same bytes began.
-    pub const fn resume(writer: Writer<'b>) -> Self {
+    pub(crate) const fn resume(writer: Writer<'b>) -> Self {
         FrameEncoder { writer }
     }
 

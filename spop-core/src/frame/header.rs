@@ -1,8 +1,10 @@
 //! What stands before the payload of a frame (SPOE.txt, section 3.2).
 
 use core::fmt;
+use core::ops::{BitOr, BitOrAssign};
 
 use crate::error::{DecodeError, DecodeReason};
+use crate::reader::Reader;
 use crate::varint;
 
 /// The smallest body: type, flags and two one-byte ids.
@@ -16,34 +18,35 @@ pub const MIN_MAX_FRAME_SIZE: u32 = 256;
 
 /// The type of a frame; unknown ones are kept as their number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct FrameType(pub u8);
 
 impl FrameType {
     /// 0: continues a fragmented frame.
-    pub const UNSET: FrameType = FrameType(0);
+    pub const UNSET: Self = Self(0);
     /// 1: HAProxy's first frame.
-    pub const HAPROXY_HELLO: FrameType = FrameType(1);
+    pub const HAPROXY_HELLO: Self = Self(1);
     /// 2: HAProxy ends the connection.
-    pub const HAPROXY_DISCONNECT: FrameType = FrameType(2);
+    pub const HAPROXY_DISCONNECT: Self = Self(2);
     /// 3: messages of an event.
-    pub const NOTIFY: FrameType = FrameType(3);
+    pub const NOTIFY: Self = Self(3);
     /// 101: the agent's first frame.
-    pub const AGENT_HELLO: FrameType = FrameType(101);
+    pub const AGENT_HELLO: Self = Self(101);
     /// 102: the agent ends the connection.
-    pub const AGENT_DISCONNECT: FrameType = FrameType(102);
+    pub const AGENT_DISCONNECT: Self = Self(102);
     /// 103: the answer to a NOTIFY.
-    pub const ACK: FrameType = FrameType(103);
+    pub const ACK: Self = Self(103);
 
     /// The name of the specification, if the type is known.
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
-            FrameType::UNSET => "UNSET",
-            FrameType::HAPROXY_HELLO => "HAPROXY-HELLO",
-            FrameType::HAPROXY_DISCONNECT => "HAPROXY-DISCONNECT",
-            FrameType::NOTIFY => "NOTIFY",
-            FrameType::AGENT_HELLO => "AGENT-HELLO",
-            FrameType::AGENT_DISCONNECT => "AGENT-DISCONNECT",
-            FrameType::ACK => "ACK",
+            Self::UNSET => "UNSET",
+            Self::HAPROXY_HELLO => "HAPROXY-HELLO",
+            Self::HAPROXY_DISCONNECT => "HAPROXY-DISCONNECT",
+            Self::NOTIFY => "NOTIFY",
+            Self::AGENT_HELLO => "AGENT-HELLO",
+            Self::AGENT_DISCONNECT => "AGENT-DISCONNECT",
+            Self::ACK => "ACK",
             _ => return None,
         })
     }
@@ -66,36 +69,53 @@ impl fmt::Debug for FrameType {
 
 /// The 32 flags of a frame; reserved ones are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct Flags(pub u32);
 
 impl Flags {
     /// Bit 0: this is the last (or only) fragment.
-    pub const FIN: Flags = Flags(1);
+    pub const FIN: Self = Self(1);
     /// Bit 1: the sender gives up the fragmented frame.
-    pub const ABORT: Flags = Flags(2);
+    pub const ABORT: Self = Self(2);
 
     /// Is FIN set?
     pub const fn fin(self) -> bool {
-        self.0 & Flags::FIN.0 != 0
+        self.0 & Self::FIN.0 != 0
     }
 
     /// Is ABORT set?
     pub const fn abort(self) -> bool {
-        self.0 & Flags::ABORT.0 != 0
+        self.0 & Self::ABORT.0 != 0
     }
 
     /// The flags of both.
-    pub const fn union(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = self.union(other);
     }
 }
 
 /// The stream-id of a frame. 0 is a legal value: HAProxy 2.6 and 3.0 begin with it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct StreamId(pub u64);
 
 /// The frame-id of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct FrameId(pub u64);
 
 impl fmt::Display for StreamId {
@@ -112,6 +132,7 @@ impl fmt::Display for FrameId {
 
 /// What stands before the payload.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(clippy::exhaustive_structs, reason = "the header of the wire has these fields and no other")]
 pub struct Header {
     /// The type.
     pub frame_type: FrameType,
@@ -126,7 +147,33 @@ pub struct Header {
 impl Header {
     /// A header with FIN and no other flag.
     pub const fn new(frame_type: FrameType, stream_id: StreamId, frame_id: FrameId) -> Self {
-        Header { frame_type, flags: Flags::FIN, stream_id, frame_id }
+        Self { frame_type, flags: Flags::FIN, stream_id, frame_id }
+    }
+
+    /// The header of the frame at the start of `buf`, prefix included; `None` as long as it is not all there, or if an id
+    /// is malformed, which [`Frame::decode`](crate::Frame::decode) explains.
+    ///
+    /// ```
+    /// use spop_core::{FrameType, Header};
+    ///
+    /// let frame = b"\0\0\0\x07\x03\0\0\0\x01\x05\x07";
+    /// assert_eq!(Header::peek(frame).map(|header| header.frame_type), Some(FrameType::NOTIFY));
+    /// assert_eq!(Header::peek(&frame[..9]), None);
+    /// ```
+    #[inline]
+    pub fn peek(buf: &[u8]) -> Option<Self> {
+        Self::read(&mut Reader::new(buf.get(PREFIX_LEN..)?)).ok()
+    }
+
+    /// The next fields of a body.
+    #[inline(always)]
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            frame_type: FrameType(reader.u8()?),
+            flags: Flags(reader.u32_be()?),
+            stream_id: StreamId(reader.varint()?),
+            frame_id: FrameId(reader.varint()?),
+        })
     }
 
     /// Number of bytes of the header, without the length prefix.

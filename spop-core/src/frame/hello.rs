@@ -64,6 +64,7 @@ impl<'a> Keys<'a> {
 
 /// The payload of HAPROXY-HELLO.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct HaproxyHello<'a> {
     /// `supported-versions`, as it came; see [`supports_2_0`](crate::supports_2_0).
     pub supported_versions: &'a [u8],
@@ -97,6 +98,7 @@ impl<'a> HaproxyHello<'a> {
 
 /// The payload of AGENT-HELLO.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct AgentHello<'a> {
     /// `version`, as it came; see [`Version::parse`].
     pub version: &'a [u8],
@@ -151,7 +153,7 @@ impl<'b> HelloEncoder<'b> {
     }
 
     /// Goes on with a HELLO.
-    pub const fn resume(frame: FrameEncoder<'b>) -> Self {
+    pub(crate) const fn resume(frame: FrameEncoder<'b>) -> Self {
         HelloEncoder { frame }
     }
 
@@ -183,7 +185,7 @@ impl<'b> HelloEncoder<'b> {
         w.u8(b'.')?;
         decimal(&mut w, version.minor)?;
         let len = w.len();
-        self.kv(key, &Value::String(text.get(..len).unwrap_or_default()))
+        self.kv(key, Value::String(text.get(..len).unwrap_or_default()))
     }
 
     /// Adds `max-frame-size`.
@@ -191,7 +193,7 @@ impl<'b> HelloEncoder<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     pub fn max_frame_size(&mut self, size: u32) -> Result<(), EncodeError> {
-        self.kv(b"max-frame-size", &Value::UInt32(size))
+        self.kv(b"max-frame-size", Value::UInt32(size))
     }
 
     /// Adds `capabilities`, in the order pipelining, async, fragmentation.
@@ -208,7 +210,7 @@ impl<'b> HelloEncoder<'b> {
             w.bytes(name.as_bytes())?;
         }
         let len = w.len();
-        self.kv(b"capabilities", &Value::String(text.get(..len).unwrap_or_default()))
+        self.kv(b"capabilities", Value::String(text.get(..len).unwrap_or_default()))
     }
 
     /// Adds `healthcheck` (HAProxy).
@@ -216,22 +218,22 @@ impl<'b> HelloEncoder<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`].
     pub fn healthcheck(&mut self, healthcheck: bool) -> Result<(), EncodeError> {
-        self.kv(b"healthcheck", &Value::Bool(healthcheck))
+        self.kv(b"healthcheck", Value::Bool(healthcheck))
     }
 
     /// Adds `engine-id` (HAProxy).
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    pub fn engine_id(&mut self, id: &[u8]) -> Result<(), EncodeError> {
-        self.kv(b"engine-id", &Value::String(id))
+    pub fn engine_id(&mut self, id: impl AsRef<[u8]>) -> Result<(), EncodeError> {
+        self.kv("engine-id", Value::String(id.as_ref()))
     }
 
     /// Adds any key. An agent must not send a key that begins with a known one: HAProxy compares prefixes.
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    pub fn kv(&mut self, key: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+    pub fn kv<'v>(&mut self, key: impl AsRef<[u8]>, value: impl Into<Value<'v>>) -> Result<(), EncodeError> {
         self.frame.writer.kv(key, value)
     }
 

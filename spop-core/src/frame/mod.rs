@@ -53,12 +53,7 @@ impl<'a> Frame<'a> {
         if body.len() < MIN_BODY_LEN {
             return reader.error(DecodeReason::FrameTooShort);
         }
-        let header = Header {
-            frame_type: FrameType(reader.u8()?),
-            flags: Flags(reader.u32_be()?),
-            stream_id: StreamId(reader.varint()?),
-            frame_id: FrameId(reader.varint()?),
-        };
+        let header = Header::read(&mut reader)?;
         Ok(Frame { header, payload: reader.remaining(), header_len: reader.offset() })
     }
 

@@ -10,6 +10,7 @@ use crate::writer::Writer;
 
 /// A message with its arguments.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Message<'a> {
     /// The name, as in the `spoe-message` line of HAProxy's configuration.
     pub name: &'a [u8],
@@ -65,12 +66,12 @@ impl<'a> Messages<'a> {
     }
 
     /// The messages that follow these arguments: goes on where another walk stopped.
-    pub const fn after(args: Args<'a>) -> Self {
+    pub(crate) const fn after(args: Args<'a>) -> Self {
         Messages { pending: args }
     }
 
     /// The arguments of the last message, all of them; the next message follows.
-    pub fn pending(&self) -> Args<'a> {
+    pub(crate) fn pending(&self) -> Args<'a> {
         self.pending.clone()
     }
 
@@ -144,12 +145,12 @@ impl core::iter::FusedIterator for Messages<'_> {}
 /// A NOTIFY, or the payload of one, with its messages.
 ///
 /// ```
-/// use spop_core::{FrameId, NotifyEncoder, StreamId, Value};
+/// use spop_core::{FrameId, NotifyEncoder, StreamId};
 ///
 /// let mut buf = [0; 64];
 /// let mut notify = NotifyEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1))?;
-/// notify.message(b"m0")?;
-/// notify.arg(b"a", &Value::Int64(1))?;
+/// notify.message("m0")?;
+/// notify.arg("a", 1_i64)?;
 /// let len = notify.finish();
 /// assert_eq!(buf[..len], *b"\0\0\0\x0f\x03\0\0\0\x01\x01\x01\x02m0\x01\x01a\x04\x01");
 /// # Ok::<(), spop_core::EncodeError>(())
@@ -186,12 +187,12 @@ impl<'b> NotifyEncoder<'b> {
 
     /// Goes on with what a `NotifyEncoder` over a writer with the same bytes began. `framed`: it is a whole NOTIFY.
     /// `args`: what [`args`](Self::args) was then.
-    pub const fn resume(writer: Writer<'b>, framed: bool, args: Option<(usize, u8)>) -> Self {
+    pub(crate) const fn resume(writer: Writer<'b>, framed: bool, args: Option<(usize, u8)>) -> Self {
         NotifyEncoder { writer, framed, args }
     }
 
     /// Position and value of the argument count of the last message; `None` before the first.
-    pub const fn args(&self) -> Option<(usize, u8)> {
+    pub(crate) const fn args(&self) -> Option<(usize, u8)> {
         self.args
     }
 
@@ -199,7 +200,7 @@ impl<'b> NotifyEncoder<'b> {
     ///
     /// # Errors
     /// [`EncodeError::NoSpace`].
-    pub fn message(&mut self, name: &[u8]) -> Result<(), EncodeError> {
+    pub fn message(&mut self, name: impl AsRef<[u8]>) -> Result<(), EncodeError> {
         self.args = None; // If it does not fit, arguments must not go to the message before.
         self.writer.transaction(|w| {
             w.string(name)?;
@@ -214,7 +215,7 @@ impl<'b> NotifyEncoder<'b> {
     /// # Errors
     /// [`EncodeError::NoSpace`]; [`EncodeError::TooManyArgs`] beyond 255 arguments; [`EncodeError::NoMessage`] before
     /// the first message.
-    pub fn arg(&mut self, key: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
+    pub fn arg<'v>(&mut self, key: impl AsRef<[u8]>, value: impl Into<Value<'v>>) -> Result<(), EncodeError> {
         let Some((at, count)) = self.args else { return Err(EncodeError::NoMessage) };
         let Some(count) = count.checked_add(1) else { return Err(EncodeError::TooManyArgs) };
         self.writer.kv(key, value)?;

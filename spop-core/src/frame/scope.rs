@@ -1,5 +1,10 @@
 //! The scopes of variables.
 
+use core::fmt;
+use core::str::FromStr;
+
+use crate::error::ParseError;
+
 /// The scope of a variable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
@@ -17,14 +22,17 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All scopes, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Process, Self::Session, Self::Transaction, Self::Request, Self::Response];
+
     /// The scope of a byte; `None` above 4.
     pub const fn from_u8(byte: u8) -> Option<Self> {
         Some(match byte {
-            0 => Scope::Process,
-            1 => Scope::Session,
-            2 => Scope::Transaction,
-            3 => Scope::Request,
-            4 => Scope::Response,
+            0 => Self::Process,
+            1 => Self::Session,
+            2 => Self::Transaction,
+            3 => Self::Request,
+            4 => Self::Response,
             _ => return None,
         })
     }
@@ -32,11 +40,36 @@ impl Scope {
     /// HAProxy's prefix for variables of this scope: `proc`, `sess`, `txn`, `req`, `res`.
     pub const fn prefix(self) -> &'static str {
         match self {
-            Scope::Process => "proc",
-            Scope::Session => "sess",
-            Scope::Transaction => "txn",
-            Scope::Request => "req",
-            Scope::Response => "res",
+            Self::Process => "proc",
+            Self::Session => "sess",
+            Self::Transaction => "txn",
+            Self::Request => "req",
+            Self::Response => "res",
         }
+    }
+}
+
+/// HAProxy's prefix, as [`Scope::prefix`].
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.prefix())
+    }
+}
+
+/// From HAProxy's prefix.
+///
+/// ```
+/// use spop_core::Scope;
+///
+/// assert_eq!("sess".parse(), Ok(Scope::Session));
+/// let error = "session".parse::<Scope>().expect_err("HAProxy says sess");
+/// assert_eq!(error.to_string(), "expected proc, sess, txn, req or res");
+/// ```
+impl FromStr for Scope {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let scope = Self::ALL.into_iter().find(|scope| scope.prefix() == text);
+        scope.ok_or(ParseError::new("proc, sess, txn, req or res"))
     }
 }

@@ -1,7 +1,13 @@
 //! Versions of SPOP, and the lists of them (SPOE.txt, sections 3.2.4 and 3.2.5).
 
+use core::fmt;
+use core::str::FromStr;
+
+use crate::error::ParseError;
+
 /// A version of SPOP. This crate speaks 2.0, the only one that HAProxy knows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[allow(clippy::exhaustive_structs, reason = "the grammar of a version has two numbers")]
 pub struct Version {
     /// Not 0.
     pub major: u32,
@@ -11,15 +17,30 @@ pub struct Version {
 
 impl Version {
     /// 2.0.
-    pub const V2_0: Version = Version { major: 2, minor: 0 };
+    pub const V2_0: Self = Self { major: 2, minor: 0 };
 
     /// Reads `major.minor`, spaces around it allowed, nothing else.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = trim_spaces(text);
         let dot = text.iter().position(|&b| b == b'.')?;
         let (major, minor) = text.split_at_checked(dot)?;
-        let version = Version { major: number(major)?, minor: number(minor.get(1..)?)? };
+        let version = Self { major: number(major)?, minor: number(minor.get(1..)?)? };
         (version.major != 0 && version.minor <= 999).then_some(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// As [`Version::parse`].
+impl FromStr for Version {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text.as_bytes()).ok_or(ParseError::new("a version such as 2.0"))
     }
 }
 

@@ -1,8 +1,8 @@
 //! An [`Agent`] with its buffers, driven as a runtime drives it.
 
 use spop_core::{
-    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Messages, Negotiated, ProtocolError, Status,
-    Ticket, Want, MAX_TRANSMIT_LEN,
+    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Header, Messages, Negotiated, ProtocolError,
+    Status, Ticket, Want, MAX_TRANSMIT_LEN,
 };
 
 use super::{check_text, plain, walk, Ids};
@@ -89,7 +89,13 @@ impl<const OPEN: usize> AgentSide<OPEN> {
         };
         assert!(used <= self.input.len());
         let mut answered = None;
-        if let Some(event) = event {
+        if let Some(event) = &event {
+            let header = Header::peek(&self.input).expect("a whole frame");
+            assert_eq!(event.frame_type(), header.frame_type);
+        }
+        let nothing_to_do =
+            |event: &AgentEvent<'_>| matches!(event, AgentEvent::Fragment { .. } | AgentEvent::Ignored(_));
+        if let Some(event) = event.filter(|event| !nothing_to_do(event)) {
             let entry = match event {
                 AgentEvent::Hello { negotiated, engine_id } => {
                     assert_eq!(self.agent.negotiated(), Some(negotiated));

@@ -40,7 +40,7 @@ pub fn write_messages(notify: &mut NotifyEncoder<'_>, list: &[Msg]) -> Result<()
     for message in list {
         notify.message(&message.name)?;
         for (key, value) in &message.args {
-            notify.arg(key, &value.get())?;
+            notify.arg(key, value.get())?;
         }
     }
     Ok(())
@@ -58,7 +58,7 @@ pub fn payload(list: &[Msg]) -> Vec<u8> {
 
 pub fn write_action(w: &mut Writer<'_>, act: &Act) -> Result<(), EncodeError> {
     match act {
-        Act::Set(scope, name, value) => w.set_var(*scope, name, &value.get()),
+        Act::Set(scope, name, value) => w.set_var(*scope, name, value.get()),
         Act::Unset(scope, name) => w.unset_var(*scope, name),
     }
 }

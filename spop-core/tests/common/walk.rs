@@ -37,7 +37,7 @@ pub fn messages(list: Messages<'_>) -> Result<Vec<u8>, DecodeError> {
         let mut found = 0;
         for kv in message.args() {
             let kv = kv?;
-            append(&mut out, |w| w.kv(kv.key, &kv.value));
+            append(&mut out, |w| w.kv(kv.key, kv.value));
             found += 1;
         }
         assert_eq!(found, announced);
@@ -50,7 +50,7 @@ pub fn actions(list: Actions<'_>) -> Result<Vec<u8>, (Vec<u8>, DecodeError)> {
     let mut out = Vec::new();
     for action in list {
         match action {
-            Ok(Action::SetVar { scope, name, value }) => append(&mut out, |w| w.set_var(scope, name, &value)),
+            Ok(Action::SetVar { scope, name, value }) => append(&mut out, |w| w.set_var(scope, name, value)),
             Ok(Action::UnsetVar { scope, name }) => append(&mut out, |w| w.unset_var(scope, name)),
             Err(error) => return Err((out, error)),
         }
@@ -62,7 +62,7 @@ pub fn kv(list: KvList<'_>) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
     for kv in list {
         let kv = kv?;
-        append(&mut out, |w| w.kv(kv.key, &kv.value));
+        append(&mut out, |w| w.kv(kv.key, kv.value));
     }
     Ok(out)
 }

@@ -52,11 +52,9 @@ fn at_agent(v: &Vector) {
     let id = &v.id;
     let max_frame_size = v.max_frame_size.unwrap_or(MAX_FRAME_SIZE);
     let mut side = match v.state.as_str() {
-        "await-hello" => AgentSide::new(AgentConfig {
-            max_frame_size,
-            capabilities: Capabilities::PIPELINING,
-            ..AgentConfig::DEFAULT
-        }),
+        "await-hello" => AgentSide::new(
+            AgentConfig::DEFAULT.with_max_frame_size(max_frame_size).with_capabilities(Capabilities::PIPELINING),
+        ),
         "running" => running_agent(max_frame_size, Capabilities::PIPELINING),
         "running+fragmentation" => running_agent(max_frame_size, capabilities(&["pipelining", "fragmentation"])),
         other => panic!("{id}: state {other}"),

@@ -83,7 +83,7 @@ fn by_its_own_encoder(bytes: &[u8]) -> Vec<u8> {
             for message in frame.messages().flatten() {
                 notify.message(message.name).unwrap();
                 for arg in message.args.flatten() {
-                    notify.arg(arg.key, &arg.value).unwrap();
+                    notify.arg(arg.key, arg.value).unwrap();
                 }
             }
             assert_eq!(notify.room(), 0);
@@ -93,7 +93,7 @@ fn by_its_own_encoder(bytes: &[u8]) -> Vec<u8> {
             let mut ack = AckEncoder::new(&mut buf, max, stream_id, frame_id).unwrap();
             for action in frame.actions().flatten() {
                 match action {
-                    Action::SetVar { scope, name, value } => ack.set_var(scope, name, &value).unwrap(),
+                    Action::SetVar { scope, name, value } => ack.set_var(scope, name, value).unwrap(),
                     Action::UnsetVar { scope, name } => ack.unset_var(scope, name).unwrap(),
                 }
             }
@@ -107,7 +107,7 @@ fn by_its_own_encoder(bytes: &[u8]) -> Vec<u8> {
                 HelloEncoder::haproxy(&mut buf, max).unwrap()
             };
             for pair in frame.kv().flatten() {
-                hello.kv(pair.key, &pair.value).unwrap();
+                hello.kv(pair.key, pair.value).unwrap();
             }
             hello.finish()
         }

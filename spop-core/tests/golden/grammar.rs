@@ -47,9 +47,9 @@ fn hello(agent: bool, version: &str, capabilities: &str) -> Vec<u8> {
     } else {
         (HelloEncoder::haproxy(&mut buf, MAX_FRAME_SIZE).unwrap(), "supported-versions")
     };
-    hello.kv(key.as_bytes(), &Value::from(version)).unwrap();
+    hello.kv(key.as_bytes(), Value::from(version)).unwrap();
     hello.max_frame_size(MAX_FRAME_SIZE).unwrap();
-    hello.kv(b"capabilities", &Value::from(capabilities)).unwrap();
+    hello.kv(b"capabilities", Value::from(capabilities)).unwrap();
     let len = hello.finish();
     buf.truncate(len);
     buf
@@ -87,10 +87,8 @@ fn versions_and_capabilities() {
         let mut names: Vec<&str> = set.names().collect();
         names.sort_unstable();
         assert_eq!(names, v.set, "{:?}", v.text);
-        let mut side: AgentSide = AgentSide::new(AgentConfig {
-            capabilities: Capabilities::PIPELINING | Capabilities::ASYNC,
-            ..AgentConfig::DEFAULT
-        });
+        let mut side: AgentSide =
+            AgentSide::new(AgentConfig::DEFAULT.with_capabilities(Capabilities::PIPELINING | Capabilities::ASYNC));
         side.feed(&hello(false, "2.0", &v.text));
         let Some(AgentLog::Hello { negotiated, .. }) = side.log.first() else { panic!("{:?}", side.log) };
         assert_eq!(negotiated.capabilities, set.without(Capabilities::FRAGMENTATION), "{:?}", v.text);

@@ -42,7 +42,8 @@ fn capabilities(names: &[&str]) -> Capabilities {
 
 /// An agent of the given size and capabilities after a handshake with a HAProxy that has pipelining.
 fn running_agent(max_frame_size: u32, capabilities: Capabilities) -> AgentSide {
-    let mut side = AgentSide::new(AgentConfig { max_frame_size, capabilities, ..AgentConfig::DEFAULT });
+    let mut side =
+        AgentSide::new(AgentConfig::DEFAULT.with_max_frame_size(max_frame_size).with_capabilities(capabilities));
     let mut haproxy: ClientSide = ClientSide::new(ClientConfig::DEFAULT);
     haproxy.flush();
     side.feed(&haproxy.sent.concat());
@@ -53,7 +54,7 @@ fn running_agent(max_frame_size: u32, capabilities: Capabilities) -> AgentSide {
 
 /// A client after a handshake, with NOTIFY 1/1 in flight.
 fn waiting_client(capabilities: Capabilities) -> ClientSide {
-    let mut side = ClientSide::new(ClientConfig { capabilities, ..ClientConfig::DEFAULT });
+    let mut side = ClientSide::new(ClientConfig::DEFAULT.with_capabilities(capabilities));
     side.flush();
     let mut agent: AgentSide = AgentSide::new(AgentConfig::DEFAULT);
     agent.feed(&side.sent.concat());

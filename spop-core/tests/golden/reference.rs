@@ -48,7 +48,7 @@ fn reference_notifies() {
         let ticket = side.tickets()[0];
         assert_eq!((v.ack.scope.as_str(), v.ack.kind.as_str()), ("session", "int64"), "{id}");
         let value = Value::Int64(v.ack.value.parse().unwrap());
-        side.ack_with(ticket, |ack| ack.set_var(Scope::Session, v.ack.name.as_bytes(), &value).unwrap()).unwrap();
+        side.ack_with(ticket, |ack| ack.set_var(Scope::Session, v.ack.name.as_bytes(), value).unwrap()).unwrap();
         let sent = side.take_sent();
         assert_eq!(hex(&sent[0]), v.ack.hex, "{id}");
         let action = json!({

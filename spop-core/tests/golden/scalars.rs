@@ -133,7 +133,7 @@ fn decode_typed(id: &str, bytes: &[u8], kind: &str, value: &Json) -> Vec<u8> {
     assert_eq!(convert::value(&decoded), (kind, value.clone()), "{id}");
     let mut buf = vec![0; decoded.encoded_len()];
     let mut writer = Writer::new(&mut buf);
-    writer.value(&decoded).unwrap();
+    writer.value(decoded).unwrap();
     assert_eq!(writer.room(), 0, "{id}: encoded_len");
     assert_eq!(bytes[0] & 0x0F, decoded.data_type(), "{id}");
     buf

@@ -39,7 +39,7 @@ fn sequences() {
         let names: Vec<&str> = sequence.agent_capabilities.iter().map(String::as_str).collect();
         // A sequence that begins with a HELLO brings its own handshake.
         let mut side = if sequence.steps[0].expect.starts_with("hello") {
-            AgentSide::new(AgentConfig { capabilities: capabilities(&names), ..AgentConfig::DEFAULT })
+            AgentSide::new(AgentConfig::DEFAULT.with_capabilities(capabilities(&names)))
         } else {
             running_agent(MAX_FRAME_SIZE, capabilities(&names))
         };

@@ -19,7 +19,7 @@ fn payload(len: usize) -> Vec<u8> {
     let mut notify = spop_core::NotifyEncoder::payload(&mut buf);
     notify.message(b"big").unwrap();
     let data: Vec<u8> = (0..len).map(|i| i as u8).collect();
-    notify.arg(b"body", &spop_core::Value::Binary(&data)).unwrap();
+    notify.arg(b"body", spop_core::Value::Binary(&data)).unwrap();
     let len = notify.finish();
     buf.truncate(len);
     buf
@@ -40,7 +40,7 @@ fn start(pair: &mut Pair, ids: (u64, u64)) -> Result<(), NotifyError> {
 proptest! {
     #[test]
     fn any_cut(len in 0_usize..3000, cuts in prop::collection::vec(0_usize..600, 1..12), size in 256_u32..2000) {
-        let client = ClientConfig { max_frame_size: size, ..ClientConfig::DEFAULT };
+        let client = ClientConfig::DEFAULT.with_max_frame_size(size);
         let mut pair: Pair = Pair::running(AgentConfig::DEFAULT, client);
         let payload = payload(len);
         start(&mut pair, (300, 1)).unwrap();
@@ -95,7 +95,7 @@ fn beyond_the_bytes_the_connection_goes_on() {
 
 #[test]
 fn beyond_the_number_of_fragments_the_connection_goes_on() {
-    let mut pair = running(AgentConfig { max_fragments: 4, ..AgentConfig::DEFAULT });
+    let mut pair = running(AgentConfig::DEFAULT.with_max_fragments(4));
     let payload = payload(30);
     for (most, whole) in [(payload.len().div_ceil(4), true), (payload.len().div_ceil(5), false), (1, false)] {
         start(&mut pair, (1, 1)).unwrap();

@@ -38,8 +38,8 @@ fn the_smaller_size_counts() {
     for ours in sizes {
         for theirs in sizes {
             let mut pair: Pair = Pair::new(
-                AgentConfig { max_frame_size: ours, ..AgentConfig::DEFAULT },
-                ClientConfig { max_frame_size: theirs, ..ClientConfig::DEFAULT },
+                AgentConfig::DEFAULT.with_max_frame_size(ours),
+                ClientConfig::DEFAULT.with_max_frame_size(theirs),
             );
             pair.exchange();
             let agreed = pair.client.client.negotiated().map(|n| n.max_frame_size);
@@ -48,20 +48,23 @@ fn the_smaller_size_counts() {
         }
     }
     // A size below the smallest legal one is read as 256.
-    let mut pair: Pair = Pair::new(AgentConfig { max_frame_size: 100, ..AgentConfig::DEFAULT }, ClientConfig::DEFAULT);
+    let mut pair: Pair = Pair::new(AgentConfig::DEFAULT.with_max_frame_size(100), ClientConfig::DEFAULT);
     pair.exchange();
     assert_eq!(pair.client.client.negotiated().map(|n| n.max_frame_size), Some(256));
 }
 
 #[test]
 fn the_engine_id_arrives() {
-    assert_eq!(EngineId::new(&[b'x'; 65]), None);
+    assert_eq!(EngineId::new([b'x'; 65]), None);
     for len in [0, 1, 36, 64] {
         let id = vec![b'e'; len];
         let engine_id = EngineId::new(&id);
         assert_eq!(engine_id.unwrap().as_bytes(), id);
         let capabilities = super::ALL.into_iter().fold(Capabilities::NONE, Capabilities::union);
-        let config = ClientConfig { engine_id, capabilities, max_frame_size: u32::MAX, ..ClientConfig::DEFAULT };
+        let config = ClientConfig::DEFAULT
+            .with_engine_id(engine_id)
+            .with_capabilities(capabilities)
+            .with_max_frame_size(u32::MAX);
         let mut pair: Pair = Pair::new(AgentConfig::DEFAULT, config);
         pair.exchange();
         let [AgentLog::Hello { engine_id, .. }] = &pair.agent.log[..] else { panic!("{:?}", pair.agent.log) };
@@ -73,7 +76,8 @@ fn the_engine_id_arrives() {
 fn a_health_check_is_one_frame_each_way() {
     for capabilities in all_sets() {
         let engine_id = EngineId::new(b"not sent");
-        let config = ClientConfig { healthcheck: true, capabilities, engine_id, ..ClientConfig::DEFAULT };
+        let config =
+            ClientConfig::DEFAULT.with_healthcheck(true).with_capabilities(capabilities).with_engine_id(engine_id);
         let mut pair: Pair = Pair::new(agent_with(capabilities), config);
         pair.client.flush();
         assert_eq!(pair.client.sent.concat().len(), 82, "the length of HAProxy's own");
@@ -97,7 +101,7 @@ fn a_health_check_is_one_frame_each_way() {
 /// A stop while the answer to a health check waits must not add a DISCONNECT to it.
 #[test]
 fn a_health_check_stays_one_frame_when_the_agent_stops() {
-    let config = ClientConfig { healthcheck: true, ..ClientConfig::DEFAULT };
+    let config = ClientConfig::DEFAULT.with_healthcheck(true);
     let mut pair: Pair = Pair::new(AgentConfig::DEFAULT, config);
     pair.client.flush();
     let check = std::mem::take(&mut pair.client.sent).concat();

@@ -23,11 +23,11 @@ fn all_sets() -> impl Iterator<Item = Capabilities> {
 }
 
 fn agent_with(capabilities: Capabilities) -> AgentConfig {
-    AgentConfig { capabilities, ..AgentConfig::DEFAULT }
+    AgentConfig::DEFAULT.with_capabilities(capabilities)
 }
 
 fn client_with(capabilities: Capabilities) -> ClientConfig {
-    ClientConfig { capabilities, ..ClientConfig::DEFAULT }
+    ClientConfig::DEFAULT.with_capabilities(capabilities)
 }
 
 /// The ids of the NOTIFYs in a log that must hold nothing else.

@@ -44,7 +44,7 @@ fn a_thousand_notifies_and_acks_out_of_order() {
         }
         for (ticket, ids) in open {
             let value = Value::Int64(ids.0 as i64);
-            pair.agent.ack_with(ticket, |ack| ack.set_var(Scope::Session, b"v", &value).unwrap()).unwrap();
+            pair.agent.ack_with(ticket, |ack| ack.set_var(Scope::Session, b"v", value).unwrap()).unwrap();
             assert_eq!(pair.agent.ack(ticket), Err(AckError::NotOpen), "only once");
             acked.push(ids);
         }
@@ -60,7 +60,7 @@ fn a_thousand_notifies_and_acks_out_of_order() {
             ClientLog::Ack { ids, aborted: false, actions, error: None } => {
                 let mut expected = Vec::new();
                 let value = Value::Int64(ids.0 as i64);
-                crate::common::walk::append(&mut expected, |w| w.set_var(Scope::Session, b"v", &value));
+                crate::common::walk::append(&mut expected, |w| w.set_var(Scope::Session, b"v", value));
                 assert_eq!(actions, &expected);
                 *ids
             }
@@ -142,15 +142,15 @@ fn no_notify_before_hello_or_after_the_end() {
 /// Both encoders keep to the negotiated size, and what fills it exactly is accepted by the other side.
 #[test]
 fn frames_of_exactly_the_negotiated_size() {
-    let client = ClientConfig { max_frame_size: 300, ..ClientConfig::DEFAULT };
+    let client = ClientConfig::DEFAULT.with_max_frame_size(300);
     let mut pair: Pair = Pair::running(AgentConfig::DEFAULT, client);
     // Header 7, message 3, key 2, type 1, length 2.
     let longest = vec![b'x'; 300 - 7 - 3 - 2 - 1 - 2];
     let fill = |notify: &mut spop_core::NotifyEncoder<'_>| {
         notify.message(b"m").unwrap();
         let longer = [&longest[..], b"x"].concat();
-        assert_eq!(notify.arg(b"k", &Value::Binary(&longer)), Err(EncodeError::NoSpace));
-        notify.arg(b"k", &Value::Binary(&longest)).unwrap();
+        assert_eq!(notify.arg(b"k", Value::Binary(&longer)), Err(EncodeError::NoSpace));
+        notify.arg(b"k", Value::Binary(&longest)).unwrap();
         assert_eq!(notify.room(), 0);
     };
     pair.client.notify_with((1, 1), fill).unwrap();
@@ -160,8 +160,8 @@ fn frames_of_exactly_the_negotiated_size() {
     // Header 7, action 3, name 2, type 1, length 2.
     let fill = |ack: &mut spop_core::AckEncoder<'_>| {
         let longer = [&longest[..], b"xx"].concat();
-        assert_eq!(ack.set_var(Scope::Request, b"k", &Value::Binary(&longer)), Err(EncodeError::NoSpace));
-        ack.set_var(Scope::Request, b"k", &Value::Binary(&longest)).unwrap();
+        assert_eq!(ack.set_var(Scope::Request, b"k", Value::Binary(&longer)), Err(EncodeError::NoSpace));
+        ack.set_var(Scope::Request, b"k", Value::Binary(&longest)).unwrap();
         assert_eq!(ack.room(), 0);
     };
     pair.agent.ack_with(ticket, fill).unwrap();

@@ -14,13 +14,13 @@ fn hello_of(agent: bool, version: Option<&str>, size: Option<Value<'_>>, capabil
         if agent { HelloEncoder::agent(&mut buf, 500) } else { HelloEncoder::haproxy(&mut buf, 500) }.unwrap();
     if let Some(version) = version {
         let key: &[u8] = if agent { b"version" } else { b"supported-versions" };
-        hello.kv(key, &version.into()).unwrap();
+        hello.kv(key, version).unwrap();
     }
     if let Some(size) = size {
-        hello.kv(b"max-frame-size", &size).unwrap();
+        hello.kv(b"max-frame-size", size).unwrap();
     }
     if let Some(capabilities) = capabilities {
-        hello.kv(b"capabilities", &capabilities.into()).unwrap();
+        hello.kv(b"capabilities", capabilities).unwrap();
     }
     let len = hello.finish();
     buf.truncate(len);
@@ -112,7 +112,7 @@ fn a_client_refuses() {
 #[test]
 fn the_first_frame_has_its_own_limit() {
     for (limit, ok) in [(4096, true), (79, true), (75, true), (74, false)] {
-        let config = AgentConfig { hello_max_frame_size: limit, ..AgentConfig::DEFAULT };
+        let config = AgentConfig::DEFAULT.with_hello_max_frame_size(limit);
         let mut side: AgentSide = AgentSide::new(config);
         let bytes = hello(false, 16380, Capabilities::PIPELINING);
         assert_eq!(bytes.len(), 4 + 75);

@@ -29,7 +29,7 @@ fn the_same_ids_again() {
         assert_eq!(pair.agent.agent.release(tickets[old]), None);
     }
     let newest = pair.agent.tickets()[6];
-    pair.agent.ack_with(newest, |ack| ack.set_var(Scope::Session, b"n", &Value::Int64(4)).unwrap()).unwrap();
+    pair.agent.ack_with(newest, |ack| ack.set_var(Scope::Session, b"n", Value::Int64(4)).unwrap()).unwrap();
     pair.exchange();
     let Some(ClientLog::Ack { ids: (4, 1), actions, .. }) = pair.client.log.last() else { panic!() };
     assert_eq!(actions, b"\x01\x03\x01\x01n\x04\x04");

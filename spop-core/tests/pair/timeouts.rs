@@ -4,12 +4,8 @@ use spop_core::{AgentConfig, ClientConfig, FrameType, ProtocolError, Status, Tim
 
 use crate::common::{hello, raw_frame, AgentLog, AgentSide, ClientLog, ClientSide, Pair};
 
-const ALL: AgentConfig = AgentConfig {
-    hello_timeout: Some(100),
-    half_frame_timeout: Some(10),
-    idle_timeout: Some(50),
-    ..AgentConfig::DEFAULT
-};
+const ALL: AgentConfig =
+    AgentConfig::DEFAULT.with_hello_timeout(Some(100)).with_half_frame_timeout(Some(10)).with_idle_timeout(Some(50));
 
 fn running(config: AgentConfig) -> AgentSide<2> {
     let mut side = AgentSide::new(config);
@@ -109,7 +105,7 @@ fn a_fragmented_notify_that_stands_still() {
         raw_frame(FrameType::UNSET, 3, (1, 1), b""),
         raw_frame(FrameType::HAPROXY_DISCONNECT, 1, (0, 0), b""),
     ] {
-        let mut side = running(AgentConfig { idle_timeout: None, ..ALL });
+        let mut side = running(ALL.with_idle_timeout(None));
         side.feed(&first);
         side.feed(&end);
         assert_eq!((side.agent.poll_timeout(), side.at(1000)), (None, Ok(())));
@@ -168,7 +164,7 @@ fn odd_clocks() {
     side.at(3).unwrap();
     side.feed(&[0]);
     assert_eq!(side.agent.poll_timeout(), Some(50));
-    let mut side = running(AgentConfig { idle_timeout: None, ..ALL });
+    let mut side = running(ALL.with_idle_timeout(None));
     side.at(u64::MAX - 1).unwrap();
     side.feed(&[0]);
     assert_eq!(side.agent.poll_timeout(), Some(u64::MAX));
@@ -177,7 +173,7 @@ fn odd_clocks() {
 
 #[test]
 fn the_clients_hello() {
-    let config = ClientConfig { hello_timeout: Some(30), ..ClientConfig::DEFAULT };
+    let config = ClientConfig::DEFAULT.with_hello_timeout(Some(30));
     let mut pair: Pair = Pair::new(AgentConfig::DEFAULT, config);
     pair.client.flush();
     pair.client.sent.clear();

@@ -23,8 +23,10 @@ fn unknown_types_are_passed_over_on_both_sides() {
     }
     assert!(pair.agent.log.is_empty() && pair.client.log.is_empty());
     assert!(pair.agent.sent.is_empty() && pair.client.sent.is_empty());
-    assert_eq!(*pair.agent.agent.stats(), AgentStats { ignored: 4 * 249, ..AgentStats::default() });
-    assert_eq!(*pair.client.client.stats(), ClientStats { ignored: 4 * 249, ..ClientStats::default() });
+    let (mut agent, mut client) = (AgentStats::default(), ClientStats::default());
+    agent.ignored = 4 * 249;
+    client.ignored = 4 * 249;
+    assert_eq!((pair.agent.agent.stats(), pair.client.client.stats()), (&agent, &client));
     pair.client.notify((1, 1)).unwrap();
     pair.exchange();
     assert_eq!(notified(&pair.agent.log), [(1, 1)]);
@@ -54,7 +56,8 @@ fn acks_of_nothing() {
     // The ids are compared whole, not by their low 32 bits.
     pair.client.feed(&raw_frame(FrameType::ACK, 1, (3 + (1 << 32), 1), b""));
     assert_eq!((pair.client.log.len(), pair.client.client.in_flight()), (1, 1));
-    assert_eq!(*pair.client.client.stats(), ClientStats { notifies: 2, acks: 1, voided: 0, ignored: 6 });
+    let stats = pair.client.client.stats();
+    assert_eq!((stats.notifies, stats.acks, stats.voided, stats.ignored), (2, 1, 0, 6));
 }
 
 /// Every counter of the agent, each moved by its own cause.
@@ -89,11 +92,12 @@ fn the_agents_counters() {
     });
     let ticket = side_ticket(&pair.agent.tickets());
     pair.agent.ack(ticket).unwrap();
-    let before = AgentStats { acks: 1, ..expected };
-    assert_eq!(*pair.agent.agent.stats(), before);
+    expected.acks = 1;
+    assert_eq!(*pair.agent.agent.stats(), expected);
     pair.agent.feed(&[notify(0, b"more than four"), unset(1, b"")].concat());
-    let after = AgentStats { fragments: before.fragments + 2, too_big: 1, ..before };
-    assert_eq!(*pair.agent.agent.stats(), after);
+    expected.fragments += 2;
+    expected.too_big = 1;
+    assert_eq!(*pair.agent.agent.stats(), expected);
 }
 
 fn side_ticket(tickets: &[spop_core::Ticket]) -> spop_core::Ticket {

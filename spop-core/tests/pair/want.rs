@@ -26,7 +26,7 @@ fn conversation(exact: bool) -> (Vec<AgentLog>, Vec<ClientLog>, usize) {
             let data = vec![7; notified * 13];
             let fill = |notify: &mut spop_core::NotifyEncoder<'_>| {
                 notify.message(b"m").unwrap();
-                notify.arg(b"data", &Value::Binary(&data)).unwrap();
+                notify.arg(b"data", Value::Binary(&data)).unwrap();
             };
             pair.client.notify_with((notified as u64, 1), fill).unwrap();
         } else if pair.client.client.stats().acks == 40 {
@@ -47,7 +47,7 @@ fn conversation(exact: bool) -> (Vec<AgentLog>, Vec<ClientLog>, usize) {
         if pair.agent.want() == Want::Pause || for_agent.is_empty() {
             for ticket in &open[answered..] {
                 let n = Value::Int64(answered as i64);
-                pair.agent.ack_with(*ticket, |ack| ack.set_var(Scope::Session, b"n", &n).unwrap()).unwrap();
+                pair.agent.ack_with(*ticket, |ack| ack.set_var(Scope::Session, b"n", n).unwrap()).unwrap();
                 answered += 1;
             }
             pair.agent.run();

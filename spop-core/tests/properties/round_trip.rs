@@ -71,7 +71,7 @@ proptest! {
         let mut bytes = Vec::new();
         match frame_type {
             3 => bytes = payload(&list),
-            2 => more.iter().for_each(|(key, value)| walk::append(&mut bytes, |w| w.kv(key, &value.get()))),
+            2 => more.iter().for_each(|(key, value)| walk::append(&mut bytes, |w| w.kv(key, value.get()))),
             _ => acts.iter().for_each(|act| walk::append(&mut bytes, |w| write_action(w, act))),
         }
         if !bytes.is_empty() {
@@ -88,13 +88,13 @@ proptest! {
 fn a_message_takes_255_arguments() {
     let mut buf = [0; 2048];
     let mut notify = NotifyEncoder::new(&mut buf, 2000, StreamId(1), FrameId(1)).unwrap();
-    assert_eq!(notify.arg(b"early", &Value::Null), Err(EncodeError::NoMessage));
+    assert_eq!(notify.arg(b"early", Value::Null), Err(EncodeError::NoMessage));
     notify.message(b"m").unwrap();
     for _ in 0..255 {
-        notify.arg(b"k", &Value::Null).unwrap();
+        notify.arg(b"k", Value::Null).unwrap();
     }
     let room = notify.room();
-    assert_eq!(notify.arg(b"k", &Value::Null), Err(EncodeError::TooManyArgs));
+    assert_eq!(notify.arg(b"k", Value::Null), Err(EncodeError::TooManyArgs));
     assert_eq!(notify.room(), room);
     notify.message(b"next").unwrap();
     let len = notify.finish();

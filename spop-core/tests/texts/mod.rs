@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use spop_core::{
-    AckError, Capabilities, DecodeReason, EncodeError, Frame, FrameType, Header, Kv, KvList, Messages, NotifyError,
-    ProtocolError, Scope, Status, Timer, Value,
+    AckEncoder, AckError, Capabilities, DecodeReason, EncodeError, Flags, Frame, FrameId, FrameType, Header, Kv,
+    KvList, Messages, NotifyEncoder, NotifyError, ProtocolError, Scope, Status, StreamId, Timer, Value, Version,
 };
 
 #[test]
@@ -130,4 +130,113 @@ fn values_from_and_to_rust_types() {
     assert_eq!(message.name_str(), None);
     let header = Header::new(FrameType::ACK, spop_core::StreamId(240), spop_core::FrameId(2288));
     assert_eq!(header.encoded_len(), 5 + 2 + 3);
+}
+
+/// What `Display` shows `FromStr` reads, and nothing else.
+#[test]
+fn names_and_back() {
+    for scope in Scope::ALL {
+        assert_eq!((scope.to_string().as_str(), scope.to_string().parse()), (scope.prefix(), Ok(scope)));
+    }
+    assert_eq!(format!("{:>5}|", Scope::Request), "  req|");
+    for wrong in ["", "SESS", "session", "sess ", "sess."] {
+        let error = wrong.parse::<Scope>().unwrap_err();
+        assert_eq!(error.to_string(), "expected proc, sess, txn, req or res");
+    }
+    for text in ["2.0", "2.999", "4294967295.0"] {
+        assert_eq!(text.parse::<Version>().unwrap().to_string(), text);
+    }
+    assert_eq!("2".parse::<Version>().unwrap_err().to_string(), "expected a version such as 2.0");
+    let all = [Capabilities::PIPELINING, Capabilities::ASYNC, Capabilities::FRAGMENTATION];
+    for bits in 0..8 {
+        let mut set = Capabilities::NONE;
+        all.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).for_each(|(_, &one)| set |= one);
+        assert_eq!(set.to_string().parse(), Ok(set), "{set}");
+        assert_eq!(Capabilities::parse(set.to_string().as_bytes()), set);
+    }
+    assert_eq!(" async , pipelining ".parse(), Ok(Capabilities::ASYNC | Capabilities::PIPELINING));
+    for wrong in ["pipelinig", "async,", "async x", "PIPELINING"] {
+        assert!(wrong.parse::<Capabilities>().is_err(), "{wrong}");
+    }
+    let mut flags = Flags::FIN;
+    flags |= Flags(1 << 31);
+    assert_eq!((flags, Flags::FIN | Flags::ABORT), (Flags(0x8000_0001), Flags(3)));
+}
+
+#[test]
+fn values_as_people_read_them() {
+    let shown = [
+        (Value::Null, "null", "NULL"),
+        (Value::Bool(false), "false", "BOOL"),
+        (Value::Int32(i32::MIN), "-2147483648", "INT32"),
+        (Value::UInt32(u32::MAX), "4294967295", "UINT32"),
+        (Value::Int64(i64::MIN), "-9223372036854775808", "INT64"),
+        (Value::UInt64(u64::MAX), "18446744073709551615", "UINT64"),
+        (Value::Ipv4(Ipv4Addr::new(192, 0, 2, 255)), "192.0.2.255", "IPV4"),
+        (Value::Ipv6(Ipv6Addr::LOCALHOST), "::1", "IPV6"),
+        (Value::String("gr\u{fc}n \u{1f600}".as_bytes()), "gr\u{fc}n \u{1f600}", "STRING"),
+        (Value::String(b"a\xffb\xf0\x9f"), "a\u{fffd}b\u{fffd}", "STRING"),
+        (Value::Binary(&[0, 0x0f, 0xff]), "000fff", "BINARY"),
+    ];
+    for (at, (value, text, type_name)) in shown.iter().enumerate() {
+        assert_eq!((value.to_string().as_str(), value.type_name()), (*text, *type_name), "{at}");
+    }
+    // As the standard library has it, for every pattern of zeros.
+    for zeros in 0..256_u16 {
+        for one in [1, 0xabcd, 0xffff] {
+            let segments: [u16; 8] = std::array::from_fn(|at| if zeros >> at & 1 == 1 { 0 } else { one });
+            let ip = Ipv6Addr::from(segments);
+            assert_eq!(Value::Ipv6(ip).to_string(), ip.to_string());
+        }
+    }
+}
+
+/// A user gives names and values as they are.
+#[test]
+fn encoders_take_what_is_at_hand() {
+    let ids = (StreamId(1), FrameId(1));
+    let ip = IpAddr::from([192, 0, 2, 1]);
+    let owned = String::from("ip");
+    let (mut one, mut other) = ([0; 256], [0; 256]);
+    let mut ack = AckEncoder::new(&mut one, 256, ids.0, ids.1).unwrap();
+    ack.set_var(Scope::Session, &owned, ip).unwrap();
+    ack.set_var(Scope::Session, "score", 7_i64).unwrap();
+    ack.set_var(Scope::Session, b"name", "text").unwrap();
+    ack.set_var(Scope::Session, &b"raw"[..], b"\x01\x02").unwrap();
+    ack.set_var(Scope::Session, "none", None::<bool>).unwrap();
+    ack.set_var(Scope::Session, "some", Some(true)).unwrap();
+    ack.unset_var(Scope::Session, owned).unwrap();
+    let mut same = AckEncoder::new(&mut other, 256, ids.0, ids.1).unwrap();
+    let values = [
+        (&b"ip"[..], Value::Ipv4(Ipv4Addr::new(192, 0, 2, 1))),
+        (b"score", Value::Int64(7)),
+        (b"name", Value::String(b"text")),
+        (b"raw", Value::Binary(b"\x01\x02")),
+        (b"none", Value::Null),
+        (b"some", Value::Bool(true)),
+    ];
+    for (name, value) in &values {
+        same.set_var(Scope::Session, *name, value).unwrap();
+    }
+    same.unset_var(Scope::Session, b"ip").unwrap();
+    assert_eq!(ack.finish(), same.finish());
+    assert_eq!(one, other);
+
+    let mut notify = NotifyEncoder::payload(&mut one);
+    notify.message("check").unwrap();
+    notify.arg("ip", ip).unwrap();
+    let len = notify.finish();
+    let message = Messages::new(&one[..len]).next().unwrap().unwrap();
+    assert_eq!(message.arg("ip").unwrap().and_then(|value| value.as_ip()), Some(ip));
+    assert_eq!(Value::from("192.0.2.1").as_ip(), None);
+    assert_eq!(Value::from(Ipv6Addr::LOCALHOST).as_ip(), Some(Ipv6Addr::LOCALHOST.into()));
+}
+
+#[test]
+fn a_header_shows_before_its_frame_is_whole() {
+    let frame = b"\0\0\0\x10\x03\0\0\0\x01\xf0\x00\x07rest";
+    let header = Header { flags: Flags::FIN, ..Header::new(FrameType::NOTIFY, StreamId(240), FrameId(7)) };
+    for len in 0..=frame.len() {
+        assert_eq!(Header::peek(&frame[..len]), (len >= 12).then_some(header), "{len} bytes");
+    }
 }

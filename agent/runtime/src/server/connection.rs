@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use spop_core::{
-    Agent, AgentEvent, AgentStats, Capabilities, DecodeReason, FrameType, Negotiated, ProtocolError, Status, Want,
-    MAX_TRANSMIT_LEN, PREFIX_LEN,
+    Agent, AgentEvent, AgentStats, DecodeReason, FrameType, Header, Negotiated, ProtocolError, Status, Want,
+    MAX_TRANSMIT_LEN,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -133,11 +133,8 @@ enum Wake {
 
 impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
-        let nothing_yet = Negotiated {
-            max_frame_size: shared.config.max_frame_size,
-            capabilities: Capabilities::NONE,
-            healthcheck: false,
-        };
+        let mut nothing_yet = Negotiated::default();
+        nothing_yet.max_frame_size = shared.config.max_frame_size;
         Session {
             stream,
             agent: Agent::new(shared.config.agent()),
@@ -247,11 +244,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
                 self.reassembly = vec![0; self.responder.shared.config.max_reassembly];
             }
-            let frame_type = frame_type(self.input.unread());
             match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
                 Ok((0, _)) => return false,
                 Ok((used, event)) => {
-                    self.received.count(frame_type);
+                    if let Some(event) = &event {
+                        self.received.count(event.frame_type());
+                    }
                     let reassembled = event.as_ref().is_some_and(ends_reassembly);
                     let result = match event {
                         Some(event) => self.responder.on_event(&mut self.agent, event, received),
@@ -278,12 +276,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             let output = &mut self.responder.output;
             let room = output.room(MAX_TRANSMIT_LEN);
             let Ok(Some(len)) = self.agent.poll_transmit(room) else { return };
-            let sent = frame_type(room);
+            let sent = Header::peek(room).map(|header| header.frame_type);
             output.commit(len);
             let stats = self.stats();
             let counter = match sent {
-                FrameType::AGENT_HELLO => &stats.sent_hello,
-                FrameType::ACK => &stats.sent_ack,
+                Some(FrameType::AGENT_HELLO) => &stats.sent_hello,
+                Some(FrameType::ACK) => &stats.sent_ack,
                 _ => &stats.sent_disconnect,
             };
             ServerStats::add(counter, 1);
@@ -434,14 +432,9 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// The type of the frame that the input begins with. Without one it does not matter.
-fn frame_type(input: &[u8]) -> FrameType {
-    FrameType(input.get(PREFIX_LEN).copied().unwrap_or_default())
-}
-
 /// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.
 fn starts_fragmented(input: &[u8]) -> bool {
-    matches!(input, [_, _, _, _, kind, _, _, _, flags, ..] if *kind == FrameType::NOTIFY.0 && flags & 1 == 0)
+    Header::peek(input).is_some_and(|header| header.frame_type == FrameType::NOTIFY && !header.flags.fin())
 }
 
 /// Is the reassembly memory free again after this event?

@@ -118,14 +118,12 @@ impl Default for ServerConfig {
 impl ServerConfig {
     fn agent(&self) -> spop_core::AgentConfig {
         let fragmentation = if self.max_reassembly > 0 { Capabilities::FRAGMENTATION } else { Capabilities::NONE };
-        spop_core::AgentConfig {
-            max_frame_size: self.max_frame_size,
-            capabilities: Capabilities::PIPELINING | fragmentation,
-            hello_timeout: Some(ticks(self.hello_timeout)),
-            half_frame_timeout: Some(ticks(self.half_frame_timeout)),
-            idle_timeout: self.connection_idle_timeout.map(ticks),
-            ..spop_core::AgentConfig::DEFAULT
-        }
+        spop_core::AgentConfig::DEFAULT
+            .with_max_frame_size(self.max_frame_size)
+            .with_capabilities(Capabilities::PIPELINING | fragmentation)
+            .with_hello_timeout(Some(ticks(self.hello_timeout)))
+            .with_half_frame_timeout(Some(ticks(self.half_frame_timeout)))
+            .with_idle_timeout(self.connection_idle_timeout.map(ticks))
     }
 }
 

@@ -146,7 +146,7 @@ impl Responder {
         let Ok(mut ack) = agent.ack(room, ticket) else { return };
         for action in answer.actions().flatten() {
             let added = match action {
-                Action::SetVar { scope, name, value } => ack.set_var(scope, name, &value),
+                Action::SetVar { scope, name, value } => ack.set_var(scope, name, value),
                 Action::UnsetVar { scope, name } => ack.unset_var(scope, name),
             };
             if let Err(error) = added {

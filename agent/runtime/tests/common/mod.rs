@@ -115,7 +115,7 @@ impl Peer {
     pub async fn notify(&mut self, stream_id: u64, name: &str, n: i64) {
         let frame = self.encode_notify(stream_id, 1, |notify| {
             notify.message(name.as_bytes()).unwrap();
-            notify.arg(b"n", &Value::Int64(n)).unwrap();
+            notify.arg(b"n", Value::Int64(n)).unwrap();
         });
         self.stream.write_all(&frame).await.unwrap();
     }

@@ -19,7 +19,7 @@ fn echo(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerE
     for message in messages {
         let message = message?;
         let n = message.arg("n")?.unwrap_or(Value::Null);
-        ack.set_var(Scope::Transaction, b"n", &n)?;
+        ack.set_var(Scope::Transaction, b"n", n)?;
         match message.name {
             b"fail" => return Err("told to fail".into()),
             b"panic" => panic!("told to panic"),
@@ -42,7 +42,7 @@ async fn pipelined_notifys_are_all_answered_in_order() {
         for n in 0..100 {
             let frame = peer.encode_notify(round * 100 + n, 1, |notify| {
                 notify.message(b"echo").unwrap();
-                notify.arg(b"n", &Value::Int64(n as i64)).unwrap();
+                notify.arg(b"n", Value::Int64(n as i64)).unwrap();
             });
             batch.extend(frame);
         }
@@ -61,7 +61,7 @@ async fn one_byte_at_a_time() {
     peer.stream.set_nodelay(true).unwrap();
     let frame = peer.encode_notify(0, 1, |notify| {
         notify.message(b"echo").unwrap();
-        notify.arg(b"n", &Value::Int64(5)).unwrap();
+        notify.arg(b"n", Value::Int64(5)).unwrap();
     });
     for byte in frame {
         peer.stream.write_all(&[byte]).await.unwrap();
@@ -189,7 +189,7 @@ async fn stop_answers_what_is_open_then_disconnects() {
 #[tokio::test]
 async fn health_check_gets_its_hello_and_nothing_more() {
     let server = Running::start(Server::new(ServerConfig::default(), echo)).await;
-    let mut peer = Peer::connect(&server.addr, ClientConfig { healthcheck: true, ..client() }).await;
+    let mut peer = Peer::connect(&server.addr, client().with_healthcheck(true)).await;
     peer.send_own().await;
     assert_eq!(peer.event().await, Event::Hello);
     assert_eq!(peer.event().await, Event::Eof);
@@ -206,8 +206,8 @@ async fn fragments_are_joined_and_bounded() {
     for (stream_id, text, answered) in [(1, &b"short"[..], true), (2, &long[..], false), (3, b"short", true)] {
         let mut notify = spop_core::NotifyEncoder::payload(&mut payload);
         notify.message(b"echo").unwrap();
-        notify.arg(b"n", &Value::Int64(9)).unwrap();
-        notify.arg(b"text", &Value::String(text)).unwrap();
+        notify.arg(b"n", Value::Int64(9)).unwrap();
+        notify.arg(b"text", Value::String(text)).unwrap();
         let len = notify.finish();
         peer.client.start_fragmented(StreamId(stream_id), FrameId(1)).unwrap();
         let mut frame = [0; 512];
@@ -273,7 +273,7 @@ async fn a_peer_that_does_not_read_is_dropped() {
     let config = ServerConfig { write_timeout: Duration::from_millis(200), ..ServerConfig::default() };
     let server = Running::start(Server::new(config, |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
         messages.validate()?;
-        ack.set_var(Scope::Transaction, b"bulk", &Value::Binary(&[0; 16000]))?;
+        ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 16000]))?;
         Ok(())
     }))
     .await;
@@ -308,7 +308,7 @@ async fn too_many_connections_are_refused() {
 async fn without_pipelining_a_late_answer_is_not_sent() {
     let permits = Arc::new(Semaphore::new(0));
     let server = Running::start(asynchronous(permits.clone(), ServerConfig::default())).await;
-    let mut peer = Peer::hello(&server.addr, ClientConfig { capabilities: Capabilities::NONE, ..client() }).await;
+    let mut peer = Peer::hello(&server.addr, client().with_capabilities(Capabilities::NONE)).await;
     peer.notify(1, "wait", 1).await;
     server.wait_for("taken", |s| s.notifies == 1).await;
     peer.client.forget(StreamId(1), FrameId(1));

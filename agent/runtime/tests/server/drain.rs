@@ -31,7 +31,7 @@ async fn load(addr: String, total: Arc<AtomicU64>) -> Sent {
         let event = if open < AT_ONCE {
             let frame = peer.encode_notify(sent.notifies, 1, |notify| {
                 notify.message(b"m").unwrap();
-                notify.arg(b"n", &Value::Int64(sent.notifies as i64)).unwrap();
+                notify.arg(b"n", Value::Int64(sent.notifies as i64)).unwrap();
             });
             // In two parts now and then, so that the stop finds half frames.
             let cut = if sent.notifies % 7 == 0 { frame.len() / 2 } else { 0 };
@@ -88,7 +88,7 @@ async fn stop_under_load(server: Server) {
 async fn a_handler_that_answers_at_once() {
     let handler = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| -> Result<(), HandlerError> {
         for message in messages {
-            ack.set_var(Scope::Transaction, b"n", &message?.arg("n")?.unwrap_or(Value::Null))?;
+            ack.set_var(Scope::Transaction, b"n", message?.arg("n")?.unwrap_or(Value::Null))?;
         }
         Ok(())
     };

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 fn answer(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerError> {
     let count = messages.validate()?;
-    ack.set_var(Scope::Transaction, b"count", &Value::UInt64(count as u64))?;
+    ack.set_var(Scope::Transaction, b"count", Value::UInt64(count as u64))?;
     Ok(())
 }
 
@@ -27,7 +27,7 @@ async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
         let mut frame = [0; 400];
         let mut notify = NotifyEncoder::new(&mut frame, 400, StreamId(1), FrameId(1)).unwrap();
         // The header has 7 bytes, the length of the name 2, the number of arguments 1.
-        notify.message(&vec![b'x'; len - 10]).unwrap();
+        notify.message(vec![b'x'; len - 10]).unwrap();
         assert_eq!(notify.finish(), PREFIX_LEN + len);
         peer.stream.write_all(&frame[..PREFIX_LEN + len]).await.unwrap();
         let event = peer.event().await;
@@ -73,7 +73,7 @@ async fn what_is_open_after_the_grace_time_is_cut_off_and_counted() {
 }
 
 /// HAProxy with frames so large that a connection cannot hold one in what it has for itself.
-const LARGE: ClientConfig = ClientConfig { max_frame_size: 1 << 20, ..ClientConfig::DEFAULT };
+const LARGE: ClientConfig = ClientConfig::DEFAULT.with_max_frame_size(1 << 20);
 
 /// The first half of a NOTIFY that has so many bytes, or some less.
 fn half_a_frame(len: usize) -> Vec<u8> {
@@ -81,7 +81,7 @@ fn half_a_frame(len: usize) -> Vec<u8> {
     let mut notify = NotifyEncoder::new(&mut frame, 1 << 20, StreamId(1), FrameId(1)).unwrap();
     notify.message(b"m").unwrap();
     let bulk = vec![b'x'; len - 100];
-    notify.arg(b"a", &Value::Binary(&bulk)).unwrap();
+    notify.arg(b"a", Value::Binary(&bulk)).unwrap();
     let whole = notify.finish();
     frame.truncate(whole / 2);
     frame
@@ -117,7 +117,7 @@ async fn acks_beyond_the_shared_memory_end_their_connection() {
     let config = ServerConfig { max_buffered: 0, write_timeout: Duration::from_secs(600), ..ServerConfig::default() };
     let large = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
         messages.validate()?;
-        ack.set_var(Scope::Transaction, b"bulk", &Value::Binary(&[0; 500_000]))?;
+        ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 500_000]))?;
         Ok(())
     };
     let server = Running::start(Server::new(config, large)).await;
@@ -140,7 +140,7 @@ async fn requests_beyond_the_shared_memory_end_their_connection() {
     for n in 0..30 {
         let frame = peer.encode_notify(n, 1, |notify| {
             notify.message(b"m").unwrap();
-            notify.arg(b"bulk", &Value::Binary(&[0; 15_000])).unwrap();
+            notify.arg(b"bulk", Value::Binary(&[0; 15_000])).unwrap();
         });
         let _ended = peer.stream.write_all(&frame).await;
     }

@@ -71,7 +71,7 @@ impl<'a> Decoded<'a> {
         let mut frame = FrameEncoder::new(&mut buf, u32::MAX, self.header)?;
         let w = frame.payload();
         match &self.body {
-            Body::Keys(keys) => keys.iter().try_for_each(|kv| w.kv(kv.key, &kv.value))?,
+            Body::Keys(keys) => keys.iter().try_for_each(|kv| w.kv(kv.key, kv.value))?,
             Body::Messages(list) => w.bytes(&encode_messages(list, len)?)?,
             Body::Actions(actions) => actions.iter().try_for_each(|action| match action {
                 Action::SetVar { scope, name, value } => w.set_var(*scope, name, value),
@@ -92,7 +92,7 @@ pub(crate) fn encode_messages(messages: &[Message<'_>], len: usize) -> Result<Ve
     for message in messages {
         encoder.message(message.name)?;
         for kv in &message.args {
-            encoder.arg(kv.key, &kv.value)?;
+            encoder.arg(kv.key, kv.value)?;
         }
     }
     let len = encoder.finish();

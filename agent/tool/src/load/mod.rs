@@ -193,11 +193,9 @@ fn plan(options: &Options) -> Result<Plan, Failure> {
     };
     Ok(Plan {
         addr: options.addr.clone(),
-        config: ClientConfig {
-            max_frame_size: options.max_frame_size,
-            engine_id: Some(options.engine_id),
-            ..ClientConfig::DEFAULT
-        },
+        config: ClientConfig::DEFAULT
+            .with_max_frame_size(options.max_frame_size)
+            .with_engine_id(Some(options.engine_id)),
         payload: Payload::new(&messages).map_err(|error| Failure::Usage(error.to_string()))?,
         expected,
         in_flight: options.in_flight.into(),

@@ -3,7 +3,15 @@
 use crate::frame::Capabilities;
 
 /// What an agent offers and tolerates. Times are in ticks, whose unit is the caller's.
+///
+/// ```
+/// use spop_core::AgentConfig;
+///
+/// const CONFIG: AgentConfig = AgentConfig::DEFAULT.with_max_frame_size(16380).with_hello_timeout(Some(10_000));
+/// assert_eq!(CONFIG.max_fragments, AgentConfig::default().max_fragments);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct AgentConfig {
     /// The largest frame body that the agent takes, in bytes, at least 256. The smaller of this and HAProxy's is
     /// negotiated. Default 1 MiB, so that HAProxy's counts.
@@ -27,7 +35,7 @@ pub struct AgentConfig {
 
 impl AgentConfig {
     /// The defaults.
-    pub const DEFAULT: AgentConfig = AgentConfig {
+    pub const DEFAULT: Self = Self {
         max_frame_size: 1024 * 1024,
         hello_max_frame_size: 4096,
         capabilities: Capabilities::PIPELINING.union(Capabilities::FRAGMENTATION),
@@ -36,10 +44,59 @@ impl AgentConfig {
         half_frame_timeout: None,
         idle_timeout: None,
     };
+
+    /// The same with another [`max_frame_size`](Self::max_frame_size).
+    #[must_use]
+    pub const fn with_max_frame_size(mut self, max_frame_size: u32) -> Self {
+        self.max_frame_size = max_frame_size;
+        self
+    }
+
+    /// The same with another [`hello_max_frame_size`](Self::hello_max_frame_size).
+    #[must_use]
+    pub const fn with_hello_max_frame_size(mut self, hello_max_frame_size: u32) -> Self {
+        self.hello_max_frame_size = hello_max_frame_size;
+        self
+    }
+
+    /// The same with another [`capabilities`](Self::capabilities).
+    #[must_use]
+    pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// The same with another [`max_fragments`](Self::max_fragments).
+    #[must_use]
+    pub const fn with_max_fragments(mut self, max_fragments: u32) -> Self {
+        self.max_fragments = max_fragments;
+        self
+    }
+
+    /// The same with another [`hello_timeout`](Self::hello_timeout).
+    #[must_use]
+    pub const fn with_hello_timeout(mut self, hello_timeout: Option<u64>) -> Self {
+        self.hello_timeout = hello_timeout;
+        self
+    }
+
+    /// The same with another [`half_frame_timeout`](Self::half_frame_timeout).
+    #[must_use]
+    pub const fn with_half_frame_timeout(mut self, half_frame_timeout: Option<u64>) -> Self {
+        self.half_frame_timeout = half_frame_timeout;
+        self
+    }
+
+    /// The same with another [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub const fn with_idle_timeout(mut self, idle_timeout: Option<u64>) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
+    }
 }
 
 impl Default for AgentConfig {
     fn default() -> Self {
-        AgentConfig::DEFAULT
+        Self::DEFAULT
     }
 }

@@ -1,9 +1,9 @@
 //! What the agent's side reports and counts.
 
 use super::Negotiated;
-use crate::frame::{Disconnect, FrameId, Messages, StreamId};
+use crate::frame::{Disconnect, FrameId, FrameType, Messages, StreamId};
 
-/// What happened. Borrows from the input or from the reassembly slice, never from the [`Agent`](super::Agent).
+/// What a frame brought. Borrows from the input or from the reassembly slice, never from the [`Agent`](super::Agent).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AgentEvent<'a> {
@@ -32,6 +32,36 @@ pub enum AgentEvent<'a> {
     },
     /// HAProxy ends the connection; the answer waits in `poll_transmit`. Open NOTIFYs are void.
     Disconnect(Disconnect<'a>),
+    /// A fragment of a NOTIFY of which more is to come. Nothing is to be done.
+    Fragment {
+        /// It is the first one.
+        first: bool,
+        /// The NOTIFY's stream-id.
+        stream_id: StreamId,
+        /// The NOTIFY's frame-id.
+        frame_id: FrameId,
+    },
+    /// A frame that asks for nothing: of an unknown type, an abort of nothing, or a whole NOTIFY with ABORT, for whose
+    /// answer nobody waits.
+    Ignored(FrameType),
+}
+
+impl AgentEvent<'_> {
+    /// The type of the frame.
+    pub const fn frame_type(&self) -> FrameType {
+        match self {
+            AgentEvent::Hello { .. } => FrameType::HAPROXY_HELLO,
+            AgentEvent::Notify(Notify { fragmented: false, .. }) | AgentEvent::Fragment { first: true, .. } => {
+                FrameType::NOTIFY
+            }
+            AgentEvent::Notify(_)
+            | AgentEvent::Fragment { .. }
+            | AgentEvent::Aborted { .. }
+            | AgentEvent::TooBig { .. } => FrameType::UNSET,
+            AgentEvent::Disconnect(_) => FrameType::HAPROXY_DISCONNECT,
+            AgentEvent::Ignored(frame_type) => *frame_type,
+        }
+    }
 }
 
 /// A NOTIFY to answer.
@@ -74,7 +104,7 @@ impl Ticket {
 
     /// The ticket of such a number; of any other number, a ticket that is not open or names another NOTIFY.
     pub const fn from_bits(bits: u64) -> Self {
-        Ticket(bits)
+        Self(bits)
     }
 }
 
@@ -91,8 +121,8 @@ pub enum AckError {
 impl core::fmt::Display for AckError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            AckError::NotOpen => "this NOTIFY is not open any more",
-            AckError::NoSpace => "no room for an ACK",
+            Self::NotOpen => "this NOTIFY is not open any more",
+            Self::NoSpace => "no room for an ACK",
         })
     }
 }
@@ -101,6 +131,7 @@ impl core::error::Error for AckError {}
 
 /// What an [`Agent`](super::Agent) counted.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct AgentStats {
     /// NOTIFYs given out as events.
     pub notifies: u64,
@@ -123,7 +154,7 @@ pub struct AgentStats {
 }
 
 impl AgentStats {
-    pub(super) const ZERO: AgentStats = AgentStats {
+    pub(super) const ZERO: Self = Self {
         notifies: 0,
         acks: 0,
         superseded: 0,

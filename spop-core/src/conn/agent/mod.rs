@@ -64,7 +64,7 @@ impl<const OPEN: usize> Agent<OPEN> {
     /// A new connection. Its clock starts at 0 ticks.
     pub const fn new(config: AgentConfig) -> Self {
         const { assert!(OPEN > 0, "an agent without room for a NOTIFY cannot read") };
-        Agent {
+        Self {
             config,
             state: State::AwaitHello,
             transmit: Transmit::Nothing,
@@ -114,7 +114,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         }
     }
 
-    /// Takes at most one frame from the start of `input`: the number of bytes used, and what happened.
+    /// Takes at most one frame from the start of `input`: the number of bytes used, and what the frame brought.
     ///
     /// Call it until it uses 0 bytes: then `input` holds no whole frame, or [`want`](Self::want) is
     /// [`Want::Pause`]. After the connection ended all input is used up in silence. `reassembly` is the memory for
@@ -192,9 +192,9 @@ impl<const OPEN: usize> Agent<OPEN> {
             | FrameType::AGENT_HELLO
             | FrameType::AGENT_DISCONNECT
             | FrameType::ACK) => Err(ProtocolError::UnexpectedFrame(unexpected)),
-            _ => {
+            unknown => {
                 self.stats.ignored += 1;
-                Ok(None)
+                Ok(Some(AgentEvent::Ignored(unknown)))
             }
         }
     }
@@ -250,11 +250,12 @@ impl<const OPEN: usize> Agent<OPEN> {
         }
         if !flags.fin() {
             self.reassembler.start(ids, frame.payload, reassembly);
-            return Ok(None);
+            let (stream_id, frame_id) = ids;
+            return Ok(Some(AgentEvent::Fragment { first: true, stream_id, frame_id }));
         }
         if flags.abort() {
             self.stats.cancelled += 1;
-            return Ok(None);
+            return Ok(Some(AgentEvent::Ignored(FrameType::NOTIFY)));
         }
         Ok(self.open_notify(ids, frame.messages(), false))
     }
@@ -270,7 +271,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         let flags = frame.header.flags;
         if !self.reassembler.in_progress() && flags.abort() {
             self.stats.ignored += 1;
-            return Ok(None);
+            return Ok(Some(AgentEvent::Ignored(FrameType::UNSET)));
         }
         if !self.reassembler.is_open(ids) {
             return Err(ProtocolError::Interlaced);
@@ -283,7 +284,7 @@ impl<const OPEN: usize> Agent<OPEN> {
         }
         self.reassembler.push(frame.payload, reassembly);
         if !flags.fin() {
-            return Ok(None);
+            return Ok(Some(AgentEvent::Fragment { first: false, stream_id, frame_id }));
         }
         Ok(match self.reassembler.finish() {
             Reassembled::Whole(len) => {

@@ -45,12 +45,12 @@ pub enum NotifyError {
 impl core::fmt::Display for NotifyError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            NotifyError::NotRunning => "the connection is not running",
-            NotifyError::TooManyInFlight => "too many NOTIFYs are in flight",
-            NotifyError::IdsInUse => "a NOTIFY with these ids is in flight",
-            NotifyError::Fragmenting => "a fragmented NOTIFY is being sent",
-            NotifyError::NoFragmentation => "the agent does not take fragments",
-            NotifyError::NoSpace => "no room for the header",
+            Self::NotRunning => "the connection is not running",
+            Self::TooManyInFlight => "too many NOTIFYs are in flight",
+            Self::IdsInUse => "a NOTIFY with these ids is in flight",
+            Self::Fragmenting => "a fragmented NOTIFY is being sent",
+            Self::NoFragmentation => "the agent does not take fragments",
+            Self::NoSpace => "no room for the header",
         })
     }
 }
@@ -59,6 +59,7 @@ impl core::error::Error for NotifyError {}
 
 /// What a [`Client`](super::Client) counted.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct ClientStats {
     /// NOTIFYs begun.
     pub notifies: u64,

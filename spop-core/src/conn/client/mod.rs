@@ -53,7 +53,7 @@ struct Fragmenting {
 /// ```
 /// use spop_core::{Client, ClientConfig};
 ///
-/// let mut client: Client = Client::new(ClientConfig { healthcheck: true, ..ClientConfig::DEFAULT });
+/// let mut client: Client = Client::new(ClientConfig::DEFAULT.with_healthcheck(true));
 /// let mut out = [0; 256];
 /// assert_eq!(client.poll_transmit(&mut out)?, Some(82)); // HAProxy's health check
 /// # Ok::<(), spop_core::EncodeError>(())
@@ -75,7 +75,7 @@ impl<const OPEN: usize> Client<OPEN> {
     /// A new connection, its HELLO ready in [`poll_transmit`](Self::poll_transmit). Its clock starts at 0 ticks.
     pub const fn new(config: ClientConfig) -> Self {
         const { assert!(OPEN > 0, "a client without room for a NOTIFY cannot send one") };
-        Client {
+        Self {
             config,
             state: State::AwaitHello,
             transmit: Transmit::Hello,
@@ -289,7 +289,7 @@ impl<const OPEN: usize> Client<OPEN> {
         let len = if sent == 0 {
             0
         } else {
-            let flags = Flags::FIN.union(Flags::ABORT);
+            let flags = Flags::FIN | Flags::ABORT;
             let header = Header { flags, ..Header::new(FrameType::UNSET, stream_id, frame_id) };
             FrameEncoder::new(out, self.negotiated.max_frame_size, header)?.finish()
         };

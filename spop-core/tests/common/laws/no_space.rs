@@ -19,7 +19,7 @@ fn fill_notify(notify: &mut NotifyEncoder<'_>, list: &[Msg]) -> Vec<Msg> {
         let mut args = Vec::new();
         for (key, value) in &message.args {
             let room = notify.room();
-            match notify.arg(key, &value.get()) {
+            match notify.arg(key, value.get()) {
                 Ok(()) => args.push((key.clone(), value.clone())),
                 Err(error) => assert_eq!((error, notify.room()), (EncodeError::NoSpace, room)),
             }
@@ -58,7 +58,7 @@ pub fn ack(list: &[Act], limit: usize) {
     for act in list {
         let room = ack.room();
         let result = match act {
-            Act::Set(scope, name, value) => ack.set_var(*scope, name, &value.get()),
+            Act::Set(scope, name, value) => ack.set_var(*scope, name, value.get()),
             Act::Unset(scope, name) => ack.unset_var(*scope, name),
         };
         match result {
@@ -87,8 +87,8 @@ pub fn writer(list: &[Pair], acts: &[Act], limit: usize) {
         assert_eq!(writer.len() + writer.room(), limit);
     };
     for (key, value) in list {
-        check(&|w| w.kv(key, &value.get()));
-        check(&|w| w.value(&value.get()));
+        check(&|w| w.kv(key, value.get()));
+        check(&|w| w.value(value.get()));
         check(&|w| w.string(key));
         check(&|w| w.bytes(key));
         check(&|w| w.varint(264_432));

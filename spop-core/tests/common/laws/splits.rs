@@ -32,7 +32,7 @@ fn read_exactly(bytes: &[u8], mut want: impl FnMut() -> Want, mut feed: impl FnM
 
 /// A small agent, so that its bounds are met.
 fn agent(capabilities: Capabilities, answers: bool) -> AgentSide<3> {
-    let config = AgentConfig { max_frame_size: 16384, capabilities, max_fragments: 4, ..AgentConfig::DEFAULT };
+    let config = AgentConfig::DEFAULT.with_max_frame_size(16384).with_capabilities(capabilities).with_max_fragments(4);
     let mut side = AgentSide::new(config);
     side.reassembly = vec![0; 64];
     side.answers = answers;
@@ -84,7 +84,7 @@ fn agent_goes_on(mut side: AgentSide<3>) {
 
 /// A client that said its HELLO; with `notifies` the handshake is done and NOTIFYs are in flight.
 fn client(capabilities: Capabilities, notifies: bool) -> ClientSide {
-    let mut side = ClientSide::new(ClientConfig { capabilities, ..ClientConfig::DEFAULT });
+    let mut side = ClientSide::new(ClientConfig::DEFAULT.with_capabilities(capabilities));
     side.flush();
     if notifies {
         // After the agent's HELLO, so that its ACKs mean something.
