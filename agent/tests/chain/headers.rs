@@ -19,7 +19,7 @@ const CONFIGURATIONS: [&str; 2] = ["spoe.cfg", "spoe-http.cfg"];
 async fn all_lines_of_a_list_go_on_as_one() {
     for program in programs() {
         for spoe_cfg in CONFIGURATIONS {
-            let chain = Chain::start(&program, Setup { spoe_cfg, ..Setup::default() }).await;
+            let mut chain = Chain::start(&program, Setup { spoe_cfg, ..Setup::default() }).await;
             let headers = [
                 ("traceparent", TRACEPARENT),
                 ("tracestate", "foo=1,bar=2"),
@@ -49,6 +49,10 @@ async fn all_lines_of_a_list_go_on_as_one() {
             assert_eq!(chain.origin.hit("/five").header("tracestate").as_deref(), Some("a=1,b=2,c=3,d=4"));
             let missed = "header_lines_incomplete_total{cause=\"missed\"}";
             Metrics::scrape_until(&chain.spoa.admin, missed, |metrics| metrics.get(missed) == 1.0).await;
+            chain.spoa.process.signal("-TERM");
+            assert!(chain.spoa.process.ended().await.success());
+            let log = chain.spoa.process.output().join("\n");
+            assert!(log.contains("messages were not taken as they came lines_missed=1 lines_cut=0"), "{log}");
         }
     }
 }

@@ -235,6 +235,7 @@ async fn serve(
     let exports = pipeline.shutdown(grace.left(Part::Exporters)).await;
     let spans = tracer.stats();
     report::refused(&spans);
+    report::not_whole(&spans);
     for (name, export) in &exports {
         report::accounts(&spans, name, export);
     }

@@ -30,6 +30,17 @@ pub fn refused(tracer: &TracerStats) {
     }
 }
 
+/// What of the headers and times in messages could not be used as it came, and ids that requests shared.
+pub fn not_whole(tracer: &TracerStats) {
+    let TracerStats { lines_missed, lines_cut, tracestate_dropped, times_far, ids_shared, .. } = *tracer;
+    if lines_missed + lines_cut + tracestate_dropped + times_far + ids_shared > 0 {
+        warn!(
+            lines_missed,
+            lines_cut, tracestate_dropped, times_far, ids_shared, "messages were not taken as they came"
+        );
+    }
+}
+
 /// The lines of the log itself that nobody read in time.
 pub fn log_lines_lost(lines: u64) {
     if lines > 0 {
