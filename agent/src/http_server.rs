@@ -1,24 +1,34 @@
-//! A small HTTP/1.1 server for an axum router: bounded connections, a limit on the time for a request's head and on the
-//! time that a response may lie unread, graceful shutdown.
+//! A small HTTP/1.1 server for an axum router: bounded connections, all together and of each peer, of which idle ones make
+//! room for new ones; a limit on the time for a request's head and on the time that a response may lie unread; graceful
+//! shutdown.
 
+mod table;
+
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::Router;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{service_fn, Service};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::worker::Worker;
 use spop_agent::ratelimit::LogLimit;
+pub(crate) use table::Peer;
+use table::{Activity, Place, Table};
 
 /// Largest head of a request, and the buffer of a connection.
 const BUFFER: usize = 64 * 1024;
@@ -28,8 +38,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpLimits {
-    /// Most open connections; more are closed at once.
+    /// Most open connections. If none of them is idle, more are closed at once.
     pub(crate) max_connections: usize,
+    /// Most open connections of one peer.
+    pub(crate) max_per_peer: usize,
     /// Time within which a connection must send the head of its next request.
     pub(crate) head_timeout: Duration,
     /// Time for which the client may take nothing of a response.
@@ -42,6 +54,7 @@ pub struct HttpStats {
     connections: AtomicU64,
     open: AtomicU64,
     refused: AtomicU64,
+    evicted: AtomicU64,
     timeouts: AtomicU64,
     misdirected: AtomicU64,
 }
@@ -53,8 +66,10 @@ pub struct HttpSnapshot {
     pub connections: u64,
     /// Gauge: connections open now.
     pub open: u64,
-    /// Connections closed at once because too many were open.
+    /// Connections closed at once because too many were open, all or those of the peer.
     pub refused: u64,
+    /// Idle connections closed to make room for others.
+    pub evicted: u64,
     /// Connections closed because the client stood still, idle ones included.
     pub timeouts: u64,
     /// Requests refused because they were for another host.
@@ -68,6 +83,7 @@ impl HttpStats {
             connections: self.connections.load(Relaxed),
             open: self.open.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            evicted: self.evicted.load(Relaxed),
             timeouts: self.timeouts.load(Relaxed),
             misdirected: self.misdirected.load(Relaxed),
         }
@@ -78,20 +94,18 @@ impl HttpStats {
     }
 }
 
-/// A place among the open connections, given back at the end.
-struct Slot(Arc<HttpStats>);
+/// Counts an open connection until it is dropped.
+struct Open(Arc<HttpStats>);
 
-impl Slot {
-    /// `None` if too many are open.
-    fn take(stats: &Arc<HttpStats>, limit: usize) -> Option<Self> {
-        let limit = limit as u64;
-        stats.open.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1)).ok()?;
+impl Open {
+    fn count(stats: &Arc<HttpStats>) -> Self {
         stats.connections.fetch_add(1, Relaxed);
-        Some(Slot(stats.clone()))
+        stats.open.fetch_add(1, Relaxed);
+        Open(stats.clone())
     }
 }
 
-impl Drop for Slot {
+impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
     }
@@ -127,19 +141,19 @@ async fn serve(
 ) {
     let (accept_log, refused_log) = (LogLimit::new(), LogLimit::new());
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
+    let mut connections = Table::default();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(BUFFER);
     let deadline = loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            () = connections.ended() => continue,
             deadline = stop.wait_for(Option::is_some) => {
                 break deadline.ok().and_then(|deadline| *deadline);
             }
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, addr)) => (stream, Peer::from(addr.ip())),
             Err(error) => {
                 if let Some(left_out) = accept_log.pass() {
                     tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
@@ -148,21 +162,34 @@ async fn serve(
                 continue;
             }
         };
-        let Some(slot) = Slot::take(&stats, limits.max_connections) else {
-            stats.refused.fetch_add(1, Relaxed);
-            if let Some(left_out) = refused_log.pass() {
-                let limit = limits.max_connections;
-                tracing::warn!(limit, left_out, "HTTP connection refused: too many are open");
+        match connections.place_for(peer, &limits) {
+            Place::Free => {}
+            Place::Vacated => {
+                stats.evicted.fetch_add(1, Relaxed);
             }
-            continue;
-        };
-        let service = TowerToHyperService::new(router.clone());
+            Place::None => {
+                stats.refused.fetch_add(1, Relaxed);
+                if let Some(left_out) = refused_log.pass() {
+                    let HttpLimits { max_connections, max_per_peer, .. } = limits;
+                    tracing::warn!(
+                        max_connections,
+                        max_per_peer,
+                        left_out,
+                        "HTTP connection refused: too many are open"
+                    );
+                }
+                continue;
+            }
+        }
+        let open = Open::count(&stats);
+        let activity = Arc::new(Activity::new());
+        let service = service(router.clone(), peer, activity.clone());
         let stream = TokioIo::new(Box::pin(with_timeout(stream, limits.write_timeout)));
         let connection = graceful.watch(builder.serve_connection(stream, service));
-        connections.spawn(async move {
+        connections.spawn(peer, activity, async move {
             if let Err(error) = connection.await {
                 if is_timeout(&error) {
-                    slot.0.timeouts.fetch_add(1, Relaxed);
+                    open.0.timeouts.fetch_add(1, Relaxed);
                 }
                 tracing::debug!(%error, "HTTP connection ended with an error");
             }
@@ -172,6 +199,29 @@ async fn serve(
     let deadline = deadline.unwrap_or_else(Instant::now);
     // What is still under way at the deadline is cut with `connections`.
     let _ = tokio::time::timeout_at(deadline, graceful.shutdown()).await;
+}
+
+/// The router, which is told the peer. A request is under way until its answer is written or given up.
+fn service(
+    router: Router,
+    peer: Peer,
+    activity: Arc<Activity>,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |mut request: Request<Incoming>| {
+        let under_way = activity.begin();
+        request.extensions_mut().insert(peer);
+        let answer = router.call(request);
+        async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _until_written = &under_way;
+                    frame
+                }))
+            }))
+        }
+    })
 }
 
 fn with_timeout(stream: TcpStream, write_timeout: Duration) -> TimeoutStream<TcpStream> {

@@ -36,9 +36,13 @@ use host::Hosts;
 /// Bounds of the admin listener.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AdminConfig {
-    /// Most connections to the admin endpoints at once; further ones are closed
+    /// Most connections to the admin endpoints at once; an idle one makes room, else further ones are closed
     #[arg(id = "admin_max_connections", long = "admin-max-connections", value_name = "N", default_value_t = 64)]
     pub max_connections: usize,
+
+    /// Most of these of one peer, which is an address, or a /64 network of IPv6
+    #[arg(id = "admin_max_per_peer", long = "admin-max-per-peer", value_name = "N", default_value_t = 32)]
+    pub max_per_peer: usize,
 
     /// How long the head of a request to them may take, and an idle connection stays open
     #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME", default_value = "30s", value_parser = spop_agent::duration::parse)]
@@ -57,7 +61,13 @@ pub struct AdminConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         let timeout = Duration::from_secs(30);
-        AdminConfig { max_connections: 64, head_timeout: timeout, write_timeout: timeout, hosts: Vec::new() }
+        AdminConfig {
+            max_connections: 64,
+            max_per_peer: 32,
+            head_timeout: timeout,
+            write_timeout: timeout,
+            hosts: Vec::new(),
+        }
     }
 }
 
@@ -135,12 +145,12 @@ impl Admin {
     /// The address is in use, not allowed or not of this host.
     pub async fn bind(addr: &str, config: AdminConfig) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
-        let AdminConfig { max_connections, head_timeout, write_timeout, hosts } = config;
+        let AdminConfig { max_connections, max_per_peer, head_timeout, write_timeout, hosts } = config;
         let stats = Arc::<HttpStats>::default();
         Ok(Admin {
             addr: listener.local_addr()?,
             listener,
-            limits: HttpLimits { max_connections, head_timeout, write_timeout },
+            limits: HttpLimits { max_connections, max_per_peer, head_timeout, write_timeout },
             hosts: Arc::new(Hosts::new(addr, &hosts, stats.clone())),
             stats,
         })

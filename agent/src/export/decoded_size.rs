@@ -2,6 +2,10 @@
 //! two bytes can become a span of some hundred, so the size of the body alone
 //! bounds nothing.
 
+mod json;
+
+pub(super) use json::decoded_json_size;
+
 use opentelemetry_proto::tonic::common::v1 as common;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::encoding::{decode_key, decode_varint, skip_field, DecodeContext, WireType};
@@ -12,42 +16,55 @@ use std::mem::size_of;
 const MAX_DEPTH: usize = 100;
 
 /// A message type: its size and the fields whose elements take more memory
-/// than their content.
+/// than their content, with number and name.
 struct Shape {
     size: usize,
-    fields: &'static [(u32, Field)],
+    fields: &'static [(u32, &'static str, Field)],
 }
 
 enum Field {
     Message(&'static Shape),
-    /// An element of a list of texts.
-    Text,
+    Messages(&'static Shape),
+    /// A list of texts.
+    Texts,
 }
-use Field::{Message, Text};
+use Field::{Message, Messages, Texts};
 
-static REQUEST: Shape = Shape { size: 0, fields: &[(1, Message(&RESOURCE_SPANS))] };
-static RESOURCE_SPANS: Shape =
-    Shape { size: size_of::<trace::ResourceSpans>(), fields: &[(1, Message(&RESOURCE)), (2, Message(&SCOPE_SPANS))] };
+static REQUEST: Shape = Shape { size: 0, fields: &[(1, "resourceSpans", Messages(&RESOURCE_SPANS))] };
+static RESOURCE_SPANS: Shape = Shape {
+    size: size_of::<trace::ResourceSpans>(),
+    fields: &[(1, "resource", Message(&RESOURCE)), (2, "scopeSpans", Messages(&SCOPE_SPANS))],
+};
 static RESOURCE: Shape = Shape {
     // A part of ResourceSpans, apart from what it contains.
     size: 0,
-    fields: &[(1, Message(&KEY_VALUE)), (3, Message(&ENTITY_REF))],
+    fields: &[(1, "attributes", Messages(&KEY_VALUE)), (3, "entityRefs", Messages(&ENTITY_REF))],
 };
-static ENTITY_REF: Shape = Shape { size: size_of::<common::EntityRef>(), fields: &[(3, Text), (4, Text)] };
-static SCOPE_SPANS: Shape =
-    Shape { size: size_of::<trace::ScopeSpans>(), fields: &[(1, Message(&SCOPE)), (2, Message(&SPAN))] };
-static SCOPE: Shape = Shape { size: 0, fields: &[(3, Message(&KEY_VALUE))] };
+static ENTITY_REF: Shape =
+    Shape { size: size_of::<common::EntityRef>(), fields: &[(3, "idKeys", Texts), (4, "descriptionKeys", Texts)] };
+static SCOPE_SPANS: Shape = Shape {
+    size: size_of::<trace::ScopeSpans>(),
+    fields: &[(1, "scope", Message(&SCOPE)), (2, "spans", Messages(&SPAN))],
+};
+static SCOPE: Shape = Shape { size: 0, fields: &[(3, "attributes", Messages(&KEY_VALUE))] };
 static SPAN: Shape = Shape {
     size: size_of::<trace::Span>(),
-    fields: &[(9, Message(&KEY_VALUE)), (11, Message(&EVENT)), (13, Message(&LINK))],
+    fields: &[
+        (9, "attributes", Messages(&KEY_VALUE)),
+        (11, "events", Messages(&EVENT)),
+        (13, "links", Messages(&LINK)),
+    ],
 };
-static EVENT: Shape = Shape { size: size_of::<trace::span::Event>(), fields: &[(3, Message(&KEY_VALUE))] };
-static LINK: Shape = Shape { size: size_of::<trace::span::Link>(), fields: &[(4, Message(&KEY_VALUE))] };
-static KEY_VALUE: Shape = Shape { size: size_of::<common::KeyValue>(), fields: &[(2, Message(&ANY_VALUE))] };
-static ANY_VALUE: Shape =
-    Shape { size: size_of::<common::AnyValue>(), fields: &[(5, Message(&ARRAY)), (6, Message(&KEY_VALUES))] };
-static ARRAY: Shape = Shape { size: 0, fields: &[(1, Message(&ANY_VALUE))] };
-static KEY_VALUES: Shape = Shape { size: 0, fields: &[(1, Message(&KEY_VALUE))] };
+static EVENT: Shape =
+    Shape { size: size_of::<trace::span::Event>(), fields: &[(3, "attributes", Messages(&KEY_VALUE))] };
+static LINK: Shape = Shape { size: size_of::<trace::span::Link>(), fields: &[(4, "attributes", Messages(&KEY_VALUE))] };
+static KEY_VALUE: Shape = Shape { size: size_of::<common::KeyValue>(), fields: &[(2, "value", Message(&ANY_VALUE))] };
+static ANY_VALUE: Shape = Shape {
+    size: size_of::<common::AnyValue>(),
+    fields: &[(5, "arrayValue", Message(&ARRAY)), (6, "kvlistValue", Message(&KEY_VALUES))],
+};
+static ARRAY: Shape = Shape { size: 0, fields: &[(1, "values", Messages(&ANY_VALUE))] };
+static KEY_VALUES: Shape = Shape { size: 0, fields: &[(1, "values", Messages(&KEY_VALUE))] };
 
 /// The memory that an encoded `ExportTraceServiceRequest` takes when decoded,
 /// apart from spare capacity. `None` if it is malformed.
@@ -87,13 +104,13 @@ fn measure(mut body: &[u8], shape: &Shape, depth: usize) -> Result<Option<usize>
             return Ok(None);
         };
         body = rest;
-        let field = shape.fields.iter().find(|(field, _)| *field == tag);
-        let size = match field.map(|(_, field)| field) {
-            Some(Message(inner)) => match measure(content, inner, depth + 1)? {
+        let field = shape.fields.iter().find(|(number, _, _)| *number == tag);
+        let size = match field.map(|(_, _, field)| field) {
+            Some(Message(inner) | Messages(inner)) => match measure(content, inner, depth + 1)? {
                 Some(size) => inner.size.saturating_add(size),
                 None => return Ok(None),
             },
-            Some(Text) => size_of::<String>() + content.len(),
+            Some(Texts) => size_of::<String>() + content.len(),
             // Unknown fields are skipped, texts and bytes are copied.
             None => content.len(),
         };

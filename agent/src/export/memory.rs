@@ -13,6 +13,7 @@ use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::text::{self, nanos};
 use super::tree::Node;
 use super::{resource, Exporter, FinishedSpan, ShutdownFuture};
+use bytesize::ByteSize;
 use opentelemetry::trace::{SpanId, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
@@ -40,6 +41,13 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         Self { max_traces: 500, max_bytes: 32 << 20 }
+    }
+}
+
+impl MemoryConfig {
+    /// `max_bytes` for people.
+    pub(crate) fn memory(&self) -> ByteSize {
+        ByteSize::b(self.max_bytes as u64)
     }
 }
 

@@ -1,22 +1,21 @@
 //! An OTLP/HTTP receiver: takes spans of other processes, so that they appear
 //! in the console's trees beside HAProxy's and reach the same collector.
 
-use super::decoded_size::decoded_size;
-use crate::http_server::{HttpLimits, HttpServer, HttpSnapshot, HttpStats};
+mod body;
+mod format;
+
+use super::decoded_size::{decoded_json_size, decoded_size};
+use crate::http_server::{HttpLimits, HttpServer, HttpSnapshot, HttpStats, Peer};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::post;
-use axum::Router;
-use flate2::read::MultiGzDecoder;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use axum::{Extension, Router};
+use body::Budget;
+use format::{Form, Refusal};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -24,7 +23,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-const PROTOBUF: &str = "application/x-protobuf";
 /// Time within which a connection must send the head of its next request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for which a sender may leave a response unread.
@@ -33,7 +31,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A valid request that the receiver got.
 #[derive(Debug)]
 pub struct ReceivedRequest {
-    /// The protobuf message as it was sent, decompressed.
+    /// The protobuf message as it was sent, decompressed; made anew if it was sent as JSON.
     pub body: Bytes,
     /// `body`, decoded.
     pub message: ExportTraceServiceRequest,
@@ -64,33 +62,69 @@ impl ReceivedRequest {
             Some(size) if size > max_decoded => return Err(DecodeError::TooLarge(max_decoded)),
             Some(_) => {}
         }
-        let message =
-            ExportTraceServiceRequest::decode(body.clone()).map_err(|error| DecodeError::Invalid(error.to_string()))?;
-        let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
-        Ok(Self { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message })
+        let message = ExportTraceServiceRequest::decode(body.clone()).map_err(invalid)?;
+        Ok(Self::new(body, message))
     }
+
+    /// Decodes the same message in OTLP's JSON.
+    ///
+    /// # Errors
+    /// The body is malformed, nested too deeply, or would take more.
+    pub fn decode_json(body: &[u8], max_decoded: usize) -> Result<Self, DecodeError> {
+        if decoded_json_size(body).map_err(invalid)? > max_decoded {
+            return Err(DecodeError::TooLarge(max_decoded));
+        }
+        let message: ExportTraceServiceRequest = serde_json::from_slice(body).map_err(invalid)?;
+        Ok(Self::new(message.encode_to_vec().into(), message))
+    }
+
+    fn new(body: Bytes, message: ExportTraceServiceRequest) -> Self {
+        let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
+        Self { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message }
+    }
+}
+
+fn invalid(error: impl std::error::Error) -> DecodeError {
+    DecodeError::Invalid(error.to_string())
 }
 
 /// Takes received requests: the console, the forwarder.
 pub trait RequestSink: Send + Sync {
-    /// Takes a request without blocking. Gives the number of spans that it had
+    /// Takes a request without waiting for anybody. Gives the number of spans that it had
     /// to drop, which the receiver reports to the sender as rejected.
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize;
 }
 
 /// Bounds of the receiver.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct ReceiverConfig {
-    /// Largest request body, before and after decompression (default 4 MiB).
+    /// Largest request body, before and after decompression
+    #[arg(id = "receiver_max_body", long = "receiver-max-body", value_name = "SIZE", default_value = "4MiB", value_parser = spop_agent::size::parse)]
     pub max_body: usize,
-    /// Most memory of a decoded request (default 32 MiB); a body of some
-    /// megabytes can be made to take hundreds.
+
+    /// Most memory of a decoded request: a body of some megabytes can be made to take hundreds
+    #[arg(id = "receiver_max_decoded", long = "receiver-max-decoded", value_name = "SIZE", default_value = "32MiB", value_parser = spop_agent::size::parse)]
     pub max_decoded: usize,
-    /// Most requests handled at once; more are answered 503 (default 16).
-    pub max_concurrent: usize,
-    /// Most open connections; more are closed at once (default 256).
+
+    /// Most memory of all bodies that arrive or wait for their turn, and half of it for those of one peer; further
+    /// requests are answered 503
+    #[arg(id = "receiver_max_buffered", long = "receiver-max-buffered", value_name = "SIZE", default_value = "64MiB", value_parser = spop_agent::size::parse)]
+    pub max_buffered: usize,
+
+    /// Most requests decoded at once, beside what serves HAProxy; further ones wait
+    #[arg(id = "receiver_threads", long = "receiver-threads", value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+
+    /// Most connections to the receiver; an idle one makes room, else further ones are closed
+    #[arg(id = "receiver_max_connections", long = "receiver-max-connections", value_name = "N", default_value_t = 256)]
     pub max_connections: usize,
-    /// Time for a request's body to arrive (default 10 s).
+
+    /// Most of these of one peer, which is an address, or a /64 network of IPv6
+    #[arg(id = "receiver_max_per_peer", long = "receiver-max-per-peer", value_name = "N", default_value_t = 128)]
+    pub max_per_peer: usize,
+
+    /// How long a request's body may take, and then wait for its turn
+    #[arg(id = "receiver_body_timeout", long = "receiver-body-timeout", value_name = "TIME", default_value = "10s", value_parser = spop_agent::duration::parse)]
     pub body_timeout: Duration,
 }
 
@@ -99,8 +133,10 @@ impl Default for ReceiverConfig {
         Self {
             max_body: 4 << 20,
             max_decoded: 32 << 20,
-            max_concurrent: 16,
+            max_buffered: 64 << 20,
+            threads: 1,
             max_connections: 256,
+            max_per_peer: 128,
             body_timeout: Duration::from_secs(10),
         }
     }
@@ -118,7 +154,7 @@ pub struct ReceiverSnapshot {
     pub rejected_spans: u64,
     /// Requests answered with an error because of what they contain.
     pub rejected_requests: u64,
-    /// Requests answered 503 because too many were being handled.
+    /// Requests answered 503 because too much was being handled.
     pub busy_requests: u64,
     /// Its connections.
     pub http: HttpSnapshot,
@@ -137,11 +173,12 @@ struct ReceiverStats {
 struct Shared {
     config: ReceiverConfig,
     sinks: Vec<Arc<dyn RequestSink>>,
-    slots: Semaphore,
+    budget: Arc<Budget>,
+    decoders: Arc<Semaphore>,
     stats: ReceiverStats,
 }
 
-/// A running OTLP/HTTP receiver: `POST /v1/traces` with protobuf.
+/// A running OTLP/HTTP receiver: `POST /v1/traces` with protobuf or JSON.
 pub struct Receiver {
     local_addr: SocketAddr,
     shared: Arc<Shared>,
@@ -159,16 +196,19 @@ impl Receiver {
         let local_addr = listener.local_addr()?;
         let limits = HttpLimits {
             max_connections: config.max_connections,
+            max_per_peer: config.max_per_peer,
             head_timeout: HEAD_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         };
         let shared = Arc::new(Shared {
-            slots: Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS)),
+            budget: Budget::new(config.max_buffered),
+            decoders: Arc::new(Semaphore::new(config.threads.clamp(1, Semaphore::MAX_PERMITS))),
             config,
             sinks,
             stats: ReceiverStats::default(),
         });
-        let router = Router::new().route("/v1/traces", post(receive)).with_state(shared.clone());
+        let router = Router::new().route("/v1/traces", post(receive)).route("/v1/traces/", post(receive));
+        let router = router.with_state(shared.clone());
         let server = HttpServer::start(listener, router, limits, shared.stats.http.clone());
         Ok(Self { local_addr, shared, server })
     }
@@ -198,105 +238,49 @@ impl Receiver {
     }
 }
 
-/// A refused request: the HTTP status and the text for the sender.
-struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    /// OTLP's error format: a protobuf `google.rpc.Status`.
-    fn into_response(self) -> Response {
-        let code = match self.0 {
-            StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
-            _ => tonic::Code::InvalidArgument,
-        };
-        let status = tonic_types::Status { code: code as i32, message: self.1, details: Vec::new() };
-        (self.0, [(CONTENT_TYPE, PROTOBUF)], status.encode_to_vec()).into_response()
-    }
-}
-
-async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let stats = &shared.stats;
-    let Ok(_slot) = shared.slots.try_acquire() else {
-        stats.busy_requests.fetch_add(1, Relaxed);
-        let text = "too many requests at once".to_owned();
-        let refusal = Refusal(StatusCode::SERVICE_UNAVAILABLE, text);
-        return ([(RETRY_AFTER, "1")], refusal).into_response();
+    let (format, outcome) = match Form::of(&headers) {
+        Ok(form) => (form.format, handle(&shared, peer, form, body).await),
+        Err((format, refusal)) => (format, Err(refusal)),
     };
-    let request = match read_request(&shared.config, &headers, body).await {
-        Ok(request) => Arc::new(request),
+    match outcome {
+        Ok(rejected) => format.accepted(rejected),
         Err(refusal) => {
-            stats.rejected_requests.fetch_add(1, Relaxed);
+            let counter = if refusal.is_busy() { &stats.busy_requests } else { &stats.rejected_requests };
+            counter.fetch_add(1, Relaxed);
             tracing::debug!(status = %refusal.0, reason = refusal.1, "OTLP request refused");
-            return refusal.into_response();
+            format.refused(refusal)
         }
-    };
-    stats.requests.fetch_add(1, Relaxed);
-    stats.spans.fetch_add(request.spans as u64, Relaxed);
-    let rejected = shared.sinks.iter().map(|sink| sink.accept(&request)).max();
-    let rejected = rejected.unwrap_or(0);
-    stats.rejected_spans.fetch_add(rejected as u64, Relaxed);
-    let response = ExportTraceServiceResponse {
-        partial_success: (rejected > 0).then(|| ExportTracePartialSuccess {
-            rejected_spans: rejected as i64,
-            error_message: "the queue to the collector is full".to_owned(),
-        }),
-    };
-    ([(CONTENT_TYPE, PROTOBUF)], response.encode_to_vec()).into_response()
+    }
 }
 
-async fn read_request(config: &ReceiverConfig, headers: &HeaderMap, body: Body) -> Result<ReceivedRequest, Refusal> {
-    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let content_type = header(CONTENT_TYPE).unwrap_or("none");
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case(PROTOBUF) {
-        let text = format!("content type {content_type:?}: only {PROTOBUF} is supported");
-        return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    let gzip = match header(CONTENT_ENCODING) {
-        None | Some("identity") => false,
-        Some("gzip") => true,
-        Some(other) => {
-            let text = format!("content encoding {other:?}: only gzip is supported");
-            return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-        }
-    };
-    let body = tokio::time::timeout(config.body_timeout, Limited::new(body, config.max_body).collect())
+/// Gives the number of spans that the sinks rejected.
+async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Result<usize, Refusal> {
+    let timeout = shared.config.body_timeout;
+    let mut part = shared.budget.part(peer);
+    let body = tokio::time::timeout(timeout, body::read(body, shared.config.max_body, &mut part))
         .await
-        .map_err(|_| {
-            let text = "the request body took too long".to_owned();
-            Refusal(StatusCode::REQUEST_TIMEOUT, text)
-        })?
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                too_large(config.max_body)
-            } else {
-                Refusal(StatusCode::BAD_REQUEST, "unreadable request body".to_owned())
-            }
-        })?
-        .to_bytes();
-    let body = if gzip { gunzip(&body, config)? } else { body };
-    ReceivedRequest::decode(body, config.max_decoded).map_err(|error| {
-        let status = match error {
-            DecodeError::Invalid(_) => StatusCode::BAD_REQUEST,
-            DecodeError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        };
-        Refusal(status, error.to_string())
-    })
-}
-
-fn too_large(limit: usize) -> Refusal {
-    let text = format!("the request body exceeds {limit} bytes");
-    Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
-}
-
-fn gunzip(body: &[u8], config: &ReceiverConfig) -> Result<Bytes, Refusal> {
-    let mut plain = Vec::new();
-    let limit = (config.max_body as u64).saturating_add(1);
-    MultiGzDecoder::new(body)
-        .take(limit)
-        .read_to_end(&mut plain)
-        .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("invalid gzip data: {error}")))?;
-    if plain.len() > config.max_body {
-        return Err(too_large(config.max_body));
-    }
-    Ok(plain.into())
+        .map_err(|_| Refusal(StatusCode::REQUEST_TIMEOUT, "the request body took too long".to_owned()))??;
+    let decoder = tokio::time::timeout(timeout, shared.decoders.clone().acquire_owned()).await;
+    let Ok(Ok(decoder)) = decoder else { return Err(Refusal::busy()) };
+    let shared = shared.clone();
+    // Some milliseconds, in which this thread serves HAProxy. All of it is over when the permit is given back.
+    let work = move || {
+        let (_decoder, _part) = (decoder, part);
+        let request = Arc::new(form.decode(body, &shared.config)?);
+        let stats = &shared.stats;
+        stats.requests.fetch_add(1, Relaxed);
+        stats.spans.fetch_add(request.spans as u64, Relaxed);
+        let rejected = shared.sinks.iter().map(|sink| sink.accept(&request)).max().unwrap_or(0);
+        stats.rejected_spans.fetch_add(rejected as u64, Relaxed);
+        Ok(rejected)
+    };
+    let failed = |_| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be handled".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

@@ -139,8 +139,8 @@ async fn bad_requests_get_the_error_that_says_why() {
     let empty_spans = [&[0x0a, 0xdb, 4, 0x12, 0xd8, 4], &empty_spans[..]].concat();
     let cases: [(&[&str], &[u8], u16, &str); 10] = [
         (&[], &request(1), 415, "content type \"none\""),
-        (&["content-type: application/json"], b"{}", 415, "only application/x-protobuf"),
-        (&[PROTOBUF, "content-encoding: br"], &request(1), 415, "only gzip"),
+        (&["content-type: text/plain"], b"{}", 415, "only application/x-protobuf and application/json"),
+        (&[PROTOBUF, "content-encoding: br"], &request(1), 415, "only gzip and zstd"),
         (&[PROTOBUF], b"not protobuf", 400, "invalid ExportTraceServiceRequest"),
         (&[PROTOBUF], &request(1)[..10], 400, "invalid ExportTraceServiceRequest"),
         (&[PROTOBUF, gzipped], &request(1), 400, "invalid gzip data"),
@@ -184,43 +184,177 @@ async fn dropped_spans_are_reported_to_the_sender() {
     assert_eq!(receiver.stats().rejected_spans, 2);
 }
 
+/// Sends the head of a request and a part of its body from this address.
+async fn half_sent(from: [u8; 4], addr: SocketAddr, body: &[u8], of: usize) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    let head = format!("POST /v1/traces HTTP/1.1\r\nhost: t\r\n{PROTOBUF}\r\ncontent-length: {of}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    stream
+}
+
+const OTHER: [u8; 4] = [127, 0, 0, 2];
+
 #[tokio::test]
-async fn requests_and_connections_are_bounded() {
-    let config = ReceiverConfig { max_concurrent: 1, max_connections: 2, ..Default::default() };
+async fn half_sent_requests_keep_nobody_out() {
+    let receiver = receiver(ReceiverConfig::default(), vec![]).await;
+    let addr = receiver.local_addr();
+    let mut half = Vec::new();
+    for _ in 0..64 {
+        half.push(half_sent(OTHER, addr, b"half", 10).await);
+    }
+    until("all are open", || receiver.stats().http.open == 64).await;
+    assert_eq!(post(addr, &[PROTOBUF], &request(1)).await.status, 200);
+    // As many as one address may have, all with requests under way: others have their places.
+    for _ in 64..200 {
+        half.push(half_sent(OTHER, addr, b"half", 10).await);
+    }
+    until("they are too many", || receiver.stats().http.refused == 200 - 128).await;
+    assert_eq!(post(addr, &[PROTOBUF], &request(1)).await.status, 200);
+    assert_eq!(receiver.stats().busy_requests, 0);
+}
+
+#[tokio::test]
+async fn what_bodies_hold_is_bounded_and_shared() {
+    let config = ReceiverConfig { max_body: 60_000, max_buffered: 100_000, ..Default::default() };
     let receiver = receiver(config, vec![]).await;
     let addr = receiver.local_addr();
+    let _large = half_sent(OTHER, addr, &[0; 30_000], 40_000).await;
+    let mut refused = half_sent(OTHER, addr, &[0; 30_000], 40_000).await;
+    let mut reply = vec![0; 12];
+    refused.read_exact(&mut reply).await.unwrap();
+    assert_eq!(reply, b"HTTP/1.1 503");
+    until("it is counted", || receiver.stats().busy_requests == 1).await;
+    // Another one has its half.
+    assert_eq!(post(addr, &[PROTOBUF], &request(1)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_the_request_under_way_finish() {
+    let receiver = receiver(ReceiverConfig::default(), vec![]).await;
     let body = request(1);
-    let head = format!(
-        "POST /v1/traces HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{PROTOBUF}\r\n\
-         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    // Being asked to continue shows that this one is being handled.
-    let mut slow = TcpStream::connect(addr).await.unwrap();
-    slow.write_all(head.as_bytes()).await.unwrap();
-    let mut go_on = [0; 25];
-    slow.read_exact(&mut go_on).await.unwrap();
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-
-    let reply = post(addr, &[PROTOBUF], &body).await;
-    assert_eq!(reply.status, 503);
-    assert!(reply.head.contains("retry-after: 1"), "{}", reply.head);
-    let error = tonic_types::Status::decode(&reply.body[..]).unwrap();
-    assert_eq!(error.code, tonic::Code::Unavailable as i32);
-    assert_eq!(receiver.stats().busy_requests, 1);
-
-    // The idle second connection takes the last place once it is accepted, at
-    // the latest when the third one is.
-    let _idle = TcpStream::connect(addr).await.unwrap();
-    let mut third = TcpStream::connect(addr).await.unwrap();
-    assert_eq!(third.read(&mut [0; 1]).await.unwrap(), 0);
-    assert_eq!(receiver.stats().http.refused, 1);
-
-    // A shutdown lets the request under way finish.
+    let mut slow = half_sent(OTHER, receiver.local_addr(), &body[..5], body.len()).await;
+    until("it is open", || receiver.stats().http.open == 1).await;
     let shutdown = tokio::spawn(async move { receiver.shutdown(Duration::from_secs(20)).await });
-    slow.write_all(&body).await.unwrap();
+    slow.write_all(&body[5..]).await.unwrap();
     assert_eq!(read_reply(&mut slow).await.status, 200);
     shutdown.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room() {
+    let config = ReceiverConfig { max_connections: 2, max_per_peer: 2, ..Default::default() };
+    let receiver = receiver(config, vec![]).await;
+    let addr = receiver.local_addr();
+    let mut first = TcpStream::connect(addr).await.unwrap();
+    until("it is open", || receiver.stats().http.open == 1).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let _second = TcpStream::connect(addr).await.unwrap();
+    until("it is open", || receiver.stats().http.open == 2).await;
+    assert_eq!(post(addr, &[PROTOBUF], &request(1)).await.status, 200);
+    assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0, "the one that was idle for longest");
+    let stats = receiver.stats().http;
+    assert_eq!((stats.evicted, stats.refused), (1, 0));
+}
+
+/// A sink that takes its time, and says when it begins.
+struct Slow {
+    begun: tokio::sync::mpsc::UnboundedSender<()>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl RequestSink for Slow {
+    fn accept(&self, _: &Arc<ReceivedRequest>) -> usize {
+        self.begun.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+        0
+    }
+}
+
+/// This runtime has one thread, which would hang here if it did the work itself.
+#[tokio::test]
+async fn requests_are_not_worked_on_where_haproxy_is_served() {
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (go, go_on) = std::sync::mpsc::channel();
+    let receiver = receiver(Default::default(), vec![Arc::new(Slow { begun, go_on: Mutex::new(go_on) })]).await;
+    let addr = receiver.local_addr();
+    let posts = [1, 2].map(|spans| tokio::spawn(async move { post(addr, &[PROTOBUF], &request(spans)).await.status }));
+    begins.recv().await.unwrap();
+    assert!(begins.try_recv().is_err(), "one at a time");
+    go.send(()).unwrap();
+    begins.recv().await.unwrap();
+    go.send(()).unwrap();
+    for post in posts {
+        assert_eq!(post.await.unwrap(), 200);
+    }
+}
+
+const JSON: &str = "content-type: application/json";
+
+/// As a browser sends it: numbers as texts and as numbers, a field that nobody knows.
+const IN_JSON: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web"}}]},
+    "scopeSpans":[{"scope":{"name":"js"},"spans":[{"traceId":"000102030405060708090a0b0c0d0e0f","spanId":"0001020304050607",
+    "name":"click","kind":3,"startTimeUnixNano":"1795233035123000000","endTimeUnixNano":1795233035124000000,"unknown":[{}],
+    "attributes":[{"key":"n","value":{"intValue":5}},{"key":"m","value":{"intValue":"6"}}]}]}]}]}"#;
+
+#[tokio::test]
+async fn json_is_taken_and_answered_in_json() {
+    let sink = Arc::new(Sink::default());
+    let receiver = receiver(ReceiverConfig::default(), vec![sink.clone()]).await;
+    let addr = receiver.local_addr();
+    let zstd = zstd::encode_all(IN_JSON.as_bytes(), 3).unwrap();
+    for (headers, body) in [
+        (&[JSON][..], IN_JSON.as_bytes().to_vec()),
+        (&["content-type: Application/JSON; charset=utf-8", "content-encoding: GZIP"], gzip(IN_JSON.as_bytes())),
+        (&[JSON, "content-encoding: zstd"], zstd),
+    ] {
+        let reply = post(addr, headers, &body).await;
+        assert_eq!((reply.status, &*reply.body), (200, &b"{}"[..]), "{headers:?}");
+        assert!(reply.head.contains(JSON), "{}", reply.head);
+        let taken = sink.requests.lock().unwrap().pop().unwrap();
+        assert_eq!(ExportTraceServiceRequest::decode(taken.body.clone()).unwrap(), taken.message);
+        let span = &taken.message.resource_spans[0].scope_spans[0].spans[0];
+        assert_eq!((taken.spans, &*span.name, span.kind, span.attributes.len()), (1, "click", 3, 2));
+        assert_eq!(span.trace_id, (0..16).collect::<Vec<u8>>());
+        assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano), (1795233035123000000, 1795233035124000000));
+    }
+    let slash = exchange(addr, &format!("POST /v1/traces/ HTTP/1.1\r\n{JSON}\r\ncontent-length: 2"), b"{}").await;
+    assert_eq!(slash.status, 200);
+
+    let full = Arc::new(Sink { rejects: 2, ..Default::default() });
+    let receiver = self::receiver(ReceiverConfig::default(), vec![full]).await;
+    let reply = post(receiver.local_addr(), &[JSON], b"{}").await;
+    let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(answer["partialSuccess"]["rejectedSpans"], "2", "{answer}");
+}
+
+#[tokio::test]
+async fn bad_json_gets_the_error_in_json() {
+    let config = ReceiverConfig { max_body: 10_000, max_decoded: 20_000, ..Default::default() };
+    let receiver = receiver(config, vec![]).await;
+    let spans = |inner: &str| format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{inner}]}}]}}]}}"#).into_bytes();
+    let many = spans(&vec!["{}"; 500].join(","));
+    let bomb = zstd::encode_all(&vec![b' '; 1 << 20][..], 3).unwrap();
+    let encoded = "content-encoding: zstd";
+    let cases: [(&[&str], Vec<u8>, u16, &str); 8] = [
+        (&[JSON], b"[]".to_vec(), 400, "invalid ExportTraceServiceRequest"),
+        (&[JSON], b"{".to_vec(), 400, "invalid ExportTraceServiceRequest"),
+        (&[JSON], spans(r#"{"traceId":"xyz"}"#), 400, "invalid ExportTraceServiceRequest"),
+        // Small until it is decoded, and one that the library would take for a span.
+        (&[JSON], many, 413, "decoded request exceeds 20000 bytes"),
+        (&[JSON], spans("[]"), 400, "an array where an object is expected"),
+        (&[JSON, encoded], bomb, 413, "exceeds 10000 bytes"),
+        (&[JSON, encoded], b"no zstd".to_vec(), 400, "invalid zstd data"),
+        (&[JSON, "content-encoding: br"], b"{}".to_vec(), 415, "only gzip and zstd"),
+    ];
+    for (headers, body, status, text) in cases {
+        let reply = post(receiver.local_addr(), headers, &body).await;
+        let error: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(reply.status, status, "{error}");
+        assert!(reply.head.contains(JSON) && error["message"].as_str().unwrap().contains(text), "{error}");
+        assert_eq!(error["code"], tonic::Code::InvalidArgument as i32);
+    }
 }
 
 #[tokio::test]

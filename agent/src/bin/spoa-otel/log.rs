@@ -197,7 +197,8 @@ impl Lines {
                 told += 1;
             }
             let lost = self.lost.load(Relaxed);
-            if lost > told {
+            // This is a line like others, and must not take the place of one.
+            if lost > told && self.lock().waiting.is_empty() {
                 tracing::warn!(lines = lost - told, "log lines were lost: standard error did not take them in time");
                 told = lost;
             }

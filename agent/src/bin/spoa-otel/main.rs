@@ -27,7 +27,7 @@ use spoa_otel::admin::{Admin, Site};
 use spoa_otel::export::console::Console;
 use spoa_otel::export::memory::Memory;
 use spoa_otel::export::otlp::OtlpExporter;
-use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
+use spoa_otel::export::receiver::{Receiver, RequestSink};
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
 use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server, ServerConfig};
@@ -174,7 +174,7 @@ async fn serve(
             sinks.extend(console.iter().map(|console| console.clone() as Arc<dyn RequestSink>));
             sinks.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn RequestSink>));
             sinks.extend(otlp.iter().map(|otlp| otlp.forwarder() as Arc<dyn RequestSink>));
-            let receiver = Receiver::bind(addr, ReceiverConfig::default(), sinks)
+            let receiver = Receiver::bind(addr, options.receiver.clone(), sinks)
                 .await
                 .map_err(|error| format!("--otlp-listen {addr}: {error}"))?;
             info!(addr = %receiver.local_addr(), kind = %"otlp", "listening");

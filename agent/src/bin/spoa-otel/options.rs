@@ -10,6 +10,7 @@ use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::console::ConsoleConfig;
 use spoa_otel::export::memory::MemoryConfig;
 use spoa_otel::export::otlp::{OtlpConfig, Protocol};
+use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::addr::{Addr, AddrError};
 use spop_agent::duration;
@@ -31,6 +32,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub export: ExportOptions,
+
+    #[command(flatten, next_help_heading = "Receiver")]
+    pub receiver: ReceiverConfig,
 
     #[command(flatten, next_help_heading = "Connections")]
     pub server: ServerConfig,
