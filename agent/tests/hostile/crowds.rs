@@ -161,7 +161,9 @@ async fn large_frames_share_a_bound() {
     let hello = hello_with(&[versions, kv("max-frame-size", Value::UInt32(1 << 20)), capabilities]);
     let half = [&hello[..], &prefixed(1 << 20, &[NOTIFY]), &vec![0; 1 << 19]].concat();
     for program in BOTH {
-        let mut agent = start(program, &["--max-buffered", "8MiB", "--half-frame-timeout", "2s"]).await;
+        let mut agent =
+            start(program, &["--max-frame-size", "1048576", "--max-buffered", "8MiB", "--half-frame-timeout", "2s"])
+                .await;
         let (before, mut refused) = (agent.process.rss(), 0);
         leaves_nothing(&mut agent, "large frames", BOUND, async |agent: &LiveAgent| {
             let mut peers = Vec::new();

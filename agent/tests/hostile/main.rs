@@ -15,6 +15,7 @@ mod agent;
 mod case;
 mod crowds;
 mod delivery;
+mod fairness;
 mod files;
 mod flags;
 mod fragments;

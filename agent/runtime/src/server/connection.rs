@@ -96,8 +96,23 @@ struct Session<S, const OPEN: usize> {
     /// What the shared counters do not have yet.
     received: Received,
     in_flight: Part,
+    turn: Turn,
     /// Bytes held beyond [`OWN_BUFFERS`].
     buffered: Part,
+}
+
+/// What a connection did since it let others go on.
+#[derive(Default)]
+struct Turn {
+    bytes: usize,
+    handler: Duration,
+}
+
+impl Turn {
+    /// Has it done enough for once?
+    fn is_over(&self) -> bool {
+        self.bytes >= TURN_BYTES || self.handler >= TURN_TIME
+    }
 }
 
 /// Frames received, by type.
@@ -140,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             agent: Agent::new(shared.config.agent()),
             in_flight: Part::new(&shared.stats, |stats| &stats.in_flight),
             buffered: Part::new(&shared.stats, |stats| &stats.buffered),
+            turn: Turn::default(),
             received: Received::default(),
             responder: Responder {
                 connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
@@ -147,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 output: Output::default(),
                 tasks: JoinSet::new(),
                 request_bytes: 0,
+                worked: Duration::ZERO,
                 durations: HandlerDurations::default(),
             },
             input: Input::default(),
@@ -199,6 +216,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             }
             while self.process(received) {
                 self.flush().await?;
+                if self.turn.is_over() {
+                    self.turn = Turn::default();
+                    // Others go on, and those whose input has come meanwhile.
+                    tokio::task::yield_now().await;
+                }
             }
             self.check_memory();
             if drained {
@@ -230,11 +252,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     }
 
     /// Handles the whole frames of the input as far as the bounds allow; true if the output has to be sent before the
-    /// rest.
+    /// rest, or others have to have their turn.
     fn process(&mut self, received: Timestamp) -> bool {
         loop {
             self.transmit();
-            if self.responder.output.pending().len() > OUTPUT_HIGH {
+            if self.responder.output.pending().len() > OUTPUT_HIGH || self.turn.is_over() {
                 return true;
             }
             // What comes after the end stays in the input: it is to be counted.
@@ -256,6 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                         None => Ok(()),
                     };
                     self.input.consume(used);
+                    self.turn.bytes += used;
+                    self.turn.handler += std::mem::take(&mut self.responder.worked);
                     if reassembled {
                         self.reassembly = Vec::new();
                     }
@@ -330,7 +354,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     /// Ends the connection if there is no memory left for what it holds now.
     fn check_memory(&mut self) {
         let held = self.held();
-        if !self.responder.shared.has_room(&mut self.buffered, held) {
+        // One that ends already gives its memory back.
+        let ends = self.agent.want(self.input.unread()) == Want::Close;
+        if !ends && !self.responder.shared.has_room(&mut self.buffered, held) {
             self.agent.close(Status::RESOURCES);
             self.input = Input::default();
             self.reassembly = Vec::new();
@@ -423,6 +449,10 @@ impl<S, const OPEN: usize> Drop for Session<S, OPEN> {
     }
 }
 
+/// After so many bytes of frames a connection lets others go on.
+const TURN_BYTES: usize = 64 * 1024;
+/// After so much time in the handler it does so, too.
+const TURN_TIME: Duration = Duration::from_micros(200);
 /// How long HAProxy may take to close after our last frame.
 const LINGER: Duration = Duration::from_secs(1);
 /// The output is sent before further frames are handled once it has so many bytes.

@@ -32,6 +32,9 @@ use listener::{Listener, Stream};
 /// The most NOTIFYs that can be in flight on a connection.
 pub const MAX_IN_FLIGHT: usize = 128;
 
+/// The largest frame unless an option says otherwise: four times that of a HAProxy whose `tune.bufsize` nobody changed.
+const MAX_FRAME_SIZE: u32 = 64 * 1024;
+
 /// The bytes that a connection may hold in any case: room for frames of HAProxy's usual sizes, half received, in fragments,
 /// and ACKs that HAProxy does not read yet.
 pub const OWN_BUFFERS: usize = 256 * 1024;
@@ -40,8 +43,8 @@ pub const OWN_BUFFERS: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct ServerConfig {
-    /// Largest frame to take, in bytes; the smaller of this and HAProxy's counts
-    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u32).range(256..)))]
+    /// Largest frame to take, in bytes; the smaller of this and HAProxy's counts. While it is handled, others wait
+    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = MAX_FRAME_SIZE, value_parser = clap::value_parser!(u32).range(256..)))]
     pub max_frame_size: u32,
 
     /// Largest fragmented NOTIFY to take, in bytes (HAProxy up to 3.0); 0 does not announce fragmentation
@@ -100,7 +103,7 @@ fn in_flight(text: &str) -> Result<usize, String> {
 impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
-            max_frame_size: 1024 * 1024,
+            max_frame_size: MAX_FRAME_SIZE,
             max_reassembly: 64 * 1024,
             max_buffered: 256 * 1024 * 1024,
             max_connections: 4096,

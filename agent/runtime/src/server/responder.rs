@@ -39,6 +39,8 @@ pub(super) struct Responder {
     pub(super) tasks: JoinSet<Outcome>,
     /// The payloads that they hold.
     pub(super) request_bytes: usize,
+    /// How long the handler worked since this was taken.
+    pub(super) worked: Duration,
     /// What the shared histogram does not have yet.
     pub(super) durations: HandlerDurations,
 }
@@ -116,6 +118,7 @@ impl Responder {
         let len = ack.finish();
         self.output.commit(len);
         let took = start.elapsed();
+        self.worked += took;
         self.durations.observe(took);
         if took > self.shared.config.handler_timeout {
             Failure::Late.report(&self.shared, connection.id);

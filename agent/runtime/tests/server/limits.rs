@@ -89,7 +89,7 @@ fn half_a_frame(len: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn half_frames_beyond_the_shared_memory_end_their_connection() {
-    let config = ServerConfig { max_buffered: 400 << 10, ..ServerConfig::default() };
+    let config = ServerConfig { max_frame_size: 1 << 20, max_buffered: 400 << 10, ..ServerConfig::default() };
     let server = Running::start(Server::new(config, answer)).await;
     let mut small = Peer::hello(&server.addr, LARGE).await;
     let mut first = Peer::hello(&server.addr, LARGE).await;
@@ -114,7 +114,12 @@ async fn half_frames_beyond_the_shared_memory_end_their_connection() {
 #[tokio::test]
 async fn acks_beyond_the_shared_memory_end_their_connection() {
     // Without a bound it would be ended only by this.
-    let config = ServerConfig { max_buffered: 0, write_timeout: Duration::from_secs(600), ..ServerConfig::default() };
+    let config = ServerConfig {
+        max_frame_size: 1 << 20,
+        max_buffered: 0,
+        write_timeout: Duration::from_secs(600),
+        ..ServerConfig::default()
+    };
     let large = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
         messages.validate()?;
         ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 500_000]))?;
