@@ -1,11 +1,21 @@
 //! The configuration for production: HTTP events only.
 
-use crate::haproxy::programs;
-use crate::setup::{trace_id, Chain, Setup};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::haproxy::{extremes, programs, Program};
+use crate::process::PATIENCE;
+use crate::setup::{trace_id, Chain, Setup, Spoa};
 use crate::spans::{assert_times, by_trace, find, names};
 
-const HTTP_ONLY: Setup<'static> =
-    Setup { spoe_cfg: "spoe-http.cfg", cache: true, spoa_args: &["--idle-timeout", "500ms"], spoa_env: &[] };
+const HTTP_ONLY: Setup<'static> = Setup {
+    spoe_cfg: "spoe-http.cfg",
+    spoe_timeout: "10s",
+    cache: true,
+    spoa_args: &["--idle-timeout", "500ms"],
+    spoa_env: &[],
+};
 
 #[tokio::test]
 async fn a_server_and_a_client_span_for_each_proxy() {
@@ -32,6 +42,40 @@ async fn a_server_and_a_client_span_for_each_proxy() {
         );
         assert_times(spans);
     }
+}
+
+/// Up to 2.6.16, 2.8.7 and 2.9.6 HAProxy may forget `timeout processing`; `option contstats` wakes it. The agent stays away until all
+/// are answered: its return would wake them too.
+#[tokio::test]
+async fn an_agent_that_goes_away_leaves_no_request_hanging() {
+    let of_program = |program: Program| async move {
+        let mut chain = Chain::start(&program, Setup { spoe_timeout: "500ms", cache: false, ..HTTP_ONLY }).await;
+        let addr = chain.spoa.addr.clone();
+        for round in 0..10 {
+            let away = Arc::<AtomicBool>::default();
+            let client = |n: usize| {
+                let (http, url, away) = (chain.http.clone(), format!("{}/away/{n}", chain.url), away.clone());
+                async move {
+                    while !away.load(Relaxed) {
+                        let answer = http.get(&url).timeout(PATIENCE).send().await;
+                        assert_eq!(answer.map(|answer| answer.status().as_u16()).map_err(|e| e.is_timeout()), Ok(200));
+                    }
+                }
+            };
+            let clients: Vec<_> = (0..8).map(|n| tokio::spawn(client(n))).collect();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            chain.spoa.process.signal("-TERM");
+            assert!(chain.spoa.process.ended().await.success());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            away.store(true, Relaxed);
+            for client in clients {
+                client.await.unwrap_or_else(|error| panic!("{program:?}, round {round}: {error}"));
+            }
+            chain.spoa = Spoa::start(&addr, &["--otlp", &chain.collector.url], &[]).await;
+            chain.wait_until_traced().await;
+        }
+    };
+    futures_util::future::join_all(extremes().into_iter().map(of_program)).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ fn listening_address(line: &str, kind: &str) -> Option<String> {
 #[derive(Clone)]
 pub struct Setup<'a> {
     pub spoe_cfg: &'a str,
+    /// How long HAProxy waits for the agent.
+    pub spoe_timeout: &'a str,
     pub cache: bool,
     pub spoa_args: &'a [&'a str],
     pub spoa_env: &'a [(&'a str, &'a str)],
@@ -47,7 +49,7 @@ pub struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { spoe_cfg: "spoe.cfg", cache: false, spoa_args: &[], spoa_env: &[] }
+        Setup { spoe_cfg: "spoe.cfg", spoe_timeout: "10s", cache: false, spoa_args: &[], spoa_env: &[] }
     }
 }
 
@@ -74,7 +76,7 @@ impl Chain {
         let [one, one_plain, two, two_plain, stats] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let mut env = vec![
             ("SPOE_CFG", setup.spoe_cfg),
-            ("SPOE_TIMEOUT", "10s"),
+            ("SPOE_TIMEOUT", setup.spoe_timeout),
             ("SPOA_ADDRESS", spoa.addr.as_str()),
             ("STATS_ADDRESS", &stats),
             ("PROXY1_ADDRESS", &one),
@@ -98,7 +100,7 @@ impl Chain {
     }
 
     /// The first health check of `option spop-check` may come after the first request.
-    async fn wait_until_traced(&self) {
+    pub async fn wait_until_traced(&self) {
         for _ in 0..1000 {
             let answer = self.http.get(format!("{}/warm-up", self.url)).send().await.unwrap();
             assert_eq!(answer.status(), 200);
