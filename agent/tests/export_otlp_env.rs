@@ -5,7 +5,7 @@ mod export_common;
 use export_common::collector::Collector;
 use export_common::span;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use spoa_otel::export::otlp::{OtlpConfig, OtlpExporter, Protocol};
+use spoa_otel::export::otlp::{Given, OtlpConfig, OtlpExporter, Protocol};
 use spoa_otel::export::Pipeline;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,9 @@ fn the_environment_configures_the_exporter() {
     set("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip");
     let attributes = "deployment.environment.name=a%20test,service.name=nor-this,telemetry.sdk.language=c";
     set("OTEL_RESOURCE_ATTRIBUTES", attributes);
-    for (protocol, name) in [(Protocol::HttpProtobuf, "http/protobuf"), (Protocol::Grpc, "grpc")] {
+    for (protocol, name) in
+        [(Protocol::HttpProtobuf, "http/protobuf"), (Protocol::HttpJson, "http/json"), (Protocol::Grpc, "grpc")]
+    {
         set("OTEL_EXPORTER_OTLP_PROTOCOL", name);
         let (resource, token, encoding) = runtime.block_on(exported(protocol));
         assert_eq!(resource["service.name"], "haproxy-1");
@@ -43,13 +45,15 @@ fn the_environment_configures_the_exporter() {
 /// values of the header `x-token`, and the encoding.
 async fn exported(protocol: Protocol) -> (BTreeMap<String, String>, Vec<String>, String) {
     let (collector, encoding) = match protocol {
-        Protocol::HttpProtobuf => (Collector::http().await, "content-encoding"),
+        Protocol::HttpProtobuf | Protocol::HttpJson => (Collector::http().await, "content-encoding"),
         Protocol::Grpc => (Collector::grpc().await, "grpc-encoding"),
     };
     let url = format!("http://{}", collector.addr);
     std::env::set_var("OTEL_EXPORTER_OTLP_ENDPOINT", url);
-    let config = OtlpConfig::resolve(None, None, |name| std::env::var(name).ok());
+    let mut warnings = Vec::new();
+    let config = OtlpConfig::resolve(Given::default(), |name| std::env::var(name).ok(), &mut warnings);
     let config = config.unwrap().unwrap();
+    assert_eq!(warnings, [""; 0]);
     assert_eq!(config.protocol, protocol);
     let pipeline = Pipeline::new(vec![Arc::new(OtlpExporter::start(config).unwrap())]);
     pipeline.submit(Arc::new(span("haproxy-1", 1, 0, "n", 0, 1)));

@@ -8,6 +8,24 @@ use super::propagation::Propagators;
 use super::sampling::{Sampler, SamplerError};
 use crate::export::resource;
 
+/// The variables that [`TracerConfig::read_env`] reads.
+pub const VARIABLES: &[&str] = &[
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_PROPAGATORS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SERVICE_NAME",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+];
+
 impl TracerConfig {
     /// Sets what the environment says, as `env` reads it (as a rule `|name| std::env::var(name).ok()`); an empty
     /// variable is an unset one. Gives a warning for each value that cannot be used: as OpenTelemetry specifies, it
@@ -118,6 +136,18 @@ mod tests {
         let (config, warnings) = read(env);
         assert_eq!(warnings, [""; 0]);
         config
+    }
+
+    #[test]
+    fn all_variables_that_are_read_are_listed() {
+        let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let ask = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        };
+        TracerConfig::default().read_env(ask);
+        let listed = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(asked.into_inner().symmetric_difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new());
     }
 
     #[test]

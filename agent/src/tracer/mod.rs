@@ -45,6 +45,7 @@ use trace::{Env, Injection};
 pub use clock::{Clock, SystemClock};
 pub use config::TracerConfig;
 pub use counters::TracerStats;
+pub use env::VARIABLES;
 pub use limits::SpanLimits;
 pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
 pub use sampling::{Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats, SUPPORTED_SAMPLERS};

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::Router;
 use http_body_util::BodyExt;
 use spoa_otel::export::otlp::{Compression, OtlpConfig, OtlpExporter, Protocol};
+use spoa_otel::export::receiver::{Receiver, ReceiverConfig};
 use spoa_otel::export::{Exporter, FinishedSpan, Pipeline};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const BOTH: [Protocol; 2] = [Protocol::HttpProtobuf, Protocol::Grpc];
 
 async fn start(protocol: Protocol) -> Collector {
     match protocol {
-        Protocol::HttpProtobuf => Collector::http().await,
+        Protocol::HttpProtobuf | Protocol::HttpJson => Collector::http().await,
         Protocol::Grpc => Collector::grpc().await,
     }
 }
@@ -217,6 +218,45 @@ async fn what_is_no_collector_is_told_with_its_url() {
         assert!(line.contains(says) && line.contains("is this the URL of an OTLP receiver?"), "{line}");
         assert!(line.contains(&format!("url=\"{url}?...\"")) && !text.contains("secret"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_the_other_protocol_is_told() {
+    let grpc = "this port speaks gRPC: --otlp-protocol grpc, or port 4318";
+    let http = "this port speaks HTTP, not gRPC: --otlp-protocol http/protobuf, or port 4317";
+    let grpc_collector = Collector::grpc().await;
+    told(grpc_collector.addr, Protocol::HttpProtobuf, grpc).await;
+    told(grpc_collector.addr, Protocol::HttpJson, grpc).await;
+    let addr = "127.0.0.1:0".parse().unwrap();
+    let receiver = Receiver::bind(addr, ReceiverConfig::default(), Vec::new()).await.unwrap();
+    told(receiver.local_addr(), Protocol::Grpc, "does this port speak gRPC? If not, --otlp-protocol http/protobuf")
+        .await;
+    // As Go's servers do: SETTINGS at once; an answer to HTTP/2's preface.
+    for (answer, protocol, says) in [
+        (&b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0"[..], Protocol::HttpProtobuf, grpc),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", Protocol::Grpc, http),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(answer).await.unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+            }
+        });
+        told(addr, protocol, says).await;
+        server.abort();
+    }
+}
+
+async fn told(addr: SocketAddr, protocol: Protocol, says: &str) {
+    let log = CapturedLog::start();
+    let exporter = OtlpExporter::start(config(addr, protocol)).unwrap();
+    exporter.submit(&one(1));
+    until("an attempt fails", || exporter.stats().retries > 0).await;
+    assert!(log.text().contains(says), "{protocol:?}: {}", log.text());
 }
 
 /// The status says that the spans were taken: they are not sent again.

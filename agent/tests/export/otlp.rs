@@ -17,7 +17,7 @@ use std::time::Duration;
 
 async fn collector(protocol: Protocol) -> (Collector, OtlpConfig) {
     let collector = match protocol {
-        Protocol::HttpProtobuf => Collector::http().await,
+        Protocol::HttpProtobuf | Protocol::HttpJson => Collector::http().await,
         Protocol::Grpc => Collector::grpc().await,
     };
     let config = OtlpConfig::new(&format!("http://{}", collector.addr), protocol).unwrap();
@@ -131,7 +131,7 @@ fn attribute(resource_spans: &ResourceSpans, key: &str) -> Option<String> {
 
 #[tokio::test]
 async fn every_field_arrives_over_both_protocols() {
-    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson, Protocol::Grpc] {
         let (collector, config) = collector(protocol).await;
         let instance = config.instance_id.clone();
         let (full, expected) = full_span();
@@ -170,17 +170,21 @@ async fn every_field_arrives_over_both_protocols() {
         let root = &services["haproxy-2"][0].scope_spans[0].spans[0];
         assert_eq!(root.parent_span_id, Vec::<u8>::new());
         for request in &arrived {
-            if protocol == Protocol::HttpProtobuf {
-                assert_eq!(request.path, "/v1/traces");
-                assert_eq!(request.headers["content-type"], "application/x-protobuf");
-            }
+            let content_type = match protocol {
+                Protocol::HttpProtobuf => "application/x-protobuf",
+                Protocol::HttpJson => "application/json",
+                Protocol::Grpc => "application/grpc",
+            };
+            assert_eq!(request.headers["content-type"], content_type);
+            let path = if protocol == Protocol::Grpc { "" } else { "/v1/traces" };
+            assert_eq!(request.path, path);
         }
     }
 }
 
 #[tokio::test]
 async fn headers_and_compression_are_applied() {
-    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson, Protocol::Grpc] {
         for (compression, encoding) in
             [(None, None), (Some(Compression::Gzip), Some("gzip")), (Some(Compression::Zstd), Some("zstd"))]
         {
@@ -197,12 +201,12 @@ async fn headers_and_compression_are_applied() {
             let values: Vec<_> = headers.get_all("authorization").iter().collect();
             assert_eq!(values, ["Bearer a=b,c"]);
             let name = match protocol {
-                Protocol::HttpProtobuf => "content-encoding",
+                Protocol::HttpProtobuf | Protocol::HttpJson => "content-encoding",
                 Protocol::Grpc => "grpc-encoding",
             };
             let found = headers.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(found, encoding, "{protocol:?}");
-            if protocol == Protocol::HttpProtobuf {
+            if protocol != Protocol::Grpc {
                 let smaller = arrived[0].raw.len() < arrived[0].body.len() / 2;
                 assert_eq!(smaller, compression.is_some());
             }

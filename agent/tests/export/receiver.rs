@@ -379,7 +379,7 @@ struct Relay {
 
 async fn relay(protocol: Protocol, change: impl FnOnce(&mut OtlpConfig)) -> Relay {
     let collector = match protocol {
-        Protocol::HttpProtobuf => Collector::http().await,
+        Protocol::HttpProtobuf | Protocol::HttpJson => Collector::http().await,
         Protocol::Grpc => Collector::grpc().await,
     };
     relay_to(collector, protocol, change).await
@@ -409,7 +409,7 @@ async fn requests_are_forwarded_unchanged() {
             let arrived = &relay.collector.arrived()[0];
             assert_eq!(arrived.headers["x-token"], "secret");
             let (encoding, expected) = match protocol {
-                Protocol::HttpProtobuf => {
+                Protocol::HttpProtobuf | Protocol::HttpJson => {
                     assert_eq!(arrived.body, sent);
                     assert_eq!(arrived.path, "/v1/traces");
                     assert_eq!(arrived.headers["content-type"], "application/x-protobuf");

@@ -14,7 +14,7 @@ const BOTH: [Protocol; 2] = [Protocol::HttpProtobuf, Protocol::Grpc];
 
 async fn start(protocol: Protocol, pem: &(String, String), client: Option<&str>) -> Collector {
     match protocol {
-        Protocol::HttpProtobuf => Collector::https(pem, client).await,
+        Protocol::HttpProtobuf | Protocol::HttpJson => Collector::https(pem, client).await,
         Protocol::Grpc => Collector::grpcs(pem, client).await,
     }
 }
@@ -144,7 +144,11 @@ async fn unusable_tls_files_are_errors_at_the_start() {
             config.tls.ca = Some(good.clone());
             change(&mut config);
             match OtlpExporter::start(config) {
-                Err(OtlpConfigError::TlsFile { path, .. }) => path,
+                Err(error @ OtlpConfigError::TlsFile { .. }) => {
+                    assert!(error.to_string().starts_with("OTEL_EXPORTER_OTLP_C"), "{error}");
+                    let OtlpConfigError::TlsFile { path, .. } = error else { unreachable!() };
+                    path
+                }
                 Err(other) => panic!("{other}"),
                 Ok(_) => panic!("started"),
             }

@@ -120,7 +120,7 @@ impl Collector {
     /// At this address, which may have been another collector's.
     pub(crate) async fn at(addr: SocketAddr, protocol: Protocol) -> Self {
         match protocol {
-            Protocol::HttpProtobuf => Self::http_at(addr).await,
+            Protocol::HttpProtobuf | Protocol::HttpJson => Self::http_at(addr).await,
             Protocol::Grpc => Self::grpc_with(Server::builder(), addr, 4 << 20).await,
         }
     }
@@ -129,7 +129,7 @@ impl Collector {
     pub(crate) async fn limited(protocol: Protocol, limit: usize) -> Self {
         let addr = "127.0.0.1:0".parse().unwrap();
         match protocol {
-            Protocol::HttpProtobuf => Self::http_limited(addr, limit).await,
+            Protocol::HttpProtobuf | Protocol::HttpJson => Self::http_limited(addr, limit).await,
             Protocol::Grpc => Self::grpc_with(Server::builder(), addr, limit).await,
         }
     }
@@ -222,8 +222,11 @@ async fn collect(
         Arrived {
             at: Instant::now(),
             path: uri.path().to_owned(),
+            message: match headers["content-type"].to_str().unwrap() {
+                "application/json" => serde_json::from_slice(&body).unwrap(),
+                _ => ExportTraceServiceRequest::decode(&body[..]).unwrap(),
+            },
             headers,
-            message: ExportTraceServiceRequest::decode(&body[..]).unwrap(),
             raw,
             body,
         },

@@ -53,9 +53,13 @@ fn what_cannot_be_used_ends_with_2_and_is_named() {
         (&["--log-filter=warning"], &[], "PART=LEVEL"),
         (&["--log-filter=spop_agent=debug,hyper=loud"], &[], "off, error, warn, info, debug, trace"),
         (&["--otlp=ftp://127.0.0.1"], &[], "--otlp: invalid URL \"ftp://127.0.0.1\""),
-        (&[otlp], &[("OTEL_BSP_MAX_QUEUE_SIZE", "many")], "OTEL_BSP_MAX_QUEUE_SIZE"),
-        (&[otlp], &[("OTEL_BSP_SCHEDULE_DELAY", "-1")], "OTEL_BSP_SCHEDULE_DELAY"),
-        (&[otlp], &[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent/ca.pem")], "/nonexistent/ca.pem"),
+        (&["--otlp-protocol=http/xml"], &[], "http/json"),
+        (&[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318")], "OTEL_EXPORTER_OTLP_ENDPOINT: invalid URL"),
+        (
+            &[otlp],
+            &[("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/nonexistent/ca.pem")],
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: /nonexistent/ca.pem: ",
+        ),
     ] {
         let (status, text) = run(args, env);
         assert_eq!(status, Some(2), "{args:?} {env:?}: {text}");
@@ -112,6 +116,87 @@ fn the_version_has_the_commit_if_there_is_one() {
     assert!(commit.is_empty() || (commit.starts_with('(') && commit.ends_with(')')), "{text}");
     // The tests run with the build that Cargo made of this tree.
     assert_eq!(version, env!("SPOA_OTEL_VERSION"));
+}
+
+/// OpenTelemetry: what a variable says in vain is told, and no more.
+#[tokio::test]
+async fn variables_never_stop_the_start() {
+    let collector = Collector::start().await;
+    let env = [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/xml"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "br"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "http://secret"),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ];
+    let mut session = Session::start(&["--otlp", &collector.url], &env).await;
+    thirty_spans(&mut session).await;
+    let lines = session.stop().await;
+    assert_figures(account(&lines, "otlp"), &[("exported", 30), ("dropped", 0)]);
+    let of_level = |level: &str| -> Vec<&str> {
+        let lines = lines.iter().filter(|line| line["level"] == level);
+        lines.map(|line| line["fields"]["message"].as_str().unwrap()).collect()
+    };
+    assert_eq!(
+        of_level("WARN"),
+        [
+            "OTEL_EXPORTER_ZIPKIN_ENDPOINT has no effect on spoa-otel",
+            "OTEL_EXPORTER_OTLP_PROTOCOL: unknown OTLP protocol \"http/xml\": expected http/protobuf, http/json or grpc; \
+             ignored",
+            "OTEL_EXPORTER_OTLP_COMPRESSION: unknown compression \"br\": expected gzip, zstd or none; ignored",
+            "OTEL_BSP_MAX_QUEUE_SIZE: \"many\" is not a number from 1 on; ignored",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_environment_chooses_where_spans_go() {
+    let collector = Collector::start().await;
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url);
+    let flag: &[&str] = &["--otlp", &collector.url];
+    for (args, list, expected) in [
+        (&[][..], "otlp", &["otlp"][..]),
+        (&[], "Console", &["console"]),
+        (&[], "otlp,console", &["otlp", "console"]),
+        (&[], "none", &[]),
+        (&[], "zipkin", &["otlp"]),
+        // The command line comes first.
+        (flag, "none", &["otlp"]),
+        (&["--console"], "otlp", &["otlp", "console"]),
+    ] {
+        let mut session = Session::start(args, &[endpoint, ("OTEL_TRACES_EXPORTER", list)]).await;
+        thirty_spans(&mut session).await;
+        let lines = session.stop().await;
+        let fields = lines.iter().map(|line| &line["fields"]).filter(|f| f["message"] == "spans accounted for");
+        let exporters: Vec<_> = fields.map(|fields| fields["exporter"].as_str().unwrap()).collect();
+        assert_eq!(exporters, expected, "{args:?} {list}");
+        let unknown =
+            lines.iter().any(|line| line["fields"]["message"].as_str().unwrap().contains("\"zipkin\": expected otlp"));
+        assert_eq!(unknown, list == "zipkin", "{lines:#?}");
+    }
+}
+
+/// Not to what is on this machine, and not without being named when it fails.
+#[tokio::test]
+async fn a_proxy_on_the_way_to_the_collector() {
+    let collector = Collector::start().await;
+    let proxy = format!("http://me:secret@127.0.0.1:{}", process::free_port());
+    let env = [("HTTP_PROXY", &*proxy)];
+    let mut session = Session::start(&["--otlp", &collector.url], &env).await;
+    thirty_spans(&mut session).await;
+    assert_figures(account(&session.stop().await, "otlp"), &[("exported", 30)]);
+
+    let args = ["--otlp", "http://collector.invalid:4318", "--grace", "600ms", "--batch-delay", "20ms"];
+    let mut session = Session::start(&args, &env).await;
+    thirty_spans(&mut session).await;
+    let lines = session.stop().await;
+    let messages = lines.iter().map(|line| line["fields"]["message"].as_str().unwrap());
+    let failure = messages.clone().find(|message| message.starts_with("OTLP export fails")).unwrap();
+    let shown = proxy.replace("me:secret@", "");
+    assert!(failure.contains(&format!("through the proxy {shown}/ (of HTTP_PROXY or ALL_PROXY)")), "{failure}");
+    assert!(!format!("{lines:?}").contains("secret"), "{lines:#?}");
 }
 
 /// Ten ids with three spans each, two of which stay open for every second id.

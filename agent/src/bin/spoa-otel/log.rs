@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::Layer;
 
 /// OpenTelemetry's variable for the least severe messages.
-const VARIABLE: &str = "OTEL_LOG_LEVEL";
+pub const VARIABLE: &str = "OTEL_LOG_LEVEL";
 
 /// What is logged, and in which form.
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod environment;
 mod files;
 mod log;
 mod options;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use environment::Destinations;
 use futures_util::FutureExt;
 use log::Log;
 use options::{AdminAddr, Options};
@@ -33,7 +35,7 @@ use spoa_otel::tracer::Tracer;
 use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server, ServerConfig};
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, Messages};
-use tracing::info;
+use tracing::{info, warn};
 
 /// glibc's malloc would keep for ever what many connections took once.
 #[cfg(feature = "jemalloc")]
@@ -143,9 +145,14 @@ async fn serve(
     if tracer_config.disabled {
         info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
     }
-    let otlp = options.export.otlp().map_err(misconfigured)?;
+    let mut warnings = environment::without_effect(std::env::vars_os());
+    let chosen = Destinations::chosen(options::env, &mut warnings);
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let otlp = options.export.otlp(chosen).map_err(misconfigured)?;
     let otlp = otlp.map(OtlpExporter::start).transpose().map_err(misconfigured)?.map(Arc::new);
-    let console = options.export.console(otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
+    let console = options.export.console(chosen, otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
     // Nobody could look at the traces without the admin endpoints.
     let memory = options.export.memory().filter(|_| options.admin != AdminAddr::Off).map(Memory::new).map(Arc::new);
     let mut exporters: Vec<Arc<dyn Exporter>> = Vec::new();

@@ -9,7 +9,7 @@ use clap::{Args, Parser};
 use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::console::ConsoleConfig;
 use spoa_otel::export::memory::MemoryConfig;
-use spoa_otel::export::otlp::{OtlpConfig, Protocol};
+use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::addr::{Addr, AddrError};
@@ -17,6 +17,7 @@ use spop_agent::duration;
 use spop_agent::server::ServerConfig;
 use spop_agent::size;
 
+use crate::environment::Destinations;
 use crate::log::LogOptions;
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
@@ -52,9 +53,10 @@ pub struct Options {
 
 const AFTER_HELP: &str = "\
 Environment:
-  OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT, _PROTOCOL, _HEADERS, _COMPRESSION, _TIMEOUT,
-      _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY
-      (a time in milliseconds, files in PEM)
+  OTEL_TRACES_EXPORTER (otlp, console, none, or a list; default otlp if there is an endpoint, else console)
+  OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT, _PROTOCOL, _HEADERS, _COMPRESSION (gzip, zstd, none), _TIMEOUT,
+      _INSECURE (true: gRPC without TLS if the endpoint has no scheme), _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY
+      (a time in milliseconds, 0 is no limit; files in PEM)
   OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_EXPORT_TIMEOUT
       (times in milliseconds; the options above win, and the shorter one of the two timeouts)
   OTEL_SERVICE_NAME (default haproxy), OTEL_RESOURCE_ATTRIBUTES
@@ -65,12 +67,14 @@ Environment:
       OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT, OTEL_SPAN_LINK_COUNT_LIMIT (default 128 each)
   OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT (default none)
   OTEL_LOG_LEVEL (as --log-level)
+  HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY (to the collector over HTTP, not over gRPC and not on this machine)
   NO_COLOR, CLICOLOR_FORCE
+A value of an OTEL_ variable that cannot be used is ignored with a warning, except that of an endpoint or a file.
 
 Exit status:
   0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span
   1  cannot start: an address is in use, for instance
-  2  an option, a variable or a file that one of them names cannot be used";
+  2  an option, an endpoint in a variable, or a file that one of them names cannot be used";
 
 /// How spans are kept until they end.
 #[derive(Args)]
@@ -111,11 +115,12 @@ pub struct TracingOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Export")]
 pub struct ExportOptions {
-    /// OTLP collector, such as http://127.0.0.1:4318; /v1/traces is appended for HTTP unless the URL ends with it
+    /// OTLP collector, such as http://127.0.0.1:4318; /v1/traces is appended for HTTP unless the URL ends with it. For gRPC
+    /// host:port is enough: with TLS unless OTEL_EXPORTER_OTLP_INSECURE is true
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 
-    /// Protocol of the collector: http/protobuf or grpc [default: http/protobuf]
+    /// Protocol of the collector: http/protobuf, http/json or grpc [default: http/protobuf]
     #[arg(long, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<Protocol>,
 
@@ -207,7 +212,7 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "not a number above 0".to_owned())
 }
 
-fn env(name: &str) -> Option<String> {
+pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -229,11 +234,19 @@ impl TracingOptions {
 }
 
 impl ExportOptions {
-    /// `None` without an endpoint.
-    pub fn otlp(&self) -> Result<Option<OtlpConfig>, Box<dyn std::error::Error>> {
-        let Some(mut config) = OtlpConfig::resolve(self.otlp.as_deref(), self.otlp_protocol, env)? else {
+    /// `None` without an endpoint, or if the environment chooses other destinations.
+    pub fn otlp(&self, chosen: Option<Destinations>) -> Result<Option<OtlpConfig>, Box<dyn std::error::Error>> {
+        if self.otlp.is_none() && chosen.is_some_and(|chosen| !chosen.otlp) {
             return Ok(None);
-        };
+        }
+        let or_default = chosen.is_some_and(|chosen| chosen.otlp);
+        let given = Given { endpoint: self.otlp.as_deref(), protocol: self.otlp_protocol, or_default };
+        let mut warnings = Vec::new();
+        let config = OtlpConfig::resolve(given, env, &mut warnings)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let Some(mut config) = config else { return Ok(None) };
         let queue = &mut config.queue;
         queue.max_bytes = self.queue_bytes;
         queue.max_spans = self.queue_spans.unwrap_or(queue.max_spans);
@@ -244,9 +257,9 @@ impl ExportOptions {
         Ok(Some(config))
     }
 
-    /// `None` if a collector is enough.
-    pub fn console(&self, has_collector: bool) -> Option<ConsoleConfig> {
-        (self.console || !has_collector)
+    /// `None` if a collector is enough, or the environment chooses other destinations.
+    pub fn console(&self, chosen: Option<Destinations>, has_collector: bool) -> Option<ConsoleConfig> {
+        (self.console || chosen.map_or(!has_collector, |chosen| chosen.console))
             .then(|| ConsoleConfig { quiet: self.console_quiet, ..ConsoleConfig::for_stdout() })
     }
 

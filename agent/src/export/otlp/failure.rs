@@ -78,6 +78,7 @@ impl Failure {
         let kind = match &tls {
             Some(_) => FailureKind::Tls,
             None if text.contains("dns error") => FailureKind::Dns,
+            None if is_other_protocol(error, &text) => FailureKind::OtherProtocol,
             None if sources(error).any(is_timeout) => FailureKind::Timeout,
             None => FailureKind::Connect,
         };
@@ -155,6 +156,12 @@ fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     }
     let wrapped = error.downcast_ref::<std::io::Error>()?.get_ref()?;
     tls_error(wrapped)
+}
+
+/// An HTTP client that reads HTTP/2's frames, and the reverse.
+fn is_other_protocol(error: &(dyn Error + 'static), text: &str) -> bool {
+    let mut hyper = sources(error).filter_map(|error| error.downcast_ref::<hyper::Error>());
+    hyper.any(hyper::Error::is_parse) || text.contains("frame with invalid size")
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {

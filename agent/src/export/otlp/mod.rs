@@ -21,12 +21,16 @@ mod backoff;
 mod config;
 mod delivery;
 mod endpoint;
+mod env;
 mod failure;
 mod forward;
 mod payload;
+mod proxy;
+mod tls;
 mod transport;
 
 pub use config::{Compression, OtlpConfig, OtlpConfigError, Protocol, RetryConfig, TlsFiles};
+pub use env::{Given, VARIABLES};
 pub use forward::Forwarder;
 
 use super::queue::{Batch, BoundedQueue, Weight};

@@ -28,6 +28,7 @@ impl Payload {
     pub(super) fn new(message: Bytes, spans: usize, config: &OtlpConfig) -> io::Result<Self> {
         let plain = match config.protocol {
             Protocol::HttpProtobuf | Protocol::Grpc => message.clone(),
+            Protocol::HttpJson => serde_json::to_vec(&ExportTraceServiceRequest::decode(message.clone())?)?.into(),
         };
         let (encoding, mut body) = match config.compression {
             None => (None, plain),

@@ -2,30 +2,30 @@
 //! all services and for forwarded requests.
 
 use super::answer::{self, MAX_ANSWER};
-use super::config::{OtlpConfig, OtlpConfigError, Protocol, TlsFiles};
+use super::config::{OtlpConfig, OtlpConfigError, Protocol};
+use super::endpoint;
 use super::failure::{error_chain, Failure};
 use super::payload::{Payload, GRPC_PREFIX};
+use super::{proxy, tls};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Body;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::RootCertStore;
 use std::error::Error;
 use std::future::poll_fn;
-use std::path::Path;
-use std::sync::Arc;
 use tokio::time::error::Elapsed;
 use tokio::time::{timeout_at, Instant};
 use tonic::client::GrpcService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 /// Sent as `User-Agent`.
 const USER_AGENT: &str = concat!("spoa-otel/", env!("CARGO_PKG_VERSION"));
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
 
 /// The method that takes spans over gRPC.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -41,126 +41,45 @@ impl Transport {
     /// Prepares the connection; it is made when the first request needs it.
     pub(super) fn new(config: &OtlpConfig) -> Result<Self, OtlpConfigError> {
         match config.protocol {
-            Protocol::HttpProtobuf => http_client(config).map(Self::Http),
+            Protocol::HttpProtobuf | Protocol::HttpJson => http_client(config).map(Self::Http),
             Protocol::Grpc => grpc_channel(config).map(Self::Grpc),
         }
     }
 }
 
-fn setup_error(config: &OtlpConfig, reason: impl Into<String>) -> OtlpConfigError {
-    OtlpConfigError::Setup { url: config.url.to_string(), reason: reason.into() }
+pub(super) fn setup_error(config: &OtlpConfig, reason: impl Into<String>) -> OtlpConfigError {
+    OtlpConfigError::Setup { url: endpoint::shown(&config.url), reason: reason.into() }
 }
 
 fn http_client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpConfigError> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(client_tls(config)?)
+    let mut builder = reqwest::Client::builder();
+    if proxy::is_exempt(&config.url) {
+        builder = builder.no_proxy();
+    }
+    builder
+        .tls_backend_preconfigured(tls::of_http(config)?)
         .user_agent(USER_AGENT)
-        .connect_timeout(config.timeout)
+        .connect_timeout(config.attempt_limit())
         // A redirected POST would become a GET.
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| setup_error(config, error_chain(&error)))
 }
 
-fn client_tls(config: &OtlpConfig) -> Result<rustls::ClientConfig, OtlpConfigError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = if config.is_https() { root_store(config)? } else { RootCertStore::empty() };
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| setup_error(config, error.to_string()))?
-        .with_root_certificates(roots);
-    match identity_files(&config.tls)? {
-        Some((certificate, key)) => {
-            let chain = parse_certificates(certificate)?;
-            builder
-                .with_client_auth_cert(chain, parse_key(key)?)
-                .map_err(|error| tls_file_error(certificate, error.to_string()))
-        }
-        None => Ok(builder.with_no_client_auth()),
-    }
-}
-
-fn root_store(config: &OtlpConfig) -> Result<RootCertStore, OtlpConfigError> {
-    let mut roots = RootCertStore::empty();
-    match &config.tls.ca {
-        Some(path) => {
-            for certificate in parse_certificates(path)? {
-                roots.add(certificate).map_err(|error| tls_file_error(path, error.to_string()))?;
-            }
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            for error in &found.errors {
-                tracing::warn!(%error, "cannot read one of the system's root certificates");
-            }
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                let reason = "the system has no root certificates; \
-                    install them or set OTEL_EXPORTER_OTLP_CERTIFICATE";
-                return Err(setup_error(config, reason));
-            }
-        }
-    }
-    Ok(roots)
-}
-
-fn tls_file_error(path: &Path, reason: impl Into<String>) -> OtlpConfigError {
-    OtlpConfigError::TlsFile { path: path.display().to_string(), reason: reason.into() }
-}
-
-fn parse_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OtlpConfigError> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(|certificates| certificates.collect())
-        .map_err(|error| tls_file_error(path, error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(tls_file_error(path, "no PEM certificate in this file"));
-    }
-    Ok(certificates)
-}
-
-fn parse_key(path: &Path) -> Result<PrivateKeyDer<'static>, OtlpConfigError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| tls_file_error(path, error.to_string()))
-}
-
-fn identity_files(tls: &TlsFiles) -> Result<Option<(&Path, &Path)>, OtlpConfigError> {
-    match (&tls.client_certificate, &tls.client_key) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        (None, None) => Ok(None),
-        (Some(path), None) => Err(tls_file_error(path, "client certificate without its key")),
-        (None, Some(path)) => Err(tls_file_error(path, "client key without its certificate")),
-    }
-}
-
 fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
     let mut endpoint = Endpoint::from(config.url.clone())
         .user_agent(USER_AGENT)
         .map_err(|error| setup_error(config, error_chain(&error)))?
-        .connect_timeout(config.timeout)
-        // One connection serves all requests: a dead one has to be found out.
-        .http2_keep_alive_interval(config.timeout)
-        .keep_alive_timeout(config.timeout);
+        .connect_timeout(config.attempt_limit())
+        // One connection serves all requests: a dead one has to be found out. More than one ping while a request waits
+        // is taken for an attack by some servers.
+        .http2_keep_alive_interval(config.attempt_limit())
+        .keep_alive_timeout(config.attempt_limit());
     if config.is_https() {
-        let mut tls = ClientTlsConfig::new();
-        tls = match &config.tls.ca {
-            Some(path) => {
-                parse_certificates(path)?;
-                tls.ca_certificate(Certificate::from_pem(read_file(path)?))
-            }
-            None => tls.with_native_roots(),
-        };
-        if let Some((certificate, key)) = identity_files(&config.tls)? {
-            // Tonic's own errors do not name the file.
-            parse_certificates(certificate)?;
-            parse_key(key)?;
-            tls = tls.identity(Identity::from_pem(read_file(certificate)?, read_file(key)?));
-        }
+        let tls = tls::of_grpc(config)?;
         endpoint = endpoint.tls_config(tls).map_err(|error| setup_error(config, error_chain(&error)))?;
     }
     Ok(endpoint.connect_lazy())
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, OtlpConfigError> {
-    std::fs::read(path).map_err(|error| tls_file_error(path, error.to_string()))
 }
 
 impl Transport {
@@ -188,7 +107,7 @@ async fn send_http(
 ) -> Result<Result<ExportTracePartialSuccess, Failure>, Elapsed> {
     let mut request = client
         .post(config.url.to_string())
-        .header(CONTENT_TYPE, "application/x-protobuf")
+        .header(CONTENT_TYPE, if config.protocol == Protocol::HttpJson { JSON } else { PROTOBUF })
         .headers(config.headers.clone())
         .body(payload.body.clone());
     if let Some(encoding) = payload.encoding {

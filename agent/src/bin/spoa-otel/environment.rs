@@ -1,0 +1,111 @@
+//! OpenTelemetry's variables that concern the program as a whole.
+
+use std::ffi::OsString;
+
+use spoa_otel::export::otlp;
+use spoa_otel::tracer;
+
+use crate::log;
+
+/// Destinations of spans.
+const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+
+/// What `OTEL_TRACES_EXPORTER` chooses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Destinations {
+    pub otlp: bool,
+    pub console: bool,
+}
+
+impl Destinations {
+    /// Those that the variable lists. `None` if it is not set, or names nothing known.
+    pub fn chosen(env: impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Self> {
+        let list = env(TRACES_EXPORTER)?.to_ascii_lowercase();
+        let mut chosen = None;
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name {
+                "otlp" => chosen.get_or_insert_with(Self::default).otlp = true,
+                "console" => chosen.get_or_insert_with(Self::default).console = true,
+                "none" => drop(chosen.get_or_insert_with(Self::default)),
+                _ => warnings.push(format!(
+                    "{TRACES_EXPORTER}: unknown exporter {name:?}: expected otlp, console, none or a list of these; ignored"
+                )),
+            }
+        }
+        chosen
+    }
+}
+
+/// A warning for each variable of OpenTelemetry's that is set in vain. Values may be secrets.
+pub fn without_effect(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let mut warnings: Vec<String> = variables
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("OTEL_"))?;
+            let mut known = otlp::VARIABLES.iter().chain(tracer::VARIABLES).chain(&[TRACES_EXPORTER, log::VARIABLE]);
+            if known.any(|known| *known == name) {
+                return value.to_str().is_none().then(|| format!("{name}: not UTF-8, ignored"));
+            }
+            // There are neither metrics nor logs to export.
+            let is_true = ["OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"].contains(&&*name) && value == "none";
+            (!is_true).then(|| format!("{name} has no effect on spoa-otel"))
+        })
+        .collect();
+    warnings.sort();
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn exporters_are_listed() {
+        let of = |list: &str| {
+            let mut warnings = Vec::new();
+            let chosen = Destinations::chosen(|_| Some(list.to_owned()), &mut warnings);
+            (chosen, warnings.len())
+        };
+        let some = |otlp, console| Some(Destinations { otlp, console });
+        for (list, expected) in [
+            ("otlp", (some(true, false), 0)),
+            ("Console", (some(false, true), 0)),
+            (" otlp , console,", (some(true, true), 0)),
+            ("NONE", (some(false, false), 0)),
+            ("zipkin", (None, 1)),
+            ("jaeger,otlp", (some(true, false), 1)),
+            (",", (None, 0)),
+        ] {
+            assert_eq!(of(list), expected, "{list}");
+        }
+        assert_eq!(Destinations::chosen(|_| None, &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn only_what_is_set_in_vain_is_told() {
+        let set = |name: &str, value: &[u8]| (OsString::from(name), OsString::from_vec(value.to_vec()));
+        let warnings = without_effect(
+            [
+                set("OTEL_EXPORTER_ZIPKIN_ENDPOINT", b"http://secret"),
+                set("OTEL_EXPORTER_OTLP_METRICS_HEADERS", b"a=secret"),
+                set("OTEL_METRICS_EXPORTER", b"none"),
+                set("OTEL_LOGS_EXPORTER", b"otlp"),
+                set("OTEL_EXPORTER_OTLP_ENDPOINT", b"http://c"),
+                set("OTEL_SERVICE_NAME", b"\xff"),
+                set("OTEL_CONFIG_FILE", b""),
+                set("PATH", b"/bin"),
+            ]
+            .into_iter(),
+        );
+        assert_eq!(
+            warnings,
+            [
+                "OTEL_EXPORTER_OTLP_METRICS_HEADERS has no effect on spoa-otel",
+                "OTEL_EXPORTER_ZIPKIN_ENDPOINT has no effect on spoa-otel",
+                "OTEL_LOGS_EXPORTER has no effect on spoa-otel",
+                "OTEL_SERVICE_NAME: not UTF-8, ignored",
+            ]
+        );
+    }
+}
