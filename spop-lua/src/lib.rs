@@ -19,7 +19,7 @@ mod value;
 
 use std::ffi::{c_int, CStr};
 
-use mlua_sys::lua_State;
+use mlua::ffi::lua_State;
 use spop_core::{Flags, FrameType, Status};
 
 /// Loads the module: what `require "spop"` calls.

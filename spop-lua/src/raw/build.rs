@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, CStr};
 
-use mlua_sys as ffi;
+use mlua::ffi;
 
 use super::{Class, KEY_TYPE, METHODS};
 

@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int, CStr};
 use std::fmt::{self, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use mlua_sys as ffi;
+use mlua::ffi;
 
 mod build;
 mod object;
@@ -134,11 +134,11 @@ pub(crate) fn contain<R>(compute: impl FnOnce() -> R) -> Result<R, Misuse> {
 /// Makes a C function of a [`Body`].
 macro_rules! c_function {
     ($body:path) => {{
-        unsafe extern "C-unwind" fn function(state: *mut mlua_sys::lua_State) -> std::ffi::c_int {
+        unsafe extern "C-unwind" fn function(state: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
             // SAFETY: Lua calls this with its state and the upvalues that `build` gave the function.
             unsafe { $crate::raw::run($body, state) }
         }
-        function as mlua_sys::lua_CFunction
+        function as mlua::ffi::lua_CFunction
     }};
 }
 pub(crate) use c_function;

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use mlua_sys as ffi;
+use mlua::ffi;
 
 use super::stack::new_userdata;
 use super::{Class, Misuse, Outcome, Stack};

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void, CStr};
 use std::fmt;
 use std::marker::PhantomData;
 
-use mlua_sys as ffi;
+use mlua::ffi;
 
 use super::{Class, Misuse, Text, KEY_TYPE, METHODS};
 
