@@ -37,8 +37,8 @@ fn message(
     args: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Option<()> {
     notify.message(b"otel:m").ok()?;
-    notify.arg(b"id", &Value::from(id)).ok()?;
-    args.into_iter().try_for_each(|(key, value)| notify.arg(key.as_bytes(), &Value::from(value.as_str()))).ok()
+    notify.arg(b"id", Value::from(id)).ok()?;
+    args.into_iter().try_for_each(|(key, value)| notify.arg(key.as_bytes(), Value::from(value.as_str()))).ok()
 }
 
 /// Ids, spans, attributes, baggage: very many of each, the same ones or others, in frames of this size.

@@ -68,9 +68,9 @@ fn payload(write: impl FnOnce(&mut NotifyEncoder<'_>)) -> Vec<u8> {
 
 fn message<'a>(notify: &mut NotifyEncoder<'_>, id: &str, args: impl IntoIterator<Item = (&'a str, &'a str)>) {
     notify.message(b"otel:m").unwrap();
-    notify.arg(b"id", &Value::from(id)).unwrap();
+    notify.arg(b"id", Value::from(id)).unwrap();
     for (key, value) in args {
-        notify.arg(key.as_bytes(), &Value::from(value)).unwrap();
+        notify.arg(key.as_bytes(), Value::from(value)).unwrap();
     }
 }
 
