@@ -137,18 +137,16 @@ fn promtool_accepts(text: &str) {
     assert!(!accepted && said.contains("nameless_count"), "{said}");
 }
 
-/// The README's table has every family, and nothing that is not there.
+/// The manual's table has every family, and nothing that is not there.
 #[tokio::test]
-async fn the_readme_names_every_family() {
+async fn the_manual_names_every_family() {
     let session = Session::start(&["--console", "--otlp-listen", "127.0.0.1:0"], &[]).await;
     let metrics = Metrics::scrape(&session.admin).await;
     let families = metrics.text.lines().filter_map(|line| line.strip_prefix("# TYPE spoa_")?.split(' ').next());
     let families: BTreeSet<&str> = families.collect();
     assert!(families.contains("build_info") && families.len() > 50, "{families:?}");
-    let readme = include_str!("../../../README.md");
-    let (_, section) = readme.split_once("### Seeing what it does").unwrap();
-    let (section, _) = section.split_once("### Known limits").unwrap();
-    let names = section.split("spoa_").skip(1).filter_map(|rest| {
+    let manual = include_str!("../../docs/metrics.md");
+    let names = manual.split("spoa_").skip(1).filter_map(|rest| {
         let name = rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next()?;
         Some(name.strip_suffix("_bucket").unwrap_or(name))
     });
