@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::worker::Worker;
+use spop_agent::descriptors;
 use spop_agent::ratelimit::LogLimit;
 pub(crate) use table::Peer;
 use table::{Activity, Place, Table};
@@ -42,6 +43,8 @@ pub(crate) struct HttpLimits {
     pub(crate) max_connections: usize,
     /// Most open connections of one peer.
     pub(crate) max_per_peer: usize,
+    /// File descriptors that its connections leave to others; further ones are closed at once.
+    pub(crate) reserved_files: u64,
     /// Time within which a connection must send the head of its next request.
     pub(crate) head_timeout: Duration,
     /// Time for which the client may take nothing of a response.
@@ -66,7 +69,7 @@ pub struct HttpSnapshot {
     pub connections: u64,
     /// Gauge: connections open now.
     pub open: u64,
-    /// Connections closed at once because too many were open, all or those of the peer.
+    /// Connections closed at once because too many were open, all or those of the peer, or few file descriptors left.
     pub refused: u64,
     /// Idle connections closed to make room for others.
     pub evicted: u64,
@@ -139,7 +142,7 @@ async fn serve(
     stats: Arc<HttpStats>,
     mut stop: watch::Receiver<Option<Instant>>,
 ) {
-    let (accept_log, refused_log) = (LogLimit::new(), LogLimit::new());
+    let [accept_log, files_log, refused_log] = [(); 3].map(|()| LogLimit::new());
     let graceful = GracefulShutdown::new();
     let mut connections = Table::default();
     let mut builder = http1::Builder::new();
@@ -162,6 +165,14 @@ async fn serve(
                 continue;
             }
         };
+        if !descriptors::leaves(&stream, limits.reserved_files) {
+            stats.refused.fetch_add(1, Relaxed);
+            if let Some(left_out) = files_log.pass() {
+                let reserved = limits.reserved_files;
+                tracing::warn!(reserved, left_out, "HTTP connection refused: the file descriptors left are reserved");
+            }
+            continue;
+        }
         match connections.place_for(peer, &limits) {
             Place::Free => {}
             Place::Vacated => {

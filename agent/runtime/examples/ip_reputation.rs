@@ -8,7 +8,7 @@
 use std::io::IsTerminal;
 
 use clap::Parser;
-use spop_agent::addr::Addr;
+use spop_agent::addr::ListenAddr;
 use spop_agent::server::{stop_signal, HandlerError, Server, ServerConfig};
 use spop_core::{AckEncoder, Messages, Scope, Value};
 
@@ -16,9 +16,9 @@ use spop_core::{AckEncoder, Messages, Scope, Value};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen: host:port, tcp://host:port or unix:/path; may be given several times
+    /// Where to listen: host:port, unix:/path[,mode=660,user=NAME,group=NAME] or abns@name; may be given several times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:12345")]
-    listen: Vec<Addr>,
+    listen: Vec<ListenAddr>,
     #[command(flatten)]
     server: ServerConfig,
 }

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod addr;
+pub mod descriptors;
 #[cfg(feature = "clap")]
 pub mod duration;
 pub mod foreign;

@@ -150,7 +150,8 @@ impl Admin {
         Ok(Admin {
             addr: listener.local_addr()?,
             listener,
-            limits: HttpLimits { max_connections, max_per_peer, head_timeout, write_timeout },
+            // It is what others leave descriptors to.
+            limits: HttpLimits { max_connections, max_per_peer, reserved_files: 0, head_timeout, write_timeout },
             hosts: Arc::new(Hosts::new(addr, &hosts, stats.clone())),
             stats,
         })

@@ -16,11 +16,12 @@ use body::Budget;
 use format::{Form, Refusal};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+use spop_agent::server::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Semaphore;
 
 /// Time within which a connection must send the head of its next request.
@@ -123,6 +124,11 @@ pub struct ReceiverConfig {
     #[arg(id = "receiver_max_per_peer", long = "receiver-max-per-peer", value_name = "N", default_value_t = 128)]
     pub max_per_peer: usize,
 
+    /// File descriptors that the connections leave to others; further ones are closed at once. On the command line it is
+    /// that of the SPOP server
+    #[arg(skip = ServerConfig::default().reserved_files)]
+    pub reserved_files: u64,
+
     /// How long a request's body may take, and then wait for its turn
     #[arg(id = "receiver_body_timeout", long = "receiver-body-timeout", value_name = "TIME", default_value = "10s", value_parser = spop_agent::duration::parse)]
     pub body_timeout: Duration,
@@ -137,6 +143,7 @@ impl Default for ReceiverConfig {
             threads: 1,
             max_connections: 256,
             max_per_peer: 128,
+            reserved_files: ServerConfig::default().reserved_files,
             body_timeout: Duration::from_secs(10),
         }
     }
@@ -188,7 +195,7 @@ pub struct Receiver {
 impl Receiver {
     /// Listens on `addr` and serves on the current Tokio runtime.
     pub async fn bind(
-        addr: SocketAddr,
+        addr: impl ToSocketAddrs,
         config: ReceiverConfig,
         sinks: Vec<Arc<dyn RequestSink>>,
     ) -> std::io::Result<Self> {
@@ -197,6 +204,7 @@ impl Receiver {
         let limits = HttpLimits {
             max_connections: config.max_connections,
             max_per_peer: config.max_per_peer,
+            reserved_files: config.reserved_files,
             head_timeout: HEAD_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         };

@@ -158,6 +158,7 @@ mod tests {
     use std::time::Duration;
 
     const LIMITS: HttpLimits = HttpLimits {
+        reserved_files: 0,
         max_connections: 16,
         max_per_peer: 8,
         head_timeout: Duration::from_secs(1),

@@ -227,7 +227,7 @@ async fn a_port_that_speaks_the_other_protocol_is_told() {
     let grpc_collector = Collector::grpc().await;
     told(grpc_collector.addr, Protocol::HttpProtobuf, grpc).await;
     told(grpc_collector.addr, Protocol::HttpJson, grpc).await;
-    let addr = "127.0.0.1:0".parse().unwrap();
+    let addr = "127.0.0.1:0";
     let receiver = Receiver::bind(addr, ReceiverConfig::default(), Vec::new()).await.unwrap();
     told(receiver.local_addr(), Protocol::Grpc, "does this port speak gRPC? If not, --otlp-protocol http/protobuf")
         .await;

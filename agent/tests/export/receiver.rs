@@ -31,7 +31,7 @@ impl RequestSink for Sink {
 }
 
 async fn receiver(config: ReceiverConfig, sinks: Vec<Arc<dyn RequestSink>>) -> Receiver {
-    let addr = "127.0.0.1:0".parse().unwrap();
+    let addr = "127.0.0.1:0";
     Receiver::bind(addr, config, sinks).await.unwrap()
 }
 

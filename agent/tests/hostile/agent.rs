@@ -42,7 +42,7 @@ impl LiveAgent {
             Program::SpoaOtel => Command::new(env!("CARGO_BIN_EXE_spoa-otel")),
             Program::IpReputation => Command::new(example("ip_reputation")),
         };
-        if program == Program::SpoaOtel {
+        if program == Program::SpoaOtel && !args.contains(&"--admin") {
             command.args(["--admin", "none"]);
         }
         command.args(["--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1").envs(envs.iter().copied());
@@ -57,6 +57,11 @@ impl LiveAgent {
     /// Where it takes OTLP, if it was told to.
     pub fn otlp_addr(&self) -> Option<String> {
         log(&self.process).iter().find_map(|line| listening(line, "otlp"))
+    }
+
+    /// Where its admin endpoints are, if it was told to have any.
+    pub fn admin_addr(&self) -> Option<String> {
+        log(&self.process).iter().find_map(|line| listening(line, "admin"))
     }
 
     /// Fails unless the good client gets the right answer at once.

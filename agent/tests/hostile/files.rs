@@ -1,18 +1,21 @@
-//! Out of files: those who are there are served, the log stays quiet, and who waits is served as soon as there is a file.
+//! Out of files: those who are there are served, the log stays quiet, the admin endpoints answer, and who comes again when
+//! there is a file is served.
 
 use std::time::Duration;
 
 use rustix::process::{prlimit, Pid, Resource, Rlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::agent::{LiveAgent, Program, BOTH};
 use crate::case::QUIET;
+use crate::common::patiently;
 
 #[tokio::test]
 async fn more_connections_than_files() {
     for program in BOTH {
         let args: &[&str] = match program {
-            Program::SpoaOtel => &["--otlp-listen", "127.0.0.1:0"],
+            Program::SpoaOtel => &["--otlp-listen", "localhost:0", "--admin", "localhost:0"],
             Program::IpReputation => &[],
         };
         let mut agent = LiveAgent::start(program, args).await;
@@ -30,11 +33,30 @@ async fn more_connections_than_files() {
         // Long enough for dozens of vain attempts to accept.
         tokio::time::sleep(Duration::from_secs(2)).await;
         agent.good_is_served("more connections than files").await;
+        // Who looks after it is served too.
+        if let Some(admin) = agent.admin_addr() {
+            for _ in 0..3 {
+                let metrics = patiently("/metrics", get(&admin, "/metrics")).await;
+                assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
+                let refused =
+                    metrics.lines().find(|line| line.starts_with("spoa_connections_out_of_files_total ")).unwrap();
+                assert_ne!(refused.rsplit(' ').next(), Some("0"), "{refused}");
+            }
+        }
         drop(peers);
         agent.serves("more connections than files").await;
         agent.open_files_at_most(files).await;
         let log = agent.stop().await;
-        let failed = log.iter().filter(|line| line.contains("cannot accept a")).count();
-        assert!((1..=4).contains(&failed) && log.len() <= QUIET, "{log:#?}");
+        let refused = log.iter().filter(|line| line.contains("the file descriptors left")).count();
+        assert!((1..=4).contains(&refused) && log.len() <= QUIET, "{log:#?}");
     }
+}
+
+async fn get(addr: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -36,7 +35,14 @@ impl Stream {
     pub(crate) fn connect(addr: &Addr, timeout: Duration) -> Result<Self, Failure> {
         let connected = match addr {
             Addr::Tcp(host) => connect_tcp(host, timeout).map(Stream::Tcp),
-            Addr::Unix(path) => connect_unix(path).map(Stream::Unix),
+            Addr::Unix(path) => {
+                SocketAddrUnix::new(path).map_err(io::Error::from).and_then(connect_unix).map(Stream::Unix)
+            }
+            Addr::Abstract(name) => SocketAddrUnix::new_abstract_name(&name.bytes())
+                .map_err(io::Error::from)
+                .and_then(connect_unix)
+                .map(Stream::Unix),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         };
         connected.map_err(|error| Failure::Connect { addr: addr.to_string(), reason: error.to_string() })
     }
@@ -82,8 +88,7 @@ fn connect_tcp(host: &str, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 /// Not by the standard library: its connect waits without end while the listener's queue is full.
-fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    let address = SocketAddrUnix::new(path)?;
+fn connect_unix(address: SocketAddrUnix) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, &address) {

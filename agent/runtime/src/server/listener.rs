@@ -1,17 +1,21 @@
 //! TCP and unix listeners behind one face.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::addr::Addr;
+use super::socket_file::SocketFile;
+use crate::addr::{Addr, ListenAddr};
 
-/// A listening socket; a unix one removes its file at the end.
+/// A listening socket.
 pub(super) struct Listener {
     socket: Socket,
     addr: Addr,
+    /// Removed at the end.
+    _file: Option<SocketFile>,
 }
 
 enum Socket {
@@ -26,19 +30,24 @@ pub(super) enum Stream {
 }
 
 impl Listener {
-    pub(super) async fn bind(addr: &Addr) -> io::Result<Self> {
-        match addr {
+    pub(super) async fn bind(ListenAddr { addr, access }: &ListenAddr) -> io::Result<Self> {
+        let (socket, addr, _file) = match addr {
             Addr::Tcp(host) => {
                 let socket = TcpListener::bind(host).await?;
                 let addr = Addr::Tcp(socket.local_addr()?.to_string());
-                Ok(Listener { socket: Socket::Tcp(socket), addr })
+                (Socket::Tcp(socket), addr, None)
             }
             Addr::Unix(path) => {
-                remove_stale(path).await?;
-                let socket = UnixListener::bind(path)?;
-                Ok(Listener { socket: Socket::Unix(socket), addr: addr.clone() })
+                let (socket, file) = SocketFile::listen(path, access).await?;
+                (Socket::Unix(socket), addr.clone(), Some(file))
             }
-        }
+            Addr::Abstract(name) => {
+                let socket = net::UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(name.bytes())?)?;
+                socket.set_nonblocking(true)?;
+                (Socket::Unix(UnixListener::from_std(socket)?), addr.clone(), None)
+            }
+        };
+        Ok(Listener { socket, addr, _file })
     }
 
     pub(super) fn addr(&self) -> &Addr {
@@ -57,23 +66,11 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Addr::Unix(path) = &self.addr {
-            if let Err(error) = std::fs::remove_file(path) {
-                tracing::warn!(path = %path.display(), %error, "cannot remove the socket");
-            }
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
-    }
-}
-
-/// Removes the socket of a process that is gone; one that is alive, or another kind of file, stays and fails the bind.
-async fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-            _ => Ok(()),
-        },
-        _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ mod handler;
 mod listener;
 mod responder;
 mod signals;
+mod socket_file;
 mod stats;
 
 use std::future::Future;
@@ -23,7 +24,8 @@ pub use handler::{Answer, AnswerFuture, AsyncHandler, Connection, Handler, Handl
 pub use signals::stop_signal;
 pub use stats::{HandlerDurations, ServerStats, Side, StatsSnapshot};
 
-use crate::addr::Addr;
+use crate::addr::{Addr, ListenAddr};
+use crate::descriptors;
 use crate::ratelimit::LogLimit;
 use connection::{serve, OpenConnection};
 use gauge::Part;
@@ -62,6 +64,10 @@ pub struct ServerConfig {
     /// Most connections at once; further ones are refused
     #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = 4096))]
     pub max_connections: usize,
+
+    /// File descriptors (ulimit -n) that connections leave to others, such as admin endpoints and a collector
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = 128))]
+    pub reserved_files: u64,
 
     /// Most NOTIFYs in flight on a connection (1 to 128) before it is not read any more
     #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = MAX_IN_FLIGHT, value_parser = in_flight))]
@@ -107,6 +113,7 @@ impl Default for ServerConfig {
             max_reassembly: 64 * 1024,
             max_buffered: 256 * 1024 * 1024,
             max_connections: 4096,
+            reserved_files: 128,
             max_in_flight: MAX_IN_FLIGHT,
             hello_timeout: Duration::from_secs(5),
             half_frame_timeout: Duration::from_secs(10),
@@ -171,6 +178,7 @@ enum AnyHandler {
 #[derive(Default)]
 struct Logs {
     refused: LogLimit,
+    out_of_files: LogLimit,
     accept: LogLimit,
     protocol: LogLimit,
     disconnect: LogLimit,
@@ -183,7 +191,7 @@ struct Logs {
 /// An agent: listens, and answers NOTIFYs by a handler.
 ///
 /// ```
-/// use spop_agent::addr::Addr;
+/// use spop_agent::addr::ListenAddr;
 /// use spop_agent::server::{stop_signal, HandlerError, Server, ServerConfig};
 /// use spop_core::{AckEncoder, Messages, Scope, Value};
 ///
@@ -199,7 +207,7 @@ struct Logs {
 ///
 /// # tokio::runtime::Runtime::new()?.block_on(async {
 /// let mut server = Server::new(ServerConfig::default(), score);
-/// let bound = server.bind(&"127.0.0.1:0".parse::<Addr>()?).await?;
+/// let bound = server.bind(&"127.0.0.1:0".parse::<ListenAddr>()?).await?;
 /// println!("listening on {bound}");
 /// # let stop_signal = || Ok::<_, std::io::Error>(async {});
 /// server.run(stop_signal()?).await;
@@ -232,8 +240,9 @@ impl Server {
     /// the real address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// The address is in use, not allowed or not of this host. A unix socket that nobody listens on is replaced.
-    pub async fn bind(&mut self, addr: &Addr) -> io::Result<Addr> {
+    /// The address is in use, not allowed or not of this host; there is no such user or group. A unix socket that nobody
+    /// listens on is replaced.
+    pub async fn bind(&mut self, addr: &ListenAddr) -> io::Result<Addr> {
         let listener = Listener::bind(addr).await?;
         let bound = listener.addr().clone();
         self.listeners.push(listener);
@@ -291,6 +300,18 @@ async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch
 
 fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
     let stats = &shared.stats;
+    if !descriptors::leaves(&stream, shared.config.reserved_files) {
+        ServerStats::add(&stats.connections_out_of_files, 1);
+        if let Some(left_out) = shared.logs.out_of_files.pass() {
+            let reserved = shared.config.reserved_files;
+            tracing::warn!(
+                reserved,
+                left_out,
+                "connection refused: the file descriptors left (ulimit -n) are reserved"
+            );
+        }
+        return;
+    }
     let Some(open) = OpenConnection::register(shared) else {
         ServerStats::add(&stats.connections_refused, 1);
         if let Some(left_out) = shared.logs.refused.pass() {

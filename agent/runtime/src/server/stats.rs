@@ -64,6 +64,9 @@ counters! {
     connections_open,
     /// Connections refused because too many were open.
     connections_refused,
+    /// Connections refused because few file descriptors were left
+    /// ([`reserved_files`](super::ServerConfig::reserved_files)).
+    connections_out_of_files,
     /// Connections that ended by an error of the transport; resets by HAProxy count as normal.
     io_errors,
     /// HELLOs accepted, without health checks.

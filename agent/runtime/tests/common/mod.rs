@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use spop_agent::addr::Addr;
+use spop_agent::addr::ListenAddr;
 use spop_agent::server::{Server, StatsSnapshot};
 use spop_core::{
     Action, Client, ClientConfig, ClientEvent, FrameId, NotifyEncoder, Scope, Status, StreamId, Value, MAX_TRANSMIT_LEN,
@@ -31,7 +31,7 @@ pub struct Running {
 
 impl Running {
     pub async fn start(mut server: Server) -> Self {
-        let bound = server.bind(&"127.0.0.1:0".parse::<Addr>().unwrap()).await.unwrap();
+        let bound = server.bind(&"127.0.0.1:0".parse::<ListenAddr>().unwrap()).await.unwrap();
         let stats = server.stats();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move {

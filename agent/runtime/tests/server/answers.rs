@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{patiently, Event, Peer, Running};
-use spop_agent::addr::Addr;
+use spop_agent::addr::ListenAddr;
 use spop_agent::server::{Answer, HandlerError, Request, Server, ServerConfig, Side};
 use spop_core::{AckEncoder, Capabilities, ClientConfig, FrameId, Messages, Scope, Status, StreamId, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -324,7 +324,7 @@ async fn without_pipelining_a_late_answer_is_not_sent() {
 async fn unix_socket_is_replaced_when_stale_and_removed_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("spoa.sock");
-    let addr: Addr = format!("unix:{}", path.display()).parse().unwrap();
+    let addr: ListenAddr = format!("unix:{}", path.display()).parse().unwrap();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a stale socket is there");
 

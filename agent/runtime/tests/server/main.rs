@@ -6,3 +6,4 @@ mod common;
 mod answers;
 mod drain;
 mod limits;
+mod unix;

@@ -12,6 +12,7 @@ pub(super) fn encode(stats: StatsSnapshot, families: &mut Families<'_>) -> fmt::
         connections,
         connections_open,
         connections_refused,
+        connections_out_of_files,
         io_errors,
         hellos,
         healthchecks,
@@ -50,6 +51,11 @@ pub(super) fn encode(stats: StatsSnapshot, families: &mut Families<'_>) -> fmt::
     f.counter("connections", "Connections of HAProxy accepted.", connections)?;
     f.gauge("connections_open", "Connections of HAProxy open now.", connections_open)?;
     f.counter("connections_refused", "Connections refused: --max-connections were open.", connections_refused)?;
+    f.counter(
+        "connections_out_of_files",
+        "Connections refused: the file descriptors left are reserved.",
+        connections_out_of_files,
+    )?;
     f.counter("connection_io_errors", "Connections ended by an error of the transport, no reset.", io_errors)?;
     f.counter("connection_write_timeouts", "Connections ended: HAProxy left ACKs unread.", write_timeouts)?;
     f.counter("connection_buffers_full", "Connections ended: --max-buffered was used up.", buffers_full)?;
@@ -138,7 +144,11 @@ pub(super) fn http_listeners(listeners: &[(&'static str, HttpSnapshot)], familie
     }
     families.counters("http_connections", "HTTP connections accepted.", accepted)?;
     families.gauges("http_connections_open", "HTTP connections open now.", opened)?;
-    families.counters("http_connections_refused", "HTTP connections refused: too many were open.", closed)?;
+    families.counters(
+        "http_connections_refused",
+        "HTTP connections refused: too many were open, or few files left.",
+        closed,
+    )?;
     families.counters("http_connections_evicted", "Idle HTTP connections closed to make room.", vacated)?;
     families.counters("http_connection_timeouts", "HTTP connections ended: the client stood still.", expired)?;
     families.counters("http_requests_misdirected", "HTTP requests refused: they were for another host.", foreign)

@@ -3,12 +3,9 @@
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use tracing::{debug, warn};
 
-/// Files that are no connections: listeners, the log, the collector.
-const OTHERS: u64 = 64;
-
-/// Raises the soft limit as far as `connections` and those to the admin endpoints need it and the system allows.
-pub fn make_room(connections: usize, admin: usize) {
-    let needed = (connections as u64).saturating_add(admin as u64).saturating_add(OTHERS);
+/// Raises the soft limit as far as `connections` and what they leave to others need it and the system allows.
+pub fn make_room(connections: usize, reserved: u64) {
+    let needed = (connections as u64).saturating_add(reserved);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // Without a value there is no limit.
     let Some(soft) = current.filter(|&soft| soft < needed) else { return };
@@ -21,6 +18,6 @@ pub fn make_room(connections: usize, admin: usize) {
         }
     };
     if limit < needed {
-        warn!(limit, needed, "the limit of open files (ulimit -n) is too low for --max-connections {connections}");
+        warn!(limit, needed, "the limit of open files (ulimit -n) is too low for {connections} connections (--max-connections, --receiver-max-connections)");
     }
 }

@@ -29,7 +29,7 @@ use spoa_otel::admin::{Admin, Site};
 use spoa_otel::export::console::Console;
 use spoa_otel::export::memory::Memory;
 use spoa_otel::export::otlp::OtlpExporter;
-use spoa_otel::export::receiver::{Receiver, RequestSink};
+use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
 use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server, ServerConfig};
@@ -170,25 +170,28 @@ async fn serve(
     let admin = match &options.admin {
         AdminAddr::Off => None,
         AdminAddr::At(addr) => {
-            let bound = Admin::bind(addr, options.admin_config.clone()).await;
+            let bound = Admin::bind(&addr.0, options.admin_config.clone()).await;
             Some(bound.map_err(|error| format!("--admin {addr}: {error}; give --admin another address, or none"))?)
         }
     };
-    let receiver = match options.export.otlp_listen {
+    let receiver = match &options.export.otlp_listen {
         None => None,
         Some(addr) => {
             let mut sinks: Vec<Arc<dyn RequestSink>> = Vec::new();
             sinks.extend(console.iter().map(|console| console.clone() as Arc<dyn RequestSink>));
             sinks.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn RequestSink>));
             sinks.extend(otlp.iter().map(|otlp| otlp.forwarder() as Arc<dyn RequestSink>));
-            let receiver = Receiver::bind(addr, options.receiver.clone(), sinks)
+            let reserved_files = options.server.reserved_files;
+            let config = ReceiverConfig { reserved_files, ..options.receiver.clone() };
+            let receiver = Receiver::bind(&addr.0, config, sinks)
                 .await
                 .map_err(|error| format!("--otlp-listen {addr}: {error}"))?;
             info!(addr = %receiver.local_addr(), kind = %"otlp", "listening");
             Some(Arc::new(receiver))
         }
     };
-    files::make_room(options.server.max_connections, options.admin_config.max_connections);
+    let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
+    files::make_room(options.server.max_connections + receivers, options.server.reserved_files);
     let time = options.server.grace;
     let server_config = ServerConfig { grace: Part::Connections.of(time), ..options.server };
     let mut server = Server::new(server_config, TracingHandler(tracer.clone()));

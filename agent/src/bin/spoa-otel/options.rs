@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use spoa_otel::export::memory::MemoryConfig;
 use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
-use spop_agent::addr::{Addr, AddrError};
+use spop_agent::addr::{Addr, AddrError, ListenAddr};
 use spop_agent::duration;
 use spop_agent::server::ServerConfig;
 use spop_agent::size;
@@ -24,9 +23,10 @@ use crate::log::LogOptions;
 #[derive(Parser)]
 #[command(name = "spoa-otel", version = env!("SPOA_OTEL_VERSION"), after_help = AFTER_HELP)]
 pub struct Options {
-    /// Where HAProxy finds this agent: host:port, tcp://host:port or unix:/path; may be given several times
+    /// Where HAProxy finds this agent: host:port, unix:/path[,mode=660,user=NAME,group=NAME] or abns@name; may be given
+    /// several times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
-    pub listen: Vec<Addr>,
+    pub listen: Vec<ListenAddr>,
 
     #[command(flatten)]
     pub tracing: TracingOptions,
@@ -161,7 +161,7 @@ pub struct ExportOptions {
     /// Receive OTLP/HTTP of other programs here: shown on the console and at /traces, forwarded to the collector
     /// [default: off]
     #[arg(long, value_name = "ADDR")]
-    pub otlp_listen: Option<SocketAddr>,
+    pub otlp_listen: Option<TcpAddr>,
 
     #[command(flatten)]
     memory: MemoryConfig,
@@ -172,21 +172,18 @@ pub struct ExportOptions {
 pub enum AdminAddr {
     /// Nowhere.
     Off,
-    /// At this `host:port`.
-    At(String),
+    /// There.
+    At(TcpAddr),
 }
 
 impl FromStr for AdminAddr {
-    type Err = AdminAddrError;
+    type Err = TcpAddrError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "none" {
             return Ok(AdminAddr::Off);
         }
-        match text.parse()? {
-            Addr::Tcp(addr) => Ok(AdminAddr::At(addr)),
-            Addr::Unix(_) => Err(AdminAddrError::Unix),
-        }
+        text.parse().map(AdminAddr::At)
     }
 }
 
@@ -194,18 +191,39 @@ impl fmt::Display for AdminAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AdminAddr::Off => f.write_str("none"),
-            AdminAddr::At(addr) => f.write_str(addr),
+            AdminAddr::At(addr) => addr.fmt(f),
         }
     }
 }
 
-/// What is wrong with the text of an admin address.
+/// Where HTTP is served, `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpAddr(pub String);
+
+impl FromStr for TcpAddr {
+    type Err = TcpAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse()? {
+            Addr::Tcp(addr) => Ok(TcpAddr(addr)),
+            _ => Err(TcpAddrError::NotTcp),
+        }
+    }
+}
+
+impl fmt::Display for TcpAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is wrong with the text of such an address.
 #[derive(Debug, thiserror::Error)]
-pub enum AdminAddrError {
+pub enum TcpAddrError {
     #[error(transparent)]
     Addr(#[from] AddrError),
-    #[error("the admin endpoints are served over TCP only: write host:port, or none")]
-    Unix,
+    #[error("HTTP is served over TCP only: write host:port, or none")]
+    NotTcp,
 }
 
 fn positive(text: &str) -> Result<usize, String> {

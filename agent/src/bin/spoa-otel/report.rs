@@ -10,6 +10,7 @@ pub fn served(stats: &StatsSnapshot) {
     info!(
         connections = stats.connections,
         refused = stats.connections_refused,
+        out_of_files = stats.connections_out_of_files,
         notifies = stats.notifies,
         acks = stats.acks,
         unanswered = stats.unanswered,
