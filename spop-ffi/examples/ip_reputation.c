@@ -5,8 +5,9 @@
  *   cc -O2 -o ip_reputation ip_reputation.c $(pkg-config --cflags --libs spop)
  *   ./ip_reputation 127.0.0.1:12345 unix:/run/ip_reputation.sock
  *
- * One thread and poll(): every connection has a spop_agent and two buffers. SIGTERM and SIGINT stop it: it answers what is
- * open, sends DISCONNECT and ends, after 5 seconds at the latest.
+ * One thread and poll(): every connection has a spop_agent and two buffers. SIGTERM, SIGINT and SIGUSR1 (HAProxy's word to a
+ * `program`) stop it: it answers what is open, sends DISCONNECT and ends, after 5 seconds at the latest. SIGHUP does nothing.
+ * Connections that are idle or do not read are ended, and those beyond the limit closed at once, with a word in the log.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,10 +35,17 @@
 #define IN_CAP (4 * (MAX_FRAME_SIZE + SPOP_PREFIX_LEN))
 #define OUT_CAP (2 * (MAX_FRAME_SIZE + SPOP_PREFIX_LEN))
 #define GRACE_MS 5000
+#define HELLO_MS 10000
+#define HALF_FRAME_MS 30000
+#define WRITE_MS 30000
+#ifndef IDLE_MS
+#define IDLE_MS 120000 /* HAProxy ends what it does not need; this is for those who just sit there */
+#endif
 
 struct connection {
     int fd;
-    uint64_t since; /* the agent's clock starts here */
+    uint64_t since;    /* the agent's clock starts here */
+    uint64_t progress; /* the last time that nothing waited to be sent, or something was */
     spop_agent *agent;
     size_t in_len, out_len, out_sent;
     char in[IN_CAP], out[OUT_CAP], reassembly[64 * 1024];
@@ -44,13 +53,20 @@ struct connection {
 
 static struct connection *connections[MAX_CONNECTIONS];
 static size_t connection_count;
-static unsigned long accepted, acks, failed;
+static unsigned long accepted, acks, failed, idle, refused;
 static int stop_pipe[2];
 
 static void on_signal(int signal)
 {
     if (write(stop_pipe[1], "", 1) < 0)
         _exit(128 + signal);
+}
+
+static void on_hangup(int signal)
+{
+    static const char said[] = "ip_reputation: SIGHUP is ignored\n";
+    if (write(STDERR_FILENO, said, sizeof said - 1) < 0)
+        (void)signal; /* nobody reads it */
 }
 
 static uint64_t now_ms(void)
@@ -132,6 +148,7 @@ static int flush(struct connection *c)
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         c->out_sent += (size_t)n;
+        c->progress = now_ms();
     }
     c->out_sent = c->out_len = 0;
     return 1;
@@ -141,8 +158,14 @@ static int flush(struct connection *c)
 static int turn(struct connection *c, short events)
 {
     int sent;
-    if (spop_agent_handle_timeout(c->agent, now_ms() - c->since) < 0)
-        failed++;
+    uint64_t now = now_ms();
+    spop_error err = spop_agent_handle_timeout(c->agent, now - c->since);
+    if (err < 0)
+        (*(err == SPOP_E_IDLE_TIMEOUT ? &idle : &failed))++;
+    if (c->out_len == 0)
+        c->progress = now;
+    else if (now - c->progress >= WRITE_MS)
+        return failed++, 0;
     if (events & (POLLIN | POLLHUP | POLLERR)) {
         ssize_t n = recv(c->fd, c->in + c->in_len, IN_CAP - c->in_len, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
@@ -171,6 +194,18 @@ static void drop(size_t i)
     connections[i] = connections[--connection_count];
 }
 
+/* Too many are here: HAProxy learns it at once and goes elsewhere, and the log says it once a second. */
+static void refuse(int listener)
+{
+    static uint64_t said;
+    close(accept(listener, NULL, NULL));
+    refused++;
+    if (said == 0 || now_ms() - said >= 1000) {
+        said = now_ms();
+        fprintf(stderr, "ip_reputation: connection refused: %d are open (%lu refused so far)\n", MAX_CONNECTIONS, refused);
+    }
+}
+
 static void welcome(int listener)
 {
     struct connection *c = calloc(1, sizeof *c);
@@ -179,8 +214,9 @@ static void welcome(int listener)
     spop_agent_config config;
     spop_agent_config_init(&config, sizeof config);
     config.max_frame_size = MAX_FRAME_SIZE;
-    config.hello_timeout = 10000;
-    config.half_frame_timeout = 30000;
+    config.hello_timeout = HELLO_MS;
+    config.half_frame_timeout = HALF_FRAME_MS;
+    config.idle_timeout = IDLE_MS;
     config.reassembly = c ? c->reassembly : NULL;
     config.reassembly_len = sizeof c->reassembly;
     if (fd < 0 || !c || !memory || spop_agent_init(memory, spop_agent_size(), &config, &c->agent) != SPOP_OK) {
@@ -190,9 +226,20 @@ static void welcome(int listener)
     fcntl(fd, F_SETFL, O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which does not need it */
     c->fd = fd;
-    c->since = now_ms();
+    c->since = c->progress = now_ms();
     connections[connection_count++] = c;
     accepted++;
+}
+
+/* Removes the socket that a process left behind; one that is in use, and any other file, stays, and bind() fails. */
+static void remove_stale(const struct sockaddr_un *un)
+{
+    struct stat file;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (lstat(un->sun_path, &file) == 0 && S_ISSOCK(file.st_mode) &&
+        connect(fd, (const struct sockaddr *)un, sizeof *un) < 0 && errno == ECONNREFUSED)
+        unlink(un->sun_path);
+    close(fd);
 }
 
 /* Listens on ADDRESS:PORT or unix:PATH and says where. */
@@ -207,7 +254,7 @@ static int listen_on(const char *where)
         struct sockaddr_un *un = (struct sockaddr_un *)&addr;
         un->sun_family = AF_UNIX;
         strncpy(un->sun_path, where + 5, sizeof un->sun_path - 1);
-        unlink(un->sun_path);
+        remove_stale(un);
         len = sizeof *un;
     } else {
         struct addrinfo hints = {0}, *found;
@@ -239,14 +286,19 @@ static int prepare(struct pollfd *fds, int timeout)
     size_t k;
     for (k = 0; k < connection_count; k++) {
         struct connection *c = connections[k];
-        uint64_t at;
+        uint64_t at = UINT64_MAX;
+        int64_t left;
         fds[k].fd = c->fd;
         fds[k].events = c->out_len > 0 ? POLLOUT : spop_agent_want_read(c->agent) > 0 ? POLLIN : 0;
-        if (spop_agent_poll_timeout(c->agent, &at) == SPOP_OK) {
-            int64_t left = (int64_t)(c->since + at - now_ms());
-            left = left < 0 ? 0 : left;
-            timeout = timeout < 0 || left < timeout ? (int)left : timeout;
-        }
+        if (spop_agent_poll_timeout(c->agent, &at) == SPOP_OK)
+            at += c->since;
+        if (c->out_len > 0 && c->progress + WRITE_MS < at)
+            at = c->progress + WRITE_MS;
+        if (at == UINT64_MAX)
+            continue;
+        left = (int64_t)(at - now_ms());
+        left = left < 0 ? 0 : left;
+        timeout = timeout < 0 || left < timeout ? (int)left : timeout;
     }
     return timeout;
 }
@@ -259,7 +311,8 @@ int main(int argc, char **argv)
     size_t k;
     struct sigaction action = {0};
     action.sa_handler = on_signal;
-    if (pipe(stop_pipe) < 0 || sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0)
+    if (pipe(stop_pipe) < 0 || sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
+        sigaction(SIGUSR1, &action, NULL) < 0 || signal(SIGHUP, on_hangup) == SIG_ERR)
         die("cannot", "handle signals");
     fds[0].fd = stop_pipe[0], fds[0].events = POLLIN;
     if (argc < 2 || argc > 1 + MAX_LISTENERS)
@@ -271,15 +324,15 @@ int main(int argc, char **argv)
         size_t polled = connection_count;
         int timeout = prepare(fds + 1 + listeners, stopping ? (int)(stop_at - now_ms()) : -1);
         for (i = 1; i <= listeners; i++)
-            fds[i].events = connection_count < MAX_CONNECTIONS ? POLLIN : 0;
+            fds[i].events = POLLIN;
         if (poll(fds, (nfds_t)(1 + (size_t)listeners + polled), timeout) < 0)
             continue; /* a signal */
         for (k = polled; k-- > 0;) /* backwards, since drop() moves the last one */
             if (!turn(connections[k], fds[1 + (size_t)listeners + k].revents))
                 drop(k);
-        for (i = 1; i <= listeners && connection_count < MAX_CONNECTIONS; i++)
+        for (i = 1; i <= listeners; i++)
             if (fds[i].revents & POLLIN)
-                welcome(fds[i].fd);
+                (connection_count < MAX_CONNECTIONS ? welcome : refuse)(fds[i].fd);
         if (fds[0].revents & POLLIN) {
             stopping = 1, stop_at = now_ms() + GRACE_MS;
             fds[0].fd = -1;
@@ -292,7 +345,8 @@ int main(int argc, char **argv)
             }
         }
     }
-    fprintf(stderr, "ip_reputation: %lu connections, %lu ACKs, %lu errors\n", accepted, acks, failed);
+    fprintf(stderr, "ip_reputation: %lu connections, %lu idle, %lu refused, %lu ACKs, %lu errors\n", accepted, idle, refused,
+            acks, failed);
     while (connection_count > 0)
         drop(connection_count - 1);
     return 0;
