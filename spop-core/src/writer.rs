@@ -126,10 +126,15 @@ impl<'b> Writer<'b> {
     /// [`EncodeError::NoSpace`].
     #[inline]
     pub fn value<'v>(&mut self, value: impl Into<Value<'v>>) -> Result<(), EncodeError> {
-        let value = value.into();
+        self.typed(&value.into())
+    }
+
+    /// Once for all types that are values, for the sake of the size.
+    #[inline]
+    fn typed(&mut self, value: &Value<'_>) -> Result<(), EncodeError> {
         self.transaction(|w| {
             w.u8(value.type_byte())?;
-            match value {
+            match *value {
                 Value::Null | Value::Bool(_) => Ok(()),
                 Value::Int32(n) => w.varint(n as i64 as u64),
                 Value::UInt32(n) => w.varint(u64::from(n)),
@@ -148,9 +153,14 @@ impl<'b> Writer<'b> {
     /// [`EncodeError::NoSpace`].
     #[inline]
     pub fn kv<'v>(&mut self, key: impl AsRef<[u8]>, value: impl Into<Value<'v>>) -> Result<(), EncodeError> {
+        self.pair(key.as_ref(), &value.into())
+    }
+
+    #[inline]
+    fn pair(&mut self, key: &[u8], value: &Value<'_>) -> Result<(), EncodeError> {
         self.transaction(|w| {
             w.string(key)?;
-            w.value(value)
+            w.typed(value)
         })
     }
 
