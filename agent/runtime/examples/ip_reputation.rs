@@ -6,11 +6,10 @@
 //! ```
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 
 use clap::Parser;
-use spop_agent::addr::ListenAddr;
-use spop_agent::server::{stop_signal, HandlerError, Server, ServerConfig};
-use spop_core::{AckEncoder, Messages, Scope, Value};
+use spop_agent::{stop_signal, Ack, ListenAddr, Notify, Result, Scope, Server, ServerConfig};
 
 /// Rates client addresses for HAProxy (SPOA).
 #[derive(Parser)]
@@ -23,35 +22,35 @@ struct Options {
     server: ServerConfig,
 }
 
-fn rate(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerError> {
-    for message in messages {
-        let score = match message?.arg("ip")? {
-            Some(Value::Ipv4(ip)) => score(&ip.octets()),
-            Some(Value::Ipv6(ip)) => score(&ip.octets()),
-            _ => continue,
-        };
-        ack.set_var(Scope::Session, b"ip_score", Value::Int64(score))?;
+fn rate(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
+    for message in notify.messages() {
+        if let Some(ip) = message.arg("ip").and_then(|value| value.as_ip()) {
+            ack.set_var(Scope::Session, "ip_score", score(ip))?;
+        }
     }
     Ok(())
 }
 
-fn score(address: &[u8]) -> i64 {
-    if address == [192, 0, 2, 17] {
-        42
-    } else {
-        address.iter().map(|&byte| i64::from(byte)).sum::<i64>() % 101
+fn score(ip: IpAddr) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte)).sum::<i64>() % 101;
+    match ip {
+        IpAddr::V4(ip) if ip.octets() == [192, 0, 2, 17] => 42,
+        IpAddr::V4(ip) => sum(&ip.octets()),
+        IpAddr::V6(ip) => sum(&ip.octets()),
     }
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let options = Options::parse();
     let stop = stop_signal()?;
-    let mut server = Server::new(options.server, rate);
+    let mut server = Server::new(rate).config(options.server);
     for addr in &options.listen {
-        let bound = server.bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-        tracing::info!(addr = %bound, kind = "spop", "listening");
+        server = server.bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    }
+    for addr in server.addrs() {
+        tracing::info!(%addr, kind = "spop", "listening");
     }
     server.run(stop).await;
     Ok(())

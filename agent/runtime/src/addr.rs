@@ -145,6 +145,30 @@ impl From<Addr> for ListenAddr {
     }
 }
 
+impl From<&Self> for ListenAddr {
+    fn from(addr: &Self) -> Self {
+        addr.clone()
+    }
+}
+
+/// As [`FromStr`], for arguments that are an address or its text.
+impl TryFrom<&str> for ListenAddr {
+    type Error = AddrError;
+
+    fn try_from(text: &str) -> Result<Self, AddrError> {
+        text.parse()
+    }
+}
+
+/// As [`FromStr`], for arguments that are an address or its text.
+impl TryFrom<String> for ListenAddr {
+    type Error = AddrError;
+
+    fn try_from(text: String) -> Result<Self, AddrError> {
+        text.parse()
+    }
+}
+
 impl FromStr for ListenAddr {
     type Err = AddrError;
 

@@ -1,16 +1,41 @@
-//! A tokio runtime for HAProxy SPOE agents (SPOA).
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod addr;
+mod buffer;
+mod config;
+mod connection;
 pub mod descriptors;
 #[cfg(feature = "clap")]
 pub mod duration;
 pub mod foreign;
+mod frames;
+mod gauge;
+mod handler;
 pub mod histogram;
+mod listener;
+mod messages;
+mod notify;
 pub mod ratelimit;
-pub mod server;
+mod responder;
+mod server;
+mod shared;
+mod signals;
 #[cfg(feature = "clap")]
 pub mod size;
+mod socket_file;
+mod stats;
 pub mod time;
+
+pub use addr::{Addr, ListenAddr};
+pub use config::{ServerConfig, MAX_IN_FLIGHT};
+pub use handler::{Answer, AnswerFuture, AsyncHandler, Error, Handler, Result};
+pub use messages::{Args, Message, Messages};
+pub use notify::{Ack, Connection, Notify, Request};
+pub use server::Server;
+pub use shared::OWN_BUFFERS;
+pub use signals::stop_signal;
+pub use spop_core;
+pub use spop_core::{Capabilities, EncodeError, FrameId, Kv, Negotiated, Scope, Status, StreamId, Value};
+pub use stats::{HandlerDurations, ServerStats, Side, StatsSnapshot};

@@ -16,7 +16,7 @@ use body::Budget;
 use format::{Form, Refusal};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use spop_agent::server::ServerConfig;
+use spop_agent::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;

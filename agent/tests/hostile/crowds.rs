@@ -156,7 +156,7 @@ async fn memory_for_fragments_comes_back() {
 async fn large_frames_share_a_bound() {
     const SIZE: u64 = 200;
     const SHARED: u64 = 8 << 20;
-    const BOUND: u64 = SHARED + SIZE * spop_agent::server::OWN_BUFFERS as u64;
+    const BOUND: u64 = SHARED + SIZE * spop_agent::OWN_BUFFERS as u64;
     let [versions, _, capabilities] = hello_keys();
     let hello = hello_with(&[versions, kv("max-frame-size", Value::UInt32(1 << 20)), capabilities]);
     let half = [&hello[..], &prefixed(1 << 20, &[NOTIFY]), &vec![0; 1 << 19]].concat();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use spop_agent::server::stop_signal;
+use spop_agent::stop_signal;
 use tokio::net::TcpListener;
 
 /// HTTP server that shows the trace context it received and exports a SERVER span for each request.

@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use spop_agent::addr::ListenAddr;
-use spop_agent::server::{Server, StatsSnapshot};
+use spop_agent::{Server, ServerStats, StatsSnapshot};
 use spop_core::{
     Action, Client, ClientConfig, ClientEvent, FrameId, NotifyEncoder, Scope, Status, StreamId, Value, MAX_TRANSMIT_LEN,
 };
@@ -24,20 +23,21 @@ pub async fn patiently<T>(what: &str, work: impl std::future::Future<Output = T>
 /// A server in the test's own process.
 pub struct Running {
     pub addr: String,
-    pub stats: std::sync::Arc<spop_agent::server::ServerStats>,
+    pub stats: std::sync::Arc<ServerStats>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    pub async fn start(mut server: Server) -> Self {
-        let bound = server.bind(&"127.0.0.1:0".parse::<ListenAddr>().unwrap()).await.unwrap();
+    pub async fn start(server: Server) -> Self {
+        let server = server.bind("127.0.0.1:0").await.unwrap();
+        let addr = server.addrs().next().unwrap().to_string();
         let stats = server.stats();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Running { addr: bound.to_string(), stats, stop, task }
+        Running { addr, stats, stop, task }
     }
 
     /// Tells the server to stop, without waiting.

@@ -1,12 +1,12 @@
 //! The runtime over real sockets, with a client of spop-core as HAProxy.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{patiently, Event, Peer, Running};
-use spop_agent::addr::ListenAddr;
-use spop_agent::server::{Answer, HandlerError, Request, Server, ServerConfig, Side};
-use spop_core::{AckEncoder, Capabilities, ClientConfig, FrameId, Messages, Scope, Status, StreamId, Value};
+use crate::common::{patiently, Event, Peer, Running, PATIENCE};
+use spop_agent::{Ack, Addr, Answer, Notify, Request, Result, Server, ServerConfig, Side};
+use spop_core::{Capabilities, ClientConfig, EngineId, FrameId, Scope, Status, StreamId, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
@@ -15,10 +15,9 @@ fn client() -> ClientConfig {
 }
 
 /// Answers `echo` by its argument; `fail` and `panic` do what they say, after an action that must not go out.
-fn echo(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerError> {
-    for message in messages {
-        let message = message?;
-        let n = message.arg("n")?.unwrap_or(Value::Null);
+fn echo(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
+    for message in notify.messages() {
+        let n = message.arg("n").unwrap_or(Value::Null);
         ack.set_var(Scope::Transaction, b"n", n)?;
         match message.name {
             b"fail" => return Err("told to fail".into()),
@@ -33,9 +32,105 @@ fn vars(n: i64) -> Vec<(Scope, String, String)> {
     vec![(Scope::Transaction, "n".to_owned(), format!("Int64({n})"))]
 }
 
+/// The handler of the crate's front page.
+fn rate(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
+    for message in notify.messages() {
+        if let Some(ip) = message.arg("ip").and_then(|value| value.as_ip()) {
+            ack.set_var(Scope::Session, "ip_score", if ip.is_loopback() { 100 } else { 42 })?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_handler_of_the_front_page_rates_addresses() {
+    let server = Running::start(Server::new(rate)).await;
+    let mut peer = Peer::hello(&server.addr, client()).await;
+    let ips = [IpAddr::from([192, 0, 2, 17]), IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    for (stream_id, (ip, score)) in (0..).zip(ips.into_iter().zip([42, 100, 100])) {
+        let frame = peer.encode_notify(stream_id, 1, |notify| {
+            notify.message("without").unwrap();
+            notify.message("with").unwrap();
+            notify.arg("other", ip.to_string().as_str()).unwrap();
+            notify.arg("ip", ip).unwrap();
+        });
+        peer.stream.write_all(&frame).await.unwrap();
+        let vars = vec![(Scope::Session, "ip_score".to_owned(), format!("Int32({score})"))];
+        assert_eq!(peer.ack().await, (stream_id, vars));
+    }
+}
+
+/// What a NOTIFY says of itself: a variable for each argument, and one for all the rest.
+macro_rules! describe {
+    ($notify:ident, $set:expr) => {{
+        let mut set = $set;
+        for message in $notify.messages() {
+            let name = message.name_str().unwrap_or_default();
+            assert_eq!(message.args().len(), message.args().count());
+            for arg in message.args() {
+                set(&format!("{name}.{}", arg.key_str().unwrap_or_default()), arg.value);
+            }
+        }
+        let connection = $notify.connection();
+        let engine = connection.engine_id.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        let (stream, frame, size) = ($notify.stream_id().0, $notify.frame_id().0, connection.negotiated.max_frame_size);
+        let recent = $notify.received().clock.elapsed() < PATIENCE;
+        let all = format!("{engine} {} {size} {stream} {frame} {recent}", connection.id);
+        set("all", all.as_str().into());
+    }};
+}
+
+#[tokio::test]
+async fn handlers_of_both_kinds_know_their_notify() {
+    let at_once = Server::new(|notify: &Notify<'_>, ack: &mut Ack<'_>| {
+        ack.set_var(Scope::Process, "gone", true)?;
+        ack.encoder().clear();
+        ack.unset_var(Scope::Process, "old")?;
+        describe!(notify, |name: &str, value: Value<'_>| ack.set_var(Scope::Request, name, value).unwrap());
+        Ok(())
+    });
+    let waiting = Server::new_async(|request: Request| async move {
+        let mut answer = Answer::new();
+        answer.unset_var(Scope::Process, "old");
+        describe!(request, |name: &str, value: Value<'_>| _ = answer.set_var(Scope::Request, name, value));
+        Ok(answer)
+    });
+    for server in [at_once, waiting] {
+        let server = Running::start(server).await;
+        let config = client().with_engine_id(EngineId::new(b"engine-7")).with_max_frame_size(9000);
+        drop(Peer::hello(&server.addr, config).await);
+        let mut peer = Peer::hello(&server.addr, config).await;
+        let frame = peer.encode_notify(5, 6, |notify| {
+            notify.message("m").unwrap();
+            notify.arg("a", 1_i64).unwrap();
+            notify.arg("a", "two").unwrap();
+            notify.message("n").unwrap();
+        });
+        peer.stream.write_all(&frame).await.unwrap();
+        let var = |name: &str, value: Value<'_>| (Scope::Request, name.to_owned(), format!("{value:?}"));
+        let old = (Scope::Process, "old".to_owned(), "unset".to_owned());
+        let all = var("all", "engine-7 1 9000 5 6 true".into());
+        assert_eq!(peer.ack().await, (5, vec![old, var("m.a", 1_i64.into()), var("m.a", "two".into()), all]));
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_texts_or_types_and_errors_say_which() {
+    let addr: Addr = "127.0.0.1:0".parse().unwrap();
+    let server = Server::new(rate).bind(addr).await.unwrap().bind("[::1]:0".to_owned()).await.unwrap();
+    let bound: Vec<String> = server.addrs().map(ToString::to_string).collect();
+    assert!(bound[0].starts_with("127.0.0.1:") && bound[1].starts_with("[::1]:"), "{bound:?}");
+    assert!(bound.iter().all(|addr| !addr.ends_with(":0")), "{bound:?}");
+    let error = Server::new(rate).bind("127.0.0.1").await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("has no port"), "{error}");
+    let error = Server::new(rate).bind(bound[0].as_str()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
 #[tokio::test]
 async fn pipelined_notifys_are_all_answered_in_order() {
-    let server = Running::start(Server::new(ServerConfig::default(), echo)).await;
+    let server = Running::start(Server::new(echo)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     for round in 0..20 {
         let mut batch = Vec::new();
@@ -56,7 +151,7 @@ async fn pipelined_notifys_are_all_answered_in_order() {
 
 #[tokio::test]
 async fn one_byte_at_a_time() {
-    let server = Running::start(Server::new(ServerConfig::default(), echo)).await;
+    let server = Running::start(Server::new(echo)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     peer.stream.set_nodelay(true).unwrap();
     let frame = peer.encode_notify(0, 1, |notify| {
@@ -72,7 +167,7 @@ async fn one_byte_at_a_time() {
 
 #[tokio::test]
 async fn a_handler_that_fails_or_panics_gives_an_empty_ack() {
-    let server = Running::start(Server::new(ServerConfig::default(), echo)).await;
+    let server = Running::start(Server::new(echo)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     for (stream_id, name) in [(1, "fail"), (2, "panic"), (3, "echo")] {
         peer.notify(stream_id, name, 7).await;
@@ -85,12 +180,11 @@ async fn a_handler_that_fails_or_panics_gives_an_empty_ack() {
 
 /// An asynchronous handler: `wait` waits for a permit, `fail`, `panic` and `late` do what they say.
 fn asynchronous(permits: Arc<Semaphore>, config: ServerConfig) -> Server {
-    Server::new_async(config, move |request: Request| {
+    Server::new_async(move |request: Request| {
         let permits = permits.clone();
         async move {
             let Some(message) = request.messages().next() else { return Ok(Answer::new()) };
-            let message = message?;
-            let n = message.arg("n")?.unwrap_or(Value::Null);
+            let n = message.arg("n").unwrap_or(Value::Null);
             match message.name {
                 b"wait" => permits.acquire().await?.forget(),
                 b"fail" => return Err("told to fail".into()),
@@ -99,10 +193,11 @@ fn asynchronous(permits: Arc<Semaphore>, config: ServerConfig) -> Server {
                 _ => {}
             }
             let mut answer = Answer::new();
-            answer.set_var(Scope::Transaction, "n", &n);
+            answer.set_var(Scope::Transaction, "n", n);
             Ok(answer)
         }
     })
+    .config(config)
 }
 
 #[tokio::test]
@@ -188,7 +283,7 @@ async fn stop_answers_what_is_open_then_disconnects() {
 
 #[tokio::test]
 async fn health_check_gets_its_hello_and_nothing_more() {
-    let server = Running::start(Server::new(ServerConfig::default(), echo)).await;
+    let server = Running::start(Server::new(echo)).await;
     let mut peer = Peer::connect(&server.addr, client().with_healthcheck(true)).await;
     peer.send_own().await;
     assert_eq!(peer.event().await, Event::Hello);
@@ -199,7 +294,7 @@ async fn health_check_gets_its_hello_and_nothing_more() {
 #[tokio::test]
 async fn fragments_are_joined_and_bounded() {
     let config = ServerConfig { max_reassembly: 300, ..ServerConfig::default() };
-    let server = Running::start(Server::new(config, echo)).await;
+    let server = Running::start(Server::new(echo).config(config)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     let mut payload = vec![0; 1000];
     let long = [b'x'; 400];
@@ -227,7 +322,7 @@ async fn fragments_are_joined_and_bounded() {
 
 #[tokio::test]
 async fn broken_frames_are_refused_and_others_go_on() {
-    let server = Running::start(Server::new(ServerConfig::default(), echo)).await;
+    let server = Running::start(Server::new(echo)).await;
     let mut good = Peer::hello(&server.addr, client()).await;
     let broken_payload = [0, 0, 0, 10, 3, 0, 0, 0, 1, 1, 1, 9, b'x', b'y'];
     let without_fin = [0, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0];
@@ -255,7 +350,7 @@ async fn timeouts_end_connections_that_stand_still() {
         connection_idle_timeout: Some(Duration::from_millis(300)),
         ..ServerConfig::default()
     };
-    let server = Running::start(Server::new(config, echo)).await;
+    let server = Running::start(Server::new(echo).config(config)).await;
     let mut silent = Peer::connect(&server.addr, client()).await;
     assert_eq!(silent.event().await, Event::Disconnect(Status::TIMEOUT));
     let mut half = Peer::hello(&server.addr, client()).await;
@@ -271,12 +366,12 @@ async fn timeouts_end_connections_that_stand_still() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_dropped() {
     let config = ServerConfig { write_timeout: Duration::from_millis(200), ..ServerConfig::default() };
-    let server = Running::start(Server::new(config, |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
-        messages.validate()?;
+    let server = Server::new(|notify: &Notify<'_>, ack: &mut Ack<'_>| {
+        assert_eq!(notify.messages().count(), 1);
         ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 16000]))?;
         Ok(())
-    }))
-    .await;
+    });
+    let server = Running::start(server.config(config)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     let mut stream_id = 0;
     // The server stops reading when it cannot write, so the flood ends by itself.
@@ -293,7 +388,7 @@ async fn a_peer_that_does_not_read_is_dropped() {
 #[tokio::test]
 async fn too_many_connections_are_refused() {
     let config = ServerConfig { max_connections: 2, ..ServerConfig::default() };
-    let server = Running::start(Server::new(config, echo)).await;
+    let server = Running::start(Server::new(echo).config(config)).await;
     let first = Peer::hello(&server.addr, client()).await;
     let _second = Peer::hello(&server.addr, client()).await;
     let mut third = Peer::connect(&server.addr, client()).await;
@@ -324,13 +419,12 @@ async fn without_pipelining_a_late_answer_is_not_sent() {
 async fn unix_socket_is_replaced_when_stale_and_removed_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("spoa.sock");
-    let addr: ListenAddr = format!("unix:{}", path.display()).parse().unwrap();
+    let addr = format!("unix:{}", path.display());
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a stale socket is there");
 
-    let mut server = Server::new(ServerConfig::default(), echo);
-    server.bind(&addr).await.unwrap();
-    let error = Server::new(ServerConfig::default(), echo).bind(&addr).await.unwrap_err();
+    let server = Server::new(echo).bind(addr.as_str()).await.unwrap();
+    let error = Server::new(echo).bind(addr).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::common::{patiently, Event, Peer, Running};
 use futures_util::FutureExt;
-use spop_agent::server::{Answer, HandlerError, Request, Server, ServerConfig};
-use spop_core::{AckEncoder, ClientConfig, Messages, Scope, Value};
+use spop_agent::{Ack, Answer, Notify, Request, Result, Server, ServerConfig};
+use spop_core::{ClientConfig, Scope, Value};
 use tokio::io::AsyncWriteExt;
 
 const CONNECTIONS: usize = 100;
@@ -86,24 +86,25 @@ async fn stop_under_load(server: Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_answers_at_once() {
-    let handler = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| -> Result<(), HandlerError> {
-        for message in messages {
-            ack.set_var(Scope::Transaction, b"n", message?.arg("n")?.unwrap_or(Value::Null))?;
+    let handler = |notify: &Notify<'_>, ack: &mut Ack<'_>| -> Result {
+        for message in notify.messages() {
+            ack.set_var(Scope::Transaction, b"n", message.arg("n").unwrap_or(Value::Null))?;
         }
         Ok(())
     };
-    stop_under_load(Server::new(ServerConfig::default(), handler)).await;
+    stop_under_load(Server::new(handler)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_takes_its_time() {
     let handler = |request: Request| async move {
         let Some(message) = request.messages().next() else { return Ok(Answer::new()) };
-        let Some(Value::Int64(n)) = message?.arg("n")? else { return Ok(Answer::new()) };
+        let Some(Value::Int64(n)) = message.arg("n") else { return Ok(Answer::new()) };
         tokio::time::sleep(Duration::from_millis(n as u64 % 20)).await;
         let mut answer = Answer::new();
-        answer.set_var(Scope::Transaction, "n", &Value::Int64(n));
+        answer.set_var(Scope::Transaction, "n", n);
         Ok(answer)
     };
-    stop_under_load(Server::new_async(ServerConfig { max_in_flight: 20, ..ServerConfig::default() }, handler)).await;
+    stop_under_load(Server::new_async(handler).config(ServerConfig { max_in_flight: 20, ..ServerConfig::default() }))
+        .await;
 }

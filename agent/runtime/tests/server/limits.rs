@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use crate::common::{patiently, Event, Peer, Running};
-use spop_agent::server::{Answer, HandlerError, Request, Server, ServerConfig, Side};
-use spop_core::{
-    AckEncoder, ClientConfig, FrameId, Messages, NotifyEncoder, Scope, Status, StreamId, Value, PREFIX_LEN,
-};
+use spop_agent::{Ack, Answer, Notify, Request, Result, Server, ServerConfig, Side};
+use spop_core::{ClientConfig, FrameId, NotifyEncoder, Scope, Status, StreamId, Value, PREFIX_LEN};
 use tokio::io::AsyncWriteExt;
 
-fn answer(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), HandlerError> {
-    let count = messages.validate()?;
+fn answer(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
+    let count = notify.messages().count();
     ack.set_var(Scope::Transaction, b"count", Value::UInt64(count as u64))?;
     Ok(())
 }
@@ -18,7 +16,8 @@ fn answer(messages: Messages<'_>, ack: &mut AckEncoder<'_>) -> Result<(), Handle
 #[tokio::test]
 async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
     let server =
-        Running::start(Server::new(ServerConfig { max_frame_size: 300, ..ServerConfig::default() }, answer)).await;
+        Running::start(Server::new(answer).config(ServerConfig { max_frame_size: 300, ..ServerConfig::default() }))
+            .await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
     assert_eq!(peer.client.negotiated().unwrap().max_frame_size, 300);
     // The client knows what it waits for, and would not send what is too large.
@@ -44,11 +43,11 @@ async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
 #[tokio::test]
 async fn a_handler_that_answers_too_late_is_counted() {
     let config = ServerConfig { handler_timeout: Duration::from_millis(1), ..ServerConfig::default() };
-    let slow = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
+    let slow = |notify: &Notify<'_>, ack: &mut Ack<'_>| {
         std::thread::sleep(Duration::from_millis(2));
-        answer(messages, ack)
+        answer(notify, ack)
     };
-    let server = Running::start(Server::new(config, slow)).await;
+    let server = Running::start(Server::new(slow).config(config)).await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
     peer.notify(1, "m", 0).await;
     assert_eq!(peer.ack().await.1.len(), 1);
@@ -58,8 +57,8 @@ async fn a_handler_that_answers_too_late_is_counted() {
 #[tokio::test]
 async fn what_is_open_after_the_grace_time_is_cut_off_and_counted() {
     let config = ServerConfig { grace: Duration::from_millis(50), ..ServerConfig::default() };
-    let never = |_: Request| std::future::pending::<Result<Answer, HandlerError>>();
-    let server = Running::start(Server::new_async(config, never)).await;
+    let never = |_: Request| std::future::pending::<Result<Answer>>();
+    let server = Running::start(Server::new_async(never).config(config)).await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
     for n in 1..=3 {
         peer.notify(n, "m", 0).await;
@@ -90,7 +89,7 @@ fn half_a_frame(len: usize) -> Vec<u8> {
 #[tokio::test]
 async fn half_frames_beyond_the_shared_memory_end_their_connection() {
     let config = ServerConfig { max_frame_size: 1 << 20, max_buffered: 400 << 10, ..ServerConfig::default() };
-    let server = Running::start(Server::new(config, answer)).await;
+    let server = Running::start(Server::new(answer).config(config)).await;
     let mut small = Peer::hello(&server.addr, LARGE).await;
     let mut first = Peer::hello(&server.addr, LARGE).await;
     first.stream.write_all(&half_a_frame(1 << 20)).await.unwrap();
@@ -120,12 +119,12 @@ async fn acks_beyond_the_shared_memory_end_their_connection() {
         write_timeout: Duration::from_secs(600),
         ..ServerConfig::default()
     };
-    let large = |messages: Messages<'_>, ack: &mut AckEncoder<'_>| {
-        messages.validate()?;
+    let large = |notify: &Notify<'_>, ack: &mut Ack<'_>| {
+        assert_eq!(notify.messages().count(), 1);
         ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 500_000]))?;
         Ok(())
     };
-    let server = Running::start(Server::new(config, large)).await;
+    let server = Running::start(Server::new(large).config(config)).await;
     let mut peer = Peer::hello(&server.addr, LARGE).await;
     // More than the system takes in for a peer that does not read.
     for n in 0..100 {
@@ -139,8 +138,8 @@ async fn acks_beyond_the_shared_memory_end_their_connection() {
 #[tokio::test]
 async fn requests_beyond_the_shared_memory_end_their_connection() {
     let config = ServerConfig { max_buffered: 0, ..ServerConfig::default() };
-    let never = |_: Request| std::future::pending::<Result<Answer, HandlerError>>();
-    let server = Running::start(Server::new_async(config, never)).await;
+    let never = |_: Request| std::future::pending::<Result<Answer>>();
+    let server = Running::start(Server::new_async(never).config(config)).await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
     for n in 0..30 {
         let frame = peer.encode_notify(n, 1, |notify| {

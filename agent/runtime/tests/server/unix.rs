@@ -5,19 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 
-use spop_agent::addr::ListenAddr;
-use spop_agent::server::{HandlerError, Server, ServerConfig};
-use spop_core::{AckEncoder, Messages};
+use spop_agent::{Ack, Notify, Server};
 
 use crate::common::patiently;
 
-fn server() -> Server {
-    let nothing = |_: Messages<'_>, _: &mut AckEncoder<'_>| Ok::<_, HandlerError>(());
-    Server::new(ServerConfig::default(), nothing)
-}
-
-async fn bind(server: &mut Server, addr: &str) -> std::io::Result<String> {
-    server.bind(&addr.parse::<ListenAddr>().unwrap()).await.map(|bound| bound.to_string())
+async fn bind(addr: &str) -> std::io::Result<Server> {
+    Server::new(|_: &Notify<'_>, _: &mut Ack<'_>| Ok(())).bind(addr).await
 }
 
 /// Serves and stops.
@@ -33,18 +26,17 @@ async fn mode_owner_and_group_are_in_force() {
     // Root may give it away.
     let (user, group) = if own.uid() == 0 { (65534, 65533) } else { (own.uid(), own.gid()) };
     for mode in [0o600, 0o660, 0o666, 0o777] {
-        let mut server = server();
         let addr = format!("unix:{},mode={mode:o},user={user},group={group}", path.display());
-        assert_eq!(bind(&mut server, &addr).await.unwrap(), format!("unix:{}", path.display()));
+        let server = bind(&addr).await.unwrap();
+        assert_eq!(server.addrs().next().unwrap().to_string(), format!("unix:{}", path.display()));
         let file = path.symlink_metadata().unwrap();
         assert_eq!((file.mode() & 0o7777, file.uid(), file.gid()), (mode, user, group));
         UnixStream::connect(&path).unwrap();
         end(server).await;
         assert!(!path.exists());
     }
-    let mut named = server();
     let name = if own.uid() == 0 { "user=root,group=root" } else { "mode=600" };
-    bind(&mut named, &format!("unix:{},{name}", path.display())).await.unwrap();
+    let named = bind(&format!("unix:{},{name}", path.display())).await.unwrap();
     end(named).await;
 }
 
@@ -55,12 +47,12 @@ async fn what_cannot_be_had_is_said_and_leaves_no_file() {
     for (option, said) in
         [("user=no-such-one", "no user \"no-such-one\""), ("group=no-such-one", "no group \"no-such-one\"")]
     {
-        let error = bind(&mut server(), &format!("unix:{},{option}", path.display())).await.unwrap_err();
+        let error = bind(&format!("unix:{},{option}", path.display())).await.unwrap_err();
         assert!(error.to_string().contains(said), "{error}");
         assert!(!path.exists());
     }
     if dir.path().metadata().unwrap().uid() != 0 {
-        let error = bind(&mut server(), &format!("unix:{},user=0", path.display())).await.unwrap_err();
+        let error = bind(&format!("unix:{},user=0", path.display())).await.unwrap_err();
         assert!(error.to_string().contains("cannot give the socket"), "{error}");
         assert!(!path.exists());
     }
@@ -78,8 +70,7 @@ async fn the_file_of_another_stays() {
         |path| std::os::unix::fs::symlink("/dev/null", path).map(|()| None).unwrap(),
     ];
     for take in takers {
-        let mut server = server();
-        bind(&mut server, &format!("unix:{}", path.display())).await.unwrap();
+        let server = bind(&format!("unix:{}", path.display())).await.unwrap();
         // Moved, not removed, so that the inode is not given again.
         std::fs::rename(&path, dir.path().join("old")).unwrap();
         let taken = take(&path);
@@ -89,8 +80,7 @@ async fn the_file_of_another_stays() {
         std::fs::remove_file(&path).unwrap();
     }
     // One that is gone is no trouble.
-    let mut server = server();
-    bind(&mut server, &format!("unix:{}", path.display())).await.unwrap();
+    let server = bind(&format!("unix:{}", path.display())).await.unwrap();
     std::fs::remove_file(&path).unwrap();
     end(server).await;
 }
@@ -101,11 +91,11 @@ async fn abstract_names_are_as_in_haproxy() {
     let mut padded = name.clone().into_bytes();
     padded.resize(107, 0);
     for (form, bytes) in [("abns", padded), ("abnsz", name.clone().into_bytes())] {
-        let mut server = server();
         let addr = format!("{form}@{name}");
-        assert_eq!(bind(&mut server, &addr).await.unwrap(), addr);
+        let server = bind(&addr).await.unwrap();
+        assert_eq!(server.addrs().next().unwrap().to_string(), addr);
         UnixStream::connect_addr(&SocketAddr::from_abstract_name(&bytes).unwrap()).unwrap();
-        assert!(bind(&mut server, &addr).await.is_err(), "in use");
+        assert!(bind(&addr).await.is_err(), "in use");
         end(server).await;
     }
 }

@@ -33,7 +33,7 @@ use crate::export::Pipeline;
 use crate::http_server::HttpStats;
 use crate::tracer::Tracer;
 use families::Families;
-use spop_agent::server::ServerStats;
+use spop_agent::ServerStats;
 
 /// What [`router`] serves.
 pub const ENDPOINTS: &[Endpoint] = &[("/metrics", "what the agent counts, for Prometheus")];

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::families::{Families, Labels};
 use crate::http_server::HttpSnapshot;
-use spop_agent::server::{Side, StatsSnapshot};
+use spop_agent::{Side, StatsSnapshot};
 
 /// The SPOP server.
 pub(super) fn encode(stats: StatsSnapshot, families: &mut Families<'_>) -> fmt::Result {

@@ -25,7 +25,7 @@ pub struct LogOptions {
     #[arg(long = "log-level", value_name = "LEVEL", value_enum, ignore_case = true)]
     level: Option<Level>,
 
-    /// Another level for a part of the program, such as spop_agent::server=debug; repeatable
+    /// Another level for a part of the program, such as spop_agent=debug; repeatable
     #[arg(long = "log-filter", value_name = "PART=LEVEL", value_delimiter = ',', value_parser = part)]
     parts: Vec<(String, Level)>,
 
@@ -72,7 +72,7 @@ enum Format {
 
 fn part(text: &str) -> Result<(String, Level), String> {
     let Some((part, level)) = text.split_once('=').filter(|(part, _)| !part.is_empty()) else {
-        return Err("not PART=LEVEL, such as spop_agent::server=debug".to_owned());
+        return Err("not PART=LEVEL, such as spop_agent=debug".to_owned());
     };
     let level = Level::from_str(level, true);
     Ok((part.to_owned(), level.map_err(|_| "the level is none of off, error, warn, info, debug, trace".to_owned())?))

@@ -32,9 +32,9 @@ use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
-use spop_agent::server::{stop_signal, Connection, Handler, HandlerError, Server, ServerConfig};
 use spop_agent::time::Timestamp;
-use spop_core::{AckEncoder, Messages};
+use spop_agent::{stop_signal, Ack, Handler, Notify, Server, ServerConfig};
+use spop_core::Messages;
 use tracing::{info, warn};
 
 /// glibc's malloc would keep for ever what many connections took once.
@@ -109,14 +109,8 @@ fn start_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
 struct TracingHandler(Arc<Tracer>);
 
 impl Handler for TracingHandler {
-    fn notify(
-        &self,
-        _: &Connection,
-        received: Timestamp,
-        messages: Messages<'_>,
-        ack: &mut AckEncoder<'_>,
-    ) -> Result<(), HandlerError> {
-        self.0.handle(messages, received, ack);
+    fn notify(&self, notify: &Notify<'_>, ack: &mut Ack<'_>) -> spop_agent::Result {
+        self.0.handle(Messages::new(notify.payload()), notify.received(), ack.encoder());
         Ok(())
     }
 }
@@ -194,7 +188,7 @@ async fn serve(
     files::make_room(options.server.max_connections + receivers, options.server.reserved_files);
     let time = options.server.grace;
     let server_config = ServerConfig { grace: Part::Connections.of(time), ..options.server };
-    let mut server = Server::new(server_config, TracingHandler(tracer.clone()));
+    let mut server = Server::new(TracingHandler(tracer.clone())).config(server_config);
     let stats = server.stats();
     let health = Arc::new(Health::default());
     let admin = admin.map(|admin| {
@@ -221,8 +215,10 @@ async fn serve(
         admin.serve(site)
     });
     for addr in &options.listen {
-        let bound = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
-        info!(addr = %bound, kind = %"spop", "listening");
+        server = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
+    }
+    for addr in server.addrs() {
+        info!(%addr, kind = %"spop", "listening");
     }
     health.ready();
 

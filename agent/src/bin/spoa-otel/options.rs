@@ -13,8 +13,8 @@ use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::addr::{Addr, AddrError, ListenAddr};
 use spop_agent::duration;
-use spop_agent::server::ServerConfig;
 use spop_agent::size;
+use spop_agent::ServerConfig;
 
 use crate::environment::Destinations;
 use crate::log::LogOptions;

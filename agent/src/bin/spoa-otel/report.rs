@@ -2,7 +2,7 @@
 
 use spoa_otel::export::{DropCause, ExportSnapshot};
 use spoa_otel::tracer::TracerStats;
-use spop_agent::server::StatsSnapshot;
+use spop_agent::StatsSnapshot;
 use tracing::{enabled, error, info, warn, Level};
 
 /// The connections.

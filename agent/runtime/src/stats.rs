@@ -65,7 +65,7 @@ counters! {
     /// Connections refused because too many were open.
     connections_refused,
     /// Connections refused because few file descriptors were left
-    /// ([`reserved_files`](super::ServerConfig::reserved_files)).
+    /// ([`reserved_files`](crate::ServerConfig::reserved_files)).
     connections_out_of_files,
     /// Connections that ended by an error of the transport; resets by HAProxy count as normal.
     io_errors,
@@ -122,9 +122,9 @@ counters! {
     late,
     /// Connections ended because HAProxy did not read its ACKs in time.
     write_timeouts,
-    /// Bytes that connections hold now beyond what each may in any case ([`OWN_BUFFERS`](super::OWN_BUFFERS)).
+    /// Bytes that connections hold now beyond what each may in any case ([`OWN_BUFFERS`](crate::OWN_BUFFERS)).
     buffered,
-    /// Connections ended because [`max_buffered`](super::ServerConfig::max_buffered) was used up.
+    /// Connections ended because [`max_buffered`](crate::ServerConfig::max_buffered) was used up.
     buffers_full,
     /// Bytes received.
     bytes_in,

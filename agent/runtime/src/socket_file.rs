@@ -13,7 +13,7 @@ use crate::addr::Access;
 const BACKLOG: u32 = 1024;
 
 /// The file, removed with this.
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode: at the end the path may be another's.
     id: (u64, u64),
@@ -21,7 +21,7 @@ pub(super) struct SocketFile {
 
 impl SocketFile {
     /// Listens at a path; nobody can connect before `access` is in force.
-    pub(super) async fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, Self)> {
+    pub(crate) async fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, Self)> {
         let ids = Ids::of(access)?;
         remove_stale(path).await?;
         let socket = UnixSocket::new_stream()?;

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{Action, Agent, AgentEvent, DecodeError, Notify, Status, Ticket, PREFIX_LEN};
+use spop_core::{Action, Agent, AgentEvent, DecodeError, Status, Ticket, PREFIX_LEN};
 use tokio::task::JoinSet;
 
-use super::buffer::Output;
-use super::handler::{Answer, AsyncHandler, Connection, Handler, HandlerError, Request};
-use super::stats::{HandlerDurations, ServerStats, Side};
-use super::{AnyHandler, Shared};
+use crate::buffer::Output;
+use crate::handler::{Answer, AsyncHandler, Error, Handler};
+use crate::notify::{Ack, Connection, Notify, Request};
 use crate::ratelimit::excerpt;
+use crate::shared::{AnyHandler, Shared};
+use crate::stats::{HandlerDurations, ServerStats, Side};
 use crate::time::Timestamp;
 
 /// What an asynchronous handler made of a NOTIFY.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     ticket: Ticket,
     result: Result<Answer, Failure>,
     took: Duration,
@@ -24,30 +25,30 @@ pub(super) struct Outcome {
 }
 
 /// Why a NOTIFY gets an empty ACK.
-pub(super) enum Failure {
-    Error(HandlerError),
+pub(crate) enum Failure {
+    Error(Error),
     Panic,
     Late,
 }
 
 /// The part of a connection that answers.
-pub(super) struct Responder {
-    pub(super) shared: Arc<Shared>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) output: Output,
+pub(crate) struct Responder {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) output: Output,
     /// The asynchronous handlers at work; they end with the connection.
-    pub(super) tasks: JoinSet<Outcome>,
+    pub(crate) tasks: JoinSet<Outcome>,
     /// The payloads that they hold.
-    pub(super) request_bytes: usize,
+    pub(crate) request_bytes: usize,
     /// How long the handler worked since this was taken.
-    pub(super) worked: Duration,
+    pub(crate) worked: Duration,
     /// What the shared histogram does not have yet.
-    pub(super) durations: HandlerDurations,
+    pub(crate) durations: HandlerDurations,
 }
 
 impl Responder {
     /// An error is a broken payload, to be answered by a DISCONNECT.
-    pub(super) fn on_event<const OPEN: usize>(
+    pub(crate) fn on_event<const OPEN: usize>(
         &mut self,
         agent: &mut Agent<OPEN>,
         event: AgentEvent<'_>,
@@ -99,23 +100,24 @@ impl Responder {
         &mut self,
         agent: &mut Agent<OPEN>,
         handler: &dyn Handler,
-        notify: &Notify<'_>,
+        notify: &spop_core::Notify<'_>,
         received: Timestamp,
     ) {
         let connection = &*self.connection;
-        let Ok(mut ack) = agent.ack(self.output.room(room_for_ack(connection)), notify.ticket) else { return };
+        let Ok(ack) = agent.ack(self.output.room(room_for_ack(connection)), notify.ticket) else { return };
+        let (notify, mut ack) = (Notify::new(connection, received, notify), Ack::new(ack));
         let start = Instant::now();
-        let call = || handler.notify(connection, received, notify.messages(), &mut ack);
+        let call = || handler.notify(&notify, &mut ack);
         let failure = match catch_unwind(AssertUnwindSafe(call)) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Failure::Error(error)),
             Err(_) => Some(Failure::Panic),
         };
         if let Some(failure) = failure {
-            ack.clear();
+            ack.encoder().clear();
             failure.report(&self.shared, connection.id);
         }
-        let len = ack.finish();
+        let len = ack.into_encoder().finish();
         self.output.commit(len);
         let took = start.elapsed();
         self.worked += took;
@@ -125,14 +127,14 @@ impl Responder {
         }
     }
 
-    fn start(&mut self, handler: Arc<dyn AsyncHandler>, notify: &Notify<'_>, received: Timestamp) {
-        let request = Request::new(self.connection.clone(), received, notify.payload());
+    fn start(&mut self, handler: Arc<dyn AsyncHandler>, notify: &spop_core::Notify<'_>, received: Timestamp) {
+        let request = Request::new(self.connection.clone(), received, notify);
         let limit = self.shared.config.handler_timeout;
         self.request_bytes += notify.payload().len();
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
-    pub(super) fn on_outcome<const OPEN: usize>(
+    pub(crate) fn on_outcome<const OPEN: usize>(
         &mut self,
         agent: &mut Agent<OPEN>,
         Outcome { ticket, result, took, request_bytes }: Outcome,
@@ -168,7 +170,7 @@ fn room_for_ack(connection: &Connection) -> usize {
 }
 
 async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, limit: Duration) -> Outcome {
-    let (start, request_bytes) = (Instant::now(), request.payload_len());
+    let (start, request_bytes) = (Instant::now(), request.payload().len());
     let call = AssertUnwindSafe(async move { handler.notify(request).await }).catch_unwind();
     let result = match tokio::time::timeout(limit, call).await {
         Ok(Ok(Ok(answer))) => Ok(answer),

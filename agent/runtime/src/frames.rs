@@ -4,7 +4,7 @@ use spop_core::{FrameType, PREFIX_LEN};
 
 /// Where a stream is: in the length and type of a frame, or in the rest of it.
 #[derive(Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     head: [u8; HEAD],
     have: usize,
     skip: usize,
@@ -15,7 +15,7 @@ const HEAD: usize = PREFIX_LEN + 1;
 
 impl Frames {
     /// The next bytes; the first ones are the start of a frame.
-    pub(super) fn scan(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn scan(&mut self, mut bytes: &[u8]) {
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -35,7 +35,7 @@ impl Frames {
     }
 
     /// The number of NOTIFYs that began.
-    pub(super) fn notifies(&self) -> u64 {
+    pub(crate) fn notifies(&self) -> u64 {
         self.notifies
     }
 }

@@ -15,25 +15,26 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::buffer::{Input, Output};
-use super::frames::Frames;
-use super::gauge::Part;
-use super::handler::Connection;
-use super::responder::{Outcome, Responder};
-use super::stats::{HandlerDurations, ServerStats, Side};
-use super::{beyond_own, ticks, Shared};
+use crate::buffer::{Input, Output};
+use crate::config::ticks;
 use crate::foreign::Foreign;
+use crate::frames::Frames;
+use crate::gauge::Part;
+use crate::notify::Connection;
+use crate::responder::{Outcome, Responder};
+use crate::shared::{beyond_own, Shared};
+use crate::stats::{HandlerDurations, ServerStats, Side};
 use crate::time::Timestamp;
 
 /// A place among the connections, given back at the end.
-pub(super) struct OpenConnection {
+pub(crate) struct OpenConnection {
     shared: Arc<Shared>,
     id: u64,
 }
 
 impl OpenConnection {
     /// `None` if too many are open.
-    pub(super) fn register(shared: &Arc<Shared>) -> Option<Self> {
+    pub(crate) fn register(shared: &Arc<Shared>) -> Option<Self> {
         let (stats, limit) = (&shared.stats, shared.config.max_connections as u64);
         stats.connections_open.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1)).ok()?;
         let id = stats.connections.fetch_add(1, Relaxed);
@@ -49,7 +50,7 @@ impl Drop for OpenConnection {
 
 /// Serves a connection to its end. `OPEN` NOTIFYs can wait for their ACK; a handler that answers at once needs no more than
 /// one, which saves more than half of the memory of an idle connection.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     stream: S,
     open: OpenConnection,
     draining: watch::Receiver<bool>,
@@ -97,7 +98,7 @@ struct Session<S, const OPEN: usize> {
     received: Received,
     in_flight: Part,
     turn: Turn,
-    /// Bytes held beyond [`OWN_BUFFERS`].
+    /// Bytes held beyond [`OWN_BUFFERS`](crate::OWN_BUFFERS).
     buffered: Part,
 }
 

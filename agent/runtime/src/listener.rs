@@ -7,11 +7,11 @@ use std::os::unix::net;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::socket_file::SocketFile;
 use crate::addr::{Addr, ListenAddr};
+use crate::socket_file::SocketFile;
 
 /// A listening socket.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     addr: Addr,
     /// Removed at the end.
@@ -24,13 +24,13 @@ enum Socket {
 }
 
 /// An accepted connection.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Listener {
-    pub(super) async fn bind(ListenAddr { addr, access }: &ListenAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(ListenAddr { addr, access }: &ListenAddr) -> io::Result<Self> {
         let (socket, addr, _file) = match addr {
             Addr::Tcp(host) => {
                 let socket = TcpListener::bind(host).await?;
@@ -50,11 +50,11 @@ impl Listener {
         Ok(Listener { socket, addr, _file })
     }
 
-    pub(super) fn addr(&self) -> &Addr {
+    pub(crate) fn addr(&self) -> &Addr {
         &self.addr
     }
 
-    pub(super) async fn accept(&mut self) -> io::Result<Stream> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Stream> {
         match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, _) = socket.accept().await?;

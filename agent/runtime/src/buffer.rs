@@ -40,21 +40,21 @@ fn give_back(store: &'static std::thread::LocalKey<RefCell<Vec<Vec<u8>>>>, buffe
 
 /// Received bytes that are not used yet.
 #[derive(Default)]
-pub(super) struct Input {
+pub(crate) struct Input {
     bytes: Vec<u8>,
     used: usize,
 }
 
 impl Input {
-    pub(super) fn unread(&self) -> &[u8] {
+    pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.used..]
     }
 
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    pub(super) fn consume(&mut self, n: usize) {
+    pub(crate) fn consume(&mut self, n: usize) {
         self.used += n;
         if self.used >= self.bytes.len() {
             self.used = 0;
@@ -65,7 +65,7 @@ impl Input {
     }
 
     /// One read. Safe to cancel.
-    pub(super) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+    pub(crate) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
         poll_fn(|cx| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut read = ReadBuf::new(scratch);
@@ -91,14 +91,14 @@ impl Input {
 
 /// Frames to send, each written in its place and then counted in.
 #[derive(Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     bytes: Vec<u8>,
     used: usize,
 }
 
 impl Output {
     /// At least `n` bytes behind the frames that are there.
-    pub(super) fn room(&mut self, n: usize) -> &mut [u8] {
+    pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = take(&SPARE_OUTPUTS);
         }
@@ -110,20 +110,20 @@ impl Output {
     }
 
     /// Counts in a frame of `len` bytes that was written at the start of [`room`](Self::room).
-    pub(super) fn commit(&mut self, len: usize) {
+    pub(crate) fn commit(&mut self, len: usize) {
         self.used = self.used.saturating_add(len).min(self.bytes.len());
     }
 
-    pub(super) fn pending(&self) -> &[u8] {
+    pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[..self.used]
     }
 
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// All is sent.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.used = 0;
         give_back(&SPARE_OUTPUTS, std::mem::take(&mut self.bytes));
     }

@@ -3,22 +3,22 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
-use super::stats::ServerStats;
+use crate::stats::ServerStats;
 
 /// A connection's part of a gauge, given back however the connection ends.
-pub(super) struct Part {
+pub(crate) struct Part {
     stats: Arc<ServerStats>,
     gauge: fn(&ServerStats) -> &AtomicU64,
     value: u64,
 }
 
 impl Part {
-    pub(super) fn new(stats: &Arc<ServerStats>, gauge: fn(&ServerStats) -> &AtomicU64) -> Self {
+    pub(crate) fn new(stats: &Arc<ServerStats>, gauge: fn(&ServerStats) -> &AtomicU64) -> Self {
         Part { stats: stats.clone(), gauge, value: 0 }
     }
 
     /// Gives the whole if this part grew.
-    pub(super) fn set(&mut self, value: u64) -> Option<u64> {
+    pub(crate) fn set(&mut self, value: u64) -> Option<u64> {
         if value == self.value {
             return None;
         }

@@ -1,0 +1,216 @@
+//! The server: listeners, a task for each connection, graceful drain.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::addr::{Addr, ListenAddr};
+use crate::config::{ServerConfig, MAX_IN_FLIGHT};
+use crate::connection::{serve, OpenConnection};
+use crate::descriptors;
+use crate::handler::{AsyncHandler, Error, Handler, Result};
+use crate::listener::{Listener, Stream};
+use crate::shared::{AnyHandler, Logs, Shared};
+use crate::signals::stop_signal;
+use crate::stats::ServerStats;
+
+/// An agent: listens, and answers NOTIFYs by a handler.
+///
+/// ```
+/// use spop_agent::{Ack, Notify, Result, Scope, Server, ServerConfig};
+///
+/// fn count(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
+///     ack.set_var(Scope::Transaction, "messages", notify.messages().count() as u64)?;
+///     Ok(())
+/// }
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let mut config = ServerConfig::default();
+/// config.max_connections = 100;
+/// let server = Server::new(count).config(config).bind("127.0.0.1:0").await?.bind("[::1]:0").await?;
+/// for addr in server.addrs() {
+///     println!("listening on {addr}");
+/// }
+/// # let stop = async {};
+/// server.run(stop).await;
+/// # Result::Ok(())
+/// # })?;
+/// # Result::Ok(())
+/// ```
+///
+/// Asynchronous handlers look alike; they own the NOTIFY and give the actions back:
+///
+/// ```
+/// use spop_agent::{Answer, Request, Scope, Server};
+///
+/// let server = Server::new_async(|request: Request| async move {
+///     let mut answer = Answer::new();
+///     for message in request.messages() {
+///         if let Some(user) = message.arg("user").and_then(|value| value.as_str()) {
+///             answer.set_var(Scope::Session, "known", is_known(user).await);
+///         }
+///     }
+///     Ok(answer)
+/// });
+/// # async fn is_known(user: &str) -> bool { !user.is_empty() }
+/// # drop(server);
+/// ```
+#[must_use = "it does nothing until it runs"]
+pub struct Server {
+    config: ServerConfig,
+    handler: AnyHandler,
+    stats: Arc<ServerStats>,
+    listeners: Vec<Listener>,
+}
+
+impl Server {
+    /// A server with a handler that answers at once.
+    pub fn new(handler: impl Handler) -> Self {
+        Self::with(AnyHandler::Sync(Box::new(handler)))
+    }
+
+    /// A server with a handler that may wait.
+    pub fn new_async(handler: impl AsyncHandler) -> Self {
+        Self::with(AnyHandler::Async(Arc::new(handler)))
+    }
+
+    fn with(handler: AnyHandler) -> Self {
+        Self { config: ServerConfig::default(), handler, stats: Arc::default(), listeners: Vec::new() }
+    }
+
+    /// Other limits and timeouts than the default.
+    pub fn config(mut self, config: ServerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Listens on an address, more than once if called again: a text such as `127.0.0.1:12345`, `unix:/run/spoa.sock` or
+    /// `abns@name`, an [`Addr`] or a [`ListenAddr`]. HAProxy can connect at once; it is answered when the server
+    /// [runs](Self::run).
+    ///
+    /// # Errors
+    /// The text is no address ([`InvalidInput`](io::ErrorKind::InvalidInput)); the address is in use, not allowed or not
+    /// of this host; there is no such user or group. A unix socket that nobody listens on is replaced.
+    pub async fn bind(mut self, addr: impl TryInto<ListenAddr, Error: Into<Error>>) -> io::Result<Self> {
+        let addr = addr.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        self.listeners.push(Listener::bind(&addr).await?);
+        Ok(self)
+    }
+
+    /// The addresses it listens on, in the order of [`bind`](Self::bind), with the port that the system chose for port 0.
+    pub fn addrs(&self) -> impl DoubleEndedIterator<Item = &Addr> + ExactSizeIterator {
+        self.listeners.iter().map(Listener::addr)
+    }
+
+    /// The counters; they live on after the server.
+    pub fn stats(&self) -> Arc<ServerStats> {
+        self.stats.clone()
+    }
+
+    /// Serves until SIGTERM, SIGINT or SIGUSR1, see [`stop_signal`], then ends as [`run`](Self::run) does.
+    ///
+    /// A program that tells others where it listens calls [`stop_signal`] before, and `run`: they may know of it, and stop
+    /// it, before it comes here.
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub async fn run_until_signal(self) -> Result {
+        let stop = stop_signal()?;
+        self.run(stop).await;
+        Ok(())
+    }
+
+    /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection gets
+    /// DISCONNECT 0 and is closed. What is not done within [`grace`](ServerConfig::grace) is cut off.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { config, handler, stats, listeners } = self;
+        let shared = Arc::new(Shared { config, handler, stats, logs: Logs::default() });
+        let (draining, watch_draining) = watch::channel(false);
+        let mut acceptors = JoinSet::new();
+        for listener in listeners {
+            acceptors.spawn(accept(listener, shared.clone(), watch_draining.clone()));
+        }
+        drop(watch_draining);
+        stop.await;
+        draining.send_replace(true);
+        // An acceptor ends when its connections have ended.
+        let all = async { while acceptors.join_next().await.is_some() {} };
+        if tokio::time::timeout(shared.config.grace, all).await.is_err() {
+            let open = shared.stats.snapshot().connections_open;
+            tracing::warn!(connections = open, "not all connections ended within the grace time");
+            acceptors.shutdown().await;
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .field("addrs", &self.addrs().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            stream = listener.accept() => stream,
+            Some(_) = connections.join_next() => continue,
+            _ = draining.wait_for(|&d| d) => break,
+        };
+        match stream {
+            Ok(stream) => admit(stream, &shared, &draining, &mut connections),
+            Err(error) => {
+                if let Some(left_out) = shared.logs.accept.pass() {
+                    tracing::warn!(%error, left_out, "cannot accept a connection");
+                }
+                // Out of file descriptors, most likely: busy retries would not help.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
+    let stats = &shared.stats;
+    if !descriptors::leaves(&stream, shared.config.reserved_files) {
+        ServerStats::add(&stats.connections_out_of_files, 1);
+        if let Some(left_out) = shared.logs.out_of_files.pass() {
+            let reserved = shared.config.reserved_files;
+            tracing::warn!(
+                reserved,
+                left_out,
+                "connection refused: the file descriptors left (ulimit -n) are reserved"
+            );
+        }
+        return;
+    }
+    let Some(open) = OpenConnection::register(shared) else {
+        ServerStats::add(&stats.connections_refused, 1);
+        if let Some(left_out) = shared.logs.refused.pass() {
+            let limit = shared.config.max_connections;
+            tracing::warn!(limit, left_out, "connection refused: too many are open");
+        }
+        return;
+    };
+    let draining = draining.clone();
+    match (stream, &shared.handler) {
+        (Stream::Tcp(stream), AnyHandler::Sync(_)) => connections.spawn(serve::<_, 1>(stream, open, draining)),
+        (Stream::Unix(stream), AnyHandler::Sync(_)) => connections.spawn(serve::<_, 1>(stream, open, draining)),
+        (Stream::Tcp(stream), AnyHandler::Async(_)) => {
+            connections.spawn(serve::<_, MAX_IN_FLIGHT>(stream, open, draining))
+        }
+        (Stream::Unix(stream), AnyHandler::Async(_)) => {
+            connections.spawn(serve::<_, MAX_IN_FLIGHT>(stream, open, draining))
+        }
+    };
+}
