@@ -48,9 +48,8 @@ async fn main() -> Result {
     let mut server = Server::new(rate).config(options.server);
     for addr in &options.listen {
         server = server.bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    }
-    for addr in server.addrs() {
-        tracing::info!(%addr, kind = "spop", "listening");
+        let bound = server.addrs().next_back().map(tracing::field::display);
+        tracing::info!(addr = bound, kind = "spop", "listening");
     }
     server.run(stop).await;
     Ok(())

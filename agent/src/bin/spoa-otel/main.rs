@@ -216,9 +216,8 @@ async fn serve(
     });
     for addr in &options.listen {
         server = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
-    }
-    for addr in server.addrs() {
-        info!(%addr, kind = %"spop", "listening");
+        let bound = server.addrs().next_back().map(tracing::field::display);
+        info!(addr = bound, kind = %"spop", "listening");
     }
     health.ready();
 
