@@ -13,6 +13,7 @@ pub mod admin;
 pub mod export;
 mod heap;
 mod http_server;
+mod metric;
 mod named;
 pub mod tracer;
 mod worker;

@@ -7,6 +7,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
+use crate::metric::{Kind, Metric};
 use spop_agent::histogram::Durations;
 
 /// A label set with one label for each `(name, value)`.
@@ -18,6 +19,21 @@ pub(super) struct Families<'a>(DescriptorEncoder<'a>);
 impl<'a> Families<'a> {
     pub(super) fn new(encoder: DescriptorEncoder<'a>) -> Self {
         Families(encoder)
+    }
+
+    /// The families that a source declares, with the figures of its snapshot.
+    pub(super) fn metrics<S>(&mut self, stats: &S, metrics: &[Metric<S>]) -> fmt::Result {
+        metrics.iter().try_for_each(|Metric { name, help, kind, label, rows }| {
+            let mut rows = rows.iter().map(|&(value, figure)| (value, figure(stats)));
+            match (kind, label.is_empty()) {
+                (Kind::Counter, true) => rows.try_for_each(|(_, count)| self.counter(name, help, count)),
+                (Kind::Counter, false) => self.counters_by(label, name, help, rows),
+                (Kind::Gauge, true) => rows.try_for_each(|(_, figure)| self.gauge(name, help, figure)),
+                (Kind::Gauge, false) => {
+                    self.gauges(name, help, rows.map(|(value, figure)| ([(*label, value)], figure)))
+                }
+            }
+        })
     }
 
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {

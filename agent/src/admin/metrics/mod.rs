@@ -1,7 +1,7 @@
 //! `/metrics`: everything that is counted, in Prometheus's text format.
 //!
-//! The figures are read when they are asked for. Each snapshot is taken apart without `..`, so that a field that is not
-//! exposed does not compile.
+//! The figures are read when they are asked for. The tracer's families are declared beside its counters; the other
+//! snapshots are taken apart without `..`, so that a field that is not exposed does not compile.
 
 mod export;
 mod families;
