@@ -18,6 +18,8 @@ pub(crate) struct Metric<S: 'static> {
     pub(crate) kind: Kind,
     /// What tells its rows apart; empty if it is a single figure.
     pub(crate) label: &'static str,
-    /// The value of the label, and the figure.
-    pub(crate) rows: &'static [(&'static str, fn(&S) -> u64)],
+    pub(crate) rows: &'static [Row<S>],
 }
+
+/// The value of the label, and the figure.
+pub(crate) type Row<S> = (&'static str, fn(&S) -> u64);

@@ -296,8 +296,8 @@ mod tests {
 
     use super::*;
 
-    /// They mean nothing to the tracer, which answers at once, or go without saying.
-    const NOT_IN_THE_MANUAL: [&str; 3] = ["handler-timeout", "help", "version"];
+    /// They go without saying.
+    const NOT_IN_THE_MANUAL: [&str; 2] = ["help", "version"];
 
     /// Defaults that are a circumstance and no value.
     const WORDS: [(&str, &str); 6] = [
