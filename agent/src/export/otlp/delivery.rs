@@ -48,7 +48,7 @@ impl Delivery {
                 continue;
             }
             self.stats.add_halved();
-            match payload.halve(&self.config) {
+            match payload.halve(&self.config).await {
                 // The first half is the next.
                 Ok(halves) => waiting.extend(halves.into_iter().rev()),
                 Err(error) => self.not_sent(&error, payload.spans),

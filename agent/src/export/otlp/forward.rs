@@ -103,7 +103,7 @@ async fn run(queue: Arc<BoundedQueue<Request>>, delivery: Delivery) {
 /// A batch is one request as a rule; those without spans do not fill one.
 async fn forward(batch: Batch<Request>, delivery: &Delivery) {
     for Request { body, spans } in &batch.items {
-        match Payload::new(body.clone(), *spans, &delivery.config) {
+        match Payload::prepare(body.clone(), *spans, &delivery.config).await {
             Ok(payload) => delivery.deliver(payload, batch.since).await,
             Err(error) => delivery.not_sent(&error, *spans),
         }

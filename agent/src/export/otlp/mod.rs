@@ -136,7 +136,7 @@ async fn run(queue: Queue, builder: RequestBuilder, delivery: Delivery) {
 async fn export(mut batch: Batch<Arc<FinishedSpan>>, builder: &RequestBuilder, delivery: &Delivery) {
     let spans = batch.items.len();
     let request = builder.request(std::mem::take(&mut batch.items));
-    match Payload::new(request.encode_to_vec().into(), spans, &delivery.config) {
+    match Payload::prepare(request.encode_to_vec().into(), spans, &delivery.config).await {
         Ok(payload) => delivery.deliver(payload, batch.since).await,
         Err(error) => delivery.not_sent(&error, spans),
     }

@@ -7,9 +7,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use prost::Message;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// gRPC's prefix of a message: whether it is compressed, and its length.
 pub(super) const GRPC_PREFIX: usize = 5;
+
+/// From so many bytes on a request is packed, or taken apart, beside the threads that serve HAProxy.
+const LARGE: usize = 64 * 1024;
 
 /// A request, prepared once for all attempts.
 #[derive(Debug)]
@@ -25,7 +29,16 @@ pub(super) struct Payload {
 
 impl Payload {
     /// Of a request in protobuf with so many spans.
-    pub(super) fn new(message: Bytes, spans: usize, config: &OtlpConfig) -> io::Result<Self> {
+    pub(super) async fn prepare(message: Bytes, spans: usize, config: &Arc<OtlpConfig>) -> io::Result<Self> {
+        let as_it_is = config.compression.is_none() && config.protocol != Protocol::HttpJson;
+        if as_it_is || message.len() < LARGE {
+            return Self::new(message, spans, config);
+        }
+        let config = config.clone();
+        beside(move || Self::new(message, spans, &config)).await
+    }
+
+    fn new(message: Bytes, spans: usize, config: &OtlpConfig) -> io::Result<Self> {
         let plain = match config.protocol {
             Protocol::HttpProtobuf | Protocol::Grpc => message.clone(),
             Protocol::HttpJson => serde_json::to_vec(&ExportTraceServiceRequest::decode(message.clone())?)?.into(),
@@ -44,14 +57,26 @@ impl Payload {
     }
 
     /// Two requests with half of the spans each.
-    pub(super) fn halve(&self, config: &OtlpConfig) -> io::Result<[Self; 2]> {
-        let half = self.spans / 2;
-        let (first, second) = split(ExportTraceServiceRequest::decode(self.message.clone())?, half);
-        Ok([
-            Self::new(first.encode_to_vec().into(), half, config)?,
-            Self::new(second.encode_to_vec().into(), self.spans - half, config)?,
-        ])
+    pub(super) async fn halve(&self, config: &Arc<OtlpConfig>) -> io::Result<[Self; 2]> {
+        let (message, spans, config) = (self.message.clone(), self.spans, config.clone());
+        let halve = move || {
+            let half = spans / 2;
+            let (first, second) = split(ExportTraceServiceRequest::decode(message)?, half);
+            Ok([
+                Self::new(first.encode_to_vec().into(), half, &config)?,
+                Self::new(second.encode_to_vec().into(), spans - half, &config)?,
+            ])
+        };
+        if self.message.len() < LARGE {
+            return halve();
+        }
+        beside(halve).await
     }
+}
+
+/// Works on a thread that serves nobody. How much there is at once is bounded by the requests under way.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn gzip(plain: &[u8]) -> io::Result<Bytes> {
@@ -105,6 +130,7 @@ fn scope_frame(scope: &ScopeSpans) -> ScopeSpans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
     use opentelemetry_proto::tonic::trace::v1::Span;
 
@@ -118,8 +144,32 @@ mod tests {
         ResourceSpans { schema_url: url.to_owned(), scope_spans, ..Default::default() }
     }
 
-    #[test]
-    fn halves_keep_the_resource_and_scope_of_each_span() {
+    /// Work that is done on the spot is done at the first poll.
+    #[tokio::test]
+    async fn large_requests_are_packed_beside_those_who_serve() {
+        for (protocol, compression, len, beside) in [
+            (Protocol::HttpProtobuf, Some(Compression::Gzip), 8 << 20, true),
+            (Protocol::Grpc, Some(Compression::Zstd), 64 << 20, true),
+            (Protocol::HttpProtobuf, Some(Compression::Gzip), 1 << 10, false),
+            (Protocol::Grpc, None, 8 << 20, false),
+        ] {
+            let mut config = OtlpConfig::new("http://c:1", protocol).unwrap();
+            config.compression = compression;
+            let config = Arc::new(config);
+            let message = Bytes::from(vec![7; len]);
+            let mut prepare = std::pin::pin!(Payload::prepare(message, 1, &config));
+            let at_once = prepare.as_mut().now_or_never();
+            assert_eq!(at_once.is_none(), beside, "{protocol:?} {compression:?} {len}");
+            let payload = match at_once {
+                Some(payload) => payload,
+                None => prepare.await,
+            };
+            assert_eq!(payload.unwrap().encoding.is_some(), compression.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn halves_keep_the_resource_and_scope_of_each_span() {
         let request = |resource_spans| ExportTraceServiceRequest { resource_spans };
         let whole = request(vec![
             resource("r", vec![scope("a", 0..2), scope("b", 2..5)]),
@@ -130,8 +180,9 @@ mod tests {
             request(vec![resource("r", vec![scope("b", 3..5)]), resource("s", vec![scope("c", 5..6)])]),
         ];
         for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-            let config = OtlpConfig::new("http://c:1", protocol).unwrap();
-            let halves = Payload::new(whole.encode_to_vec().into(), 6, &config).unwrap().halve(&config).unwrap();
+            let config = Arc::new(OtlpConfig::new("http://c:1", protocol).unwrap());
+            let payload = Payload::prepare(whole.encode_to_vec().into(), 6, &config).await.unwrap();
+            let halves = payload.halve(&config).await.unwrap();
             for (half, expected) in halves.iter().zip(&expected) {
                 assert_eq!(half.spans, 3);
                 let prefix = if protocol == Protocol::Grpc { GRPC_PREFIX } else { 0 };
