@@ -52,12 +52,13 @@ impl<'a> Notify<'a> {
         self.received
     }
 
-    /// Names the stream in HAProxy, with the engine-id; the same for all its NOTIFYs.
+    /// With the frame id, what the ACK names. It does not bring the events of a request together: since HAProxy 3.1 it is a
+    /// number of the connection, another one for each NOTIFY. An argument such as `id=unique-id` does.
     pub const fn stream_id(&self) -> StreamId {
         self.stream_id
     }
 
-    /// Counts the NOTIFYs of the stream.
+    /// Up to HAProxy 3.0 it counts the NOTIFYs of a stream, since 3.1 it is always 1.
     pub const fn frame_id(&self) -> FrameId {
         self.frame_id
     }
@@ -142,12 +143,13 @@ impl Request {
         self.received
     }
 
-    /// Names the stream in HAProxy, with the engine-id; the same for all its NOTIFYs.
+    /// With the frame id, what the ACK names. It does not bring the events of a request together: since HAProxy 3.1 it is a
+    /// number of the connection, another one for each NOTIFY. An argument such as `id=unique-id` does.
     pub const fn stream_id(&self) -> StreamId {
         self.stream_id
     }
 
-    /// Counts the NOTIFYs of the stream.
+    /// Up to HAProxy 3.0 it counts the NOTIFYs of a stream, since 3.1 it is always 1.
     pub const fn frame_id(&self) -> FrameId {
         self.frame_id
     }
