@@ -4,8 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{criterion_group, criterion_main, BatchSize, Criterion, Throughput};
-use spoa_otel::export::FinishedSpan;
-use spoa_otel::tracer::{Sampler, SpanSink, Tracer, TracerConfig};
+use spoa_otel::span::FinishedSpan;
+use spoa_otel::span::SpanSink;
+use spoa_otel::tracer::{Sampler, Tracer, TracerConfig};
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, FrameId, Messages, NotifyEncoder, StreamId, Value};
 

@@ -15,6 +15,8 @@ mod heap;
 mod http_server;
 mod metric;
 mod named;
+mod resource;
+pub mod span;
 pub mod tracer;
 mod worker;
 

@@ -1,9 +1,19 @@
-//! The lifetime of a background task.
+//! The lifetime of a background task, and how long it is waited for.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+/// Longest time that is waited for, whatever an option says: the clock cannot
+/// tell times without end.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
+
+/// The end of a time that begins now.
+pub(crate) fn deadline_after(grace: Duration) -> Instant {
+    Instant::now() + grace.min(LONGEST_WAIT)
+}
 
 /// A background task.
 pub(crate) struct Worker(Mutex<Option<JoinHandle<()>>>);

@@ -29,8 +29,8 @@ use axum::routing::get;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::export::deadline_after;
 use crate::http_server::{HttpLimits, HttpServer, HttpStats};
+use crate::worker::deadline_after;
 use host::Hosts;
 
 /// Bounds of the admin listener.

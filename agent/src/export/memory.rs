@@ -6,13 +6,15 @@
 //! take a quarter of the bytes, so that no single one pushes out all others.
 
 use super::decoded_size::{size_of_resource_spans, size_of_span};
-use super::queue::Weight;
 use super::receiver::{ReceivedRequest, RequestSink};
 use super::request::RequestBuilder;
 use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::text::{self, nanos};
 use super::tree::Node;
-use super::{resource, Exporter, FinishedSpan, ShutdownFuture};
+use super::weight::Weight;
+use super::{Exporter, ShutdownFuture};
+use crate::resource;
+use crate::span::FinishedSpan;
 use bytesize::ByteSize;
 use opentelemetry::trace::{SpanId, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -21,103 +21,21 @@ pub mod otlp;
 mod queue;
 pub mod receiver;
 mod request;
-pub(crate) mod resource;
 mod stats;
 pub(crate) mod text;
 pub(crate) mod tree;
+mod weight;
 
 pub use queue::QueueConfig;
 pub use stats::{DropCause, ExportSnapshot, ExportStats, RequestDurations};
 
-use crate::heap::{block, block_of, shared};
-use opentelemetry::trace::{Event, Link, Status};
-use opentelemetry::{Array, KeyValue, StringValue, TraceId, Value};
-use opentelemetry_sdk::trace::SpanData;
-use std::borrow::Cow;
+use crate::span::{FinishedSpan, SpanSink};
+use crate::worker::deadline_after;
 use std::future::Future;
-use std::mem::size_of;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// A span that has ended and will not change any more.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FinishedSpan {
-    /// `service.name` of the resource that the span belongs to.
-    pub service: Arc<str>,
-    /// The caller's `tracestate`: that of the span and of its links, whose
-    /// contexts have none of their own. All spans of a trace share it.
-    pub tracestate: Option<Arc<str>>,
-    /// The span.
-    pub data: SpanData,
-}
-
-impl FinishedSpan {
-    /// Memory that the span holds behind an `Arc`, in the blocks that an
-    /// allocator gives out. What it shares with others counts in full, since it
-    /// may be the last to hold it; the trace state once more for each link, as
-    /// it is sent.
-    pub fn held(&self) -> usize {
-        let data = &self.data;
-        let events = data.events.iter().map(|event| text(&event.name) + attributes(&event.attributes));
-        let links = data.links.iter().map(|link| attributes(&link.attributes));
-        let tracestate = self.tracestate.as_ref().map_or(0, |state| shared(state.len()));
-        let status = match &data.status {
-            Status::Error { description } => text(description),
-            _ => 0,
-        };
-        shared(size_of::<Self>())
-            + shared(self.service.len())
-            + text(&data.name)
-            + status
-            + attributes(&data.attributes)
-            + block_of::<Event>(data.events.events.capacity())
-            + events.sum::<usize>()
-            + block_of::<Link>(data.links.links.capacity())
-            + links.sum::<usize>()
-            + tracestate * (1 + data.links.len())
-    }
-}
-
-#[allow(clippy::ptr_arg)] // What is borrowed takes nothing.
-fn text(text: &Cow<'static, str>) -> usize {
-    match text {
-        Cow::Borrowed(_) => 0,
-        Cow::Owned(text) => block(text.capacity()),
-    }
-}
-
-fn attributes(attributes: &Vec<KeyValue>) -> usize {
-    let texts = attributes.iter().map(|kv| block(kv.key.as_str().len()) + value(&kv.value));
-    block_of::<KeyValue>(attributes.capacity()) + texts.sum::<usize>()
-}
-
-fn value(value: &Value) -> usize {
-    match value {
-        Value::String(text) => block(text.as_str().len()),
-        Value::Array(Array::String(texts)) => {
-            block_of::<StringValue>(texts.capacity())
-                + texts.iter().map(|text| block(text.as_str().len())).sum::<usize>()
-        }
-        Value::Array(Array::I64(values)) => block_of::<i64>(values.capacity()),
-        Value::Array(Array::F64(values)) => block_of::<f64>(values.capacity()),
-        Value::Array(Array::Bool(values)) => block(values.capacity()),
-        _ => 0,
-    }
-}
-
-/// Tells how many spans of a trace are still open in this process.
-///
-/// Implemented by the table of open spans and asked by the console before it
-/// prints a trace, which is once per trace as a rule. The other way round (a
-/// notice for each span opened) would cost something per span, and at that
-/// time a span's trace id is not known yet: it binds late.
-pub trait OpenSpans: Send + Sync {
-    /// The number of open spans of this trace. Called from the console's task;
-    /// must not block.
-    fn open_spans(&self, trace_id: TraceId) -> usize;
-}
 
 /// Future of [`Exporter::shutdown`].
 pub type ShutdownFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -180,22 +98,8 @@ impl Pipeline {
     }
 }
 
-impl crate::tracer::SpanSink for Pipeline {
+impl SpanSink for Pipeline {
     fn submit(&self, span: Arc<FinishedSpan>) {
         Pipeline::submit(self, span);
     }
-}
-
-impl OpenSpans for crate::tracer::Tracer {
-    fn open_spans(&self, trace_id: TraceId) -> usize {
-        crate::tracer::Tracer::open_spans(self, trace_id)
-    }
-}
-
-/// Longest time that is waited for, whatever an option says: the clock cannot
-/// tell times without end.
-const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
-
-pub(crate) fn deadline_after(grace: Duration) -> Instant {
-    Instant::now() + grace.min(LONGEST_WAIT)
 }

@@ -2,7 +2,8 @@
 //! spans and in bytes, never waited for by the producer.
 
 use super::stats::DropCause;
-use super::LONGEST_WAIT;
+use super::weight::Weight;
+use crate::worker::LONGEST_WAIT;
 use std::collections::VecDeque;
 use std::mem::size_of;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,23 +38,6 @@ impl Default for QueueConfig {
             batch_bytes: 2 << 20,
             batch_delay: Duration::from_secs(1),
         }
-    }
-}
-
-/// What an item counts against the bounds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Weight {
-    pub(crate) spans: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Weight {
-    fn plus(self, other: Self) -> Self {
-        Self { spans: self.spans.saturating_add(other.spans), bytes: self.bytes.saturating_add(other.bytes) }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self { spans: self.spans.saturating_sub(other.spans), bytes: self.bytes.saturating_sub(other.bytes) }
     }
 }
 

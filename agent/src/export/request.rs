@@ -1,7 +1,7 @@
 //! What is sent: spans become an OTLP request, with one resource for each
 //! service.
 
-use super::FinishedSpan;
+use crate::span::FinishedSpan;
 use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource;
@@ -21,7 +21,7 @@ pub(super) struct RequestBuilder {
 impl RequestBuilder {
     /// Reads the environment.
     pub(super) fn new(instance_id: &str) -> Self {
-        Self { common: super::resource::common(instance_id) }
+        Self { common: crate::resource::common(instance_id) }
     }
 
     /// The request for these spans.

@@ -1,7 +1,7 @@
 //! Counters of the export path. Every span that enters an exporter is counted
 //! once more when it leaves it: as exported or under the cause of its loss.
 
-use super::queue::Weight;
+use super::weight::Weight;
 use spop_agent::histogram::{Durations, Histogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::config::TracerConfig;
 use super::propagation::Propagators;
 use super::sampling::{Sampler, SamplerError};
-use crate::export::resource;
+use crate::resource;
 
 /// The variables that [`TracerConfig::read_env`] reads.
 pub const VARIABLES: &[&str] = &[

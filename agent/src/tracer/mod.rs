@@ -33,7 +33,7 @@ use opentelemetry_sdk::trace::RandomIdGenerator;
 use smallvec::SmallVec;
 use spop_core::{AckEncoder, Messages, Scope, Value};
 
-use crate::export::FinishedSpan;
+use crate::span::{OpenSpans, SpanSink};
 use language::{Dialect, Head, Rejection};
 use propagation::SpanRef;
 use sampling::Sampling;
@@ -49,12 +49,6 @@ pub use env::VARIABLES;
 pub use limits::SpanLimits;
 pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
 pub use sampling::{Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats, SUPPORTED_SAMPLERS};
-
-/// Takes the spans that ended.
-pub trait SpanSink: Send + Sync {
-    /// Takes a span, or counts it as dropped. Called from connection tasks: must neither block nor wait for I/O.
-    fn submit(&self, span: Arc<FinishedSpan>);
-}
 
 /// The spans of all ids. Shared by all connections.
 pub struct Tracer {
@@ -286,6 +280,12 @@ impl Tracer {
                 tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
             }
         }
+    }
+}
+
+impl OpenSpans for Tracer {
+    fn open_spans(&self, trace_id: TraceId) -> usize {
+        Tracer::open_spans(self, trace_id)
     }
 }
 

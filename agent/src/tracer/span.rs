@@ -12,9 +12,9 @@ use super::counters::Counters;
 use super::limits::SpanLimits;
 use super::propagation::RANDOM;
 use super::value;
-use crate::export::FinishedSpan;
 use crate::heap::{block, block_of};
 use crate::named::{HasName, Named};
+use crate::span::FinishedSpan;
 
 /// What a span lasts at least.
 const SHORTEST: Duration = Duration::from_micros(1);

@@ -5,7 +5,8 @@ use crate::export_common::{context, nineteen_spans, span, EPOCH, TRACE};
 use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::KeyValue;
 use spoa_otel::export::memory::Memory;
-use spoa_otel::export::{Exporter, FinishedSpan};
+use spoa_otel::export::Exporter;
+use spoa_otel::span::FinishedSpan;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

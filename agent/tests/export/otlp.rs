@@ -10,7 +10,8 @@ use opentelemetry_proto::tonic::common::v1::{
 use opentelemetry_proto::tonic::trace::v1::{self as proto, ResourceSpans, ScopeSpans};
 use prost::Message;
 use spoa_otel::export::otlp::{Compression, OtlpConfig, OtlpExporter, Protocol};
-use spoa_otel::export::{ExportSnapshot, FinishedSpan, Pipeline};
+use spoa_otel::export::{ExportSnapshot, Pipeline};
+use spoa_otel::span::FinishedSpan;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::Value as Attribute;
-use spoa_otel::export::FinishedSpan;
-use spoa_otel::tracer::{Clock, SpanSink, Tracer, TracerConfig, TracerStats};
+use spoa_otel::span::FinishedSpan;
+use spoa_otel::span::SpanSink;
+use spoa_otel::tracer::{Clock, Tracer, TracerConfig, TracerStats};
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, Action, Frame, FrameId, Messages, NotifyEncoder, Scope, StreamId, Value};
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::Value;
-use spoa_otel::export::FinishedSpan;
-use spoa_otel::tracer::{Clock, SpanSink, Tracer, TracerConfig};
+use spoa_otel::span::FinishedSpan;
+use spoa_otel::tracer::{Clock, Tracer, TracerConfig};
+use spoa_otel::span::SpanSink;
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, FrameId, Messages, StreamId, Value as SpopValue};
 use spop_fuzz::common::decode;

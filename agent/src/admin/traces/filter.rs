@@ -1,8 +1,10 @@
 //! Which traces are wanted.
 
 use super::summary::Summary;
+use crate::export::memory::Memory;
 use serde::Deserialize;
 use spop_agent::duration;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// The query of a request, as it came. Empty parameters want nothing in particular.
@@ -95,4 +97,12 @@ impl Wanted {
         }
         out
     }
+}
+
+/// The traces that are wanted, the one that started last first.
+pub(super) fn matching(memory: &Memory, filter: &Filter) -> Vec<Summary> {
+    let all = memory.traces().into_iter().map(Summary::new);
+    let mut wanted: Vec<_> = all.filter(|summary| filter.wants(summary)).collect();
+    wanted.sort_by_key(|summary| Reverse(summary.axis.start));
+    wanted
 }

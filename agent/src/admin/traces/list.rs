@@ -1,8 +1,8 @@
 //! The list of traces.
 
-use super::filter::{Filter, Wanted};
+use super::filter::{matching, Filter, Wanted};
 use super::shown::{Shown, Time};
-use super::summary::{matching, Heading, Services, Summary};
+use super::summary::{Heading, Services, Summary};
 use crate::export::axis::duration;
 use crate::export::memory::{Memory, MemoryConfig};
 use crate::export::Exporter;

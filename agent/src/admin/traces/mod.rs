@@ -24,10 +24,9 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::Router;
-use filter::{Filter, Wanted};
+use filter::{matching, Filter, Wanted};
 use opentelemetry::TraceId;
 use std::sync::Arc;
-use summary::matching;
 use tokio::sync::Semaphore;
 
 /// Answers made at once; further ones wait, so that readers cost a bounded memory.

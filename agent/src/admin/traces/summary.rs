@@ -1,13 +1,11 @@
 //! What the list and the search know of a trace.
 
-use super::filter::Filter;
 use super::shown::Shown;
 use crate::export::axis::Axis;
 use crate::export::heading::HttpRequest;
 use crate::export::memory::{KeptTrace, Memory};
 use crate::export::text;
 use crate::export::tree::{self, Node};
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
 /// Attribute of spans that no message ended.
@@ -77,14 +75,6 @@ impl Heading {
             is_error: request.is_error(),
         }
     }
-}
-
-/// The traces that are wanted, the one that started last first.
-pub(super) fn matching(memory: &Memory, filter: &Filter) -> Vec<Summary> {
-    let all = memory.traces().into_iter().map(Summary::new);
-    let mut wanted: Vec<_> = all.filter(|summary| filter.wants(summary)).collect();
-    wanted.sort_by_key(|summary| Reverse(summary.axis.start));
-    wanted
 }
 
 /// All services of the kept traces: each has the same colour on every page.

@@ -10,10 +10,12 @@ mod render;
 mod store;
 mod view;
 
-use super::queue::{BoundedQueue, Weight};
+use super::queue::BoundedQueue;
 use super::receiver::{ReceivedRequest, RequestSink};
 use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
-use super::{Exporter, FinishedSpan, OpenSpans, QueueConfig, ShutdownFuture};
+use super::weight::Weight;
+use super::{Exporter, QueueConfig, ShutdownFuture};
+use crate::span::{FinishedSpan, OpenSpans};
 use crate::worker::Worker;
 use opentelemetry::TraceId;
 use render::Format;

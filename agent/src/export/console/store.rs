@@ -2,7 +2,7 @@
 
 use super::render::Remarks;
 use super::view::ViewSpan;
-use crate::export::LONGEST_WAIT;
+use crate::worker::LONGEST_WAIT;
 use opentelemetry::trace::TraceId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};

@@ -4,7 +4,7 @@
 use crate::export::heading::HttpRequest;
 use crate::export::text::{self, attribute, nanos};
 use crate::export::tree::Node;
-use crate::export::FinishedSpan;
+use crate::span::FinishedSpan;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1 as otlp;

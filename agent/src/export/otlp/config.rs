@@ -1,7 +1,8 @@
 //! Where the collector is and how to talk to it.
 
-use super::super::{resource, QueueConfig};
-use super::endpoint::{Endpoint, Form};
+use super::endpoint::{shown, Endpoint, Form};
+use crate::export::QueueConfig;
+use crate::resource;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use std::fmt;
@@ -179,6 +180,11 @@ pub(super) fn invalid(name: impl Into<String>, reason: impl fmt::Display) -> Otl
 }
 
 impl OtlpConfig {
+    /// What stands in the way of a connection.
+    pub(super) fn setup_error(&self, reason: impl Into<String>) -> OtlpConfigError {
+        OtlpConfigError::Setup { url: shown(&self.url), reason: reason.into() }
+    }
+
     /// Configuration for an endpoint; everything else has its default.
     ///
     /// `endpoint` is a base URL as in `OTEL_EXPORTER_OTLP_ENDPOINT`: for HTTP,

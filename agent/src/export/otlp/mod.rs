@@ -33,11 +33,13 @@ pub use config::{Compression, OtlpConfig, OtlpConfigError, Protocol, RetryConfig
 pub use env::{Given, VARIABLES};
 pub use forward::Forwarder;
 
-use super::queue::{Batch, BoundedQueue, Weight};
+use super::queue::{Batch, BoundedQueue};
 use super::request::RequestBuilder;
 use super::stats::{DropLog, ExportSnapshot, ExportStats};
-use super::{Exporter, FinishedSpan, ShutdownFuture, LONGEST_WAIT};
-use crate::worker::Worker;
+use super::weight::Weight;
+use super::{Exporter, ShutdownFuture};
+use crate::span::FinishedSpan;
+use crate::worker::{Worker, LONGEST_WAIT};
 use backoff::Backoff;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};

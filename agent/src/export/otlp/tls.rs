@@ -1,7 +1,6 @@
 //! TLS to the collector.
 
 use super::config::{OtlpConfig, OtlpConfigError};
-use super::transport::setup_error;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::RootCertStore;
@@ -22,7 +21,7 @@ pub(super) fn of_http(config: &OtlpConfig) -> Result<rustls::ClientConfig, OtlpC
     let roots = if config.is_https() { root_store(config)? } else { RootCertStore::empty() };
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| setup_error(config, error.to_string()))?
+        .map_err(|error| config.setup_error(error.to_string()))?
         .with_root_certificates(roots);
     match identity_files(config)? {
         Some((certificate, key)) => {
@@ -51,7 +50,7 @@ fn root_store(config: &OtlpConfig) -> Result<RootCertStore, OtlpConfigError> {
             if roots.is_empty() {
                 let reason = "the system has no root certificates; \
                     install them or set OTEL_EXPORTER_OTLP_CERTIFICATE";
-                return Err(setup_error(config, reason));
+                return Err(config.setup_error(reason));
             }
         }
     }

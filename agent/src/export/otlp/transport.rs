@@ -3,7 +3,6 @@
 
 use super::answer::{self, MAX_ANSWER};
 use super::config::{OtlpConfig, OtlpConfigError, Protocol};
-use super::endpoint;
 use super::failure::{error_chain, Failure};
 use super::payload::{Payload, GRPC_PREFIX};
 use super::{proxy, tls};
@@ -47,10 +46,6 @@ impl Transport {
     }
 }
 
-pub(super) fn setup_error(config: &OtlpConfig, reason: impl Into<String>) -> OtlpConfigError {
-    OtlpConfigError::Setup { url: endpoint::shown(&config.url), reason: reason.into() }
-}
-
 fn http_client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpConfigError> {
     let mut builder = reqwest::Client::builder();
     if proxy::is_exempt(&config.url) {
@@ -63,13 +58,13 @@ fn http_client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpConfigError> 
         // A redirected POST would become a GET.
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| setup_error(config, error_chain(&error)))
+        .map_err(|error| config.setup_error(error_chain(&error)))
 }
 
 fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
     let mut endpoint = Endpoint::from(config.url.clone())
         .user_agent(USER_AGENT)
-        .map_err(|error| setup_error(config, error_chain(&error)))?
+        .map_err(|error| config.setup_error(error_chain(&error)))?
         .connect_timeout(config.attempt_limit())
         // One connection serves all requests: a dead one has to be found out. More than one ping while a request waits
         // is taken for an attack by some servers.
@@ -77,7 +72,7 @@ fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
         .keep_alive_timeout(config.attempt_limit());
     if config.is_https() {
         let tls = tls::of_grpc(config)?;
-        endpoint = endpoint.tls_config(tls).map_err(|error| setup_error(config, error_chain(&error)))?;
+        endpoint = endpoint.tls_config(tls).map_err(|error| config.setup_error(error_chain(&error)))?;
     }
     Ok(endpoint.connect_lazy())
 }
