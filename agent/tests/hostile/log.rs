@@ -54,7 +54,7 @@ async fn other_protocols_are_named() {
             assert!(matches!(replies[..], [Reply::Disconnect(3..=5), Reply::End]), "{named}: {replies:?}");
             let log = agent.stop().await;
             let line = log.iter().find(|line| line.contains("protocol error")).unwrap();
-            assert!(line.contains(named) && !line.contains("255"), "{program:?}: {line}");
+            assert!(line.contains(named) && !line.contains("255 args"), "{program:?}: {line}");
         }
     }
 }
