@@ -29,9 +29,13 @@ pub struct Collector {
 
 impl Collector {
     pub async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub async fn start_at(addr: &str) -> Self {
         let kept = Arc::new(Kept::default());
         let app = Router::new().route("/v1/traces", post(take)).with_state(kept.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Collector { url, kept, task }

@@ -1,5 +1,5 @@
-//! Out of files: those who are there are served, the log stays quiet, the admin endpoints answer, and who comes again when
-//! there is a file is served.
+//! Out of files: those who are there are served, the log stays quiet, the admin endpoints answer, the collector gets its
+//! spans, and who comes again when there is a file is served.
 
 use std::time::Duration;
 
@@ -9,13 +9,18 @@ use tokio::net::TcpStream;
 
 use crate::agent::{LiveAgent, Program, BOTH};
 use crate::case::QUIET;
+use crate::collector::Collector;
 use crate::common::patiently;
+use crate::process::free_port;
 
 #[tokio::test]
 async fn more_connections_than_files() {
     for program in BOTH {
+        // Nobody is there yet, so that no connection is either.
+        let collector = format!("127.0.0.1:{}", free_port());
+        let url = format!("http://{collector}");
         let args: &[&str] = match program {
-            Program::SpoaOtel => &["--otlp-listen", "localhost:0", "--admin", "localhost:0"],
+            Program::SpoaOtel => &["--otlp-listen", "localhost:0", "--admin", "localhost:0", "--otlp", &url],
             Program::IpReputation => &[],
         };
         let mut agent = LiveAgent::start(program, args).await;
@@ -33,6 +38,10 @@ async fn more_connections_than_files() {
         // Long enough for dozens of vain attempts to accept.
         tokio::time::sleep(Duration::from_secs(2)).await;
         agent.good_is_served("more connections than files").await;
+        if program == Program::SpoaOtel {
+            let collector = Collector::start_at(&collector).await;
+            assert!(collector.wait_for(1).await.iter().any(|span| span.name == "good"));
+        }
         // Who looks after it is served too.
         if let Some(admin) = agent.admin_addr() {
             for _ in 0..3 {

@@ -1,15 +1,21 @@
 //! Hostile peers: raw bytes against the running `spoa-otel` and `ip_reputation`. Every case has an outcome of its own;
 //! after each the same process serves a good client at once.
 
+#[path = "../chain/collector.rs"]
+#[allow(dead_code)] // A part is for the chains.
+mod collector;
 #[path = "../../runtime/tests/common/mod.rs"]
 mod common;
 #[path = "../../runtime/tests/common/golden.rs"]
 mod golden;
 #[path = "../chain/process.rs"]
-#[allow(dead_code)] // A part is for the chains.
+#[allow(dead_code)]
 mod process;
 #[path = "../../runtime/tests/common/programs.rs"]
 mod programs;
+#[path = "../chain/spans.rs"]
+#[allow(dead_code)]
+mod spans;
 
 mod agent;
 mod case;
