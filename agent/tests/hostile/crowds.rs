@@ -12,9 +12,11 @@ use crate::wire::{frame, hello, hello_keys, hello_with, kv, message, notify, pre
 /// malloc could not use again.
 const SLACK: u64 = 4 << 20;
 
-/// Starts an agent that gives free memory back after a second instead of some ten, if it is one that does so.
+/// Starts an agent whose allocator gives free memory back: jemalloc after a second instead of some ten, glibc's large blocks
+/// at once, where it would otherwise raise by itself what it takes for large.
 async fn start(program: Program, args: &[&str]) -> LiveAgent {
-    LiveAgent::start_with(program, args, &[("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000")]).await
+    let envs = [("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
+    LiveAgent::start_with(program, args, &envs).await
 }
 
 /// Runs `attack` three times. Files and memory come back each time. But ip_reputation has glibc's malloc, which keeps what was
