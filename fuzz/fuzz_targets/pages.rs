@@ -10,14 +10,14 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use spoa_otel::export::memory::{Memory, MemoryConfig};
+use spoa_otel::export::recent::{Recent, RecentConfig};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
 
 /// Three traces of two services, one with an error.
-static MEMORY: LazyLock<Arc<Memory>> = LazyLock::new(|| {
+static MEMORY: LazyLock<Arc<Recent>> = LazyLock::new(|| {
     let json = include_str!("support/traces.json");
     let body = serde_json::from_str::<ExportTraceServiceRequest>(json).expect("OTLP JSON").encode_to_vec();
-    let memory = Memory::new(MemoryConfig::default());
+    let memory = Recent::new(RecentConfig::default());
     let request = ReceivedRequest::decode(body.into(), usize::MAX).expect("a request");
     assert_eq!(memory.accept(&Arc::new(request)), 0);
     Arc::new(memory)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use spoa_otel::export::console::{Console, ConsoleConfig};
-use spoa_otel::export::memory::{Memory, MemoryConfig};
+use spoa_otel::export::recent::{Recent, RecentConfig};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
 use spoa_otel::export::Exporter;
 use tokio::time::Instant;
@@ -47,24 +47,24 @@ fn show(request: &Arc<ReceivedRequest>) {
 
 /// The pages say the same as the JSON, and both no more than what came.
 fn keep(request: &Arc<ReceivedRequest>) {
-    let memory = Arc::new(Memory::new(MemoryConfig::default()));
-    memory.accept(request);
-    let stats = memory.stats();
+    let recent = Arc::new(Recent::new(RecentConfig::default()));
+    recent.accept(request);
+    let stats = recent.stats();
     assert_eq!((stats.submitted, stats.pending()), (request.spans as u64, 0), "{stats:?}");
-    let (status, json) = pages::get(&memory, "/traces.json".parse().unwrap());
+    let (status, json) = pages::get(&recent, "/traces.json".parse().unwrap());
     assert_eq!(status, 200);
     let back: ExportTraceServiceRequest = serde_json::from_str(&json).expect("OTLP JSON");
     let spans: Vec<_> = back.resource_spans.iter().flat_map(|of| &of.scope_spans).flat_map(|of| &of.spans).collect();
     assert_eq!(spans.len() as u64, stats.exported);
 
-    let (status, list) = pages::get(&memory, "/traces".parse().unwrap());
+    let (status, list) = pages::get(&recent, "/traces".parse().unwrap());
     assert_eq!(status, 200);
     pages::check_markup(&list);
     let ids: HashSet<_> = spans.iter().map(|span| &span.trace_id).collect();
-    assert_eq!(memory.memory_stats().traces, ids.len() as u64);
+    assert_eq!(recent.recent_stats().traces, ids.len() as u64);
     for id in ids {
         let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (status, page) = pages::get(&memory, format!("/traces/{id}").parse().unwrap());
+        let (status, page) = pages::get(&recent, format!("/traces/{id}").parse().unwrap());
         assert_eq!(status, 200);
         pages::check_markup(&page);
     }

@@ -8,7 +8,7 @@
 //!
 //! - [`otlp`]: to a collector, over OTLP/HTTP or OTLP/gRPC.
 //! - [`console`]: as a tree of each finished trace on the terminal.
-//! - [`memory`]: keeps the recent traces for the page `/traces`.
+//! - [`recent`]: keeps the recent traces for the page `/traces`.
 //! - [`receiver`]: takes OTLP from other processes into the console's trees and
 //!   the recent traces, and forwards it to the collector.
 
@@ -16,10 +16,10 @@ pub(crate) mod axis;
 pub mod console;
 mod decoded_size;
 pub(crate) mod heading;
-pub mod memory;
 pub mod otlp;
 mod queue;
 pub mod receiver;
+pub mod recent;
 mod request;
 mod stats;
 pub(crate) mod text;

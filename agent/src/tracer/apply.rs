@@ -7,20 +7,21 @@ use opentelemetry::trace::SpanKind;
 use smallvec::SmallVec;
 use spop_core::Value;
 
+use super::env::Env;
 use super::extract::{Extract, Lines};
+use super::instance::Instance;
 use super::language::{Dialect, Head, Item, Keyword, Values};
 use super::propagation::{self, Format, Headers};
 use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
-use super::trace::{Env, Trace};
 use super::value;
 
 /// Explicit times may be so far from the receipt of their message, or as far as an id may live.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Carries out a message that was received at this instant. `spans_left`: so many more its NOTIFY may open and end.
-pub(super) fn apply(trace: &mut Trace, head: &Head<'_>, now: SystemTime, env: &Env, spans_left: &mut usize) {
+pub(super) fn apply(instance: &mut Instance, head: &Head<'_>, now: SystemTime, env: &Env, spans_left: &mut usize) {
     let mut message = Run {
-        trace,
+        instance,
         env,
         id: &head.id,
         now,
@@ -62,7 +63,7 @@ struct Block {
 }
 
 struct Run<'t, 'a> {
-    trace: &'t mut Trace,
+    instance: &'t mut Instance,
     env: &'t Env,
     id: &'t [u8],
     now: SystemTime,
@@ -118,16 +119,16 @@ impl<'a> Run<'_, 'a> {
         for mark in std::mem::take(&mut self.marks) {
             let at = match mark {
                 Mark::All => {
-                    self.worked(self.trace.spans.len());
-                    self.trace.finish_all(self.now, self.env);
+                    self.worked(self.instance.spans.len());
+                    self.instance.finish_all(self.now, self.env);
                     continue;
                 }
-                Mark::Name(name) => self.trace.find(&name),
+                Mark::Name(name) => self.instance.find(&name),
             };
             match at {
                 Some(at) => {
                     self.worked(1);
-                    self.trace.finish(at, self.now, self.env);
+                    self.instance.finish(at, self.now, self.env);
                 }
                 None => self.env.counters.finishes_unknown.one(),
             }
@@ -154,12 +155,12 @@ impl<'a> Run<'_, 'a> {
 
     fn current(&mut self) -> Option<&mut OpenSpan> {
         let at = self.block.as_ref()?.span;
-        self.trace.spans.get_mut(at).map(AsMut::as_mut)
+        self.instance.spans.get_mut(at).map(AsMut::as_mut)
     }
 
     /// The current span, if what is recorded will be of use.
     fn recording(&mut self) -> Option<&mut OpenSpan> {
-        if self.trace.is_recording(self.env) {
+        if self.instance.is_recording(self.env) {
             self.current()
         } else {
             None
@@ -170,13 +171,13 @@ impl<'a> Run<'_, 'a> {
         self.end_block();
         self.surplus(&item.more);
         let Some(name) = self.name(&item.value) else { return };
-        let (span, opened) = match self.trace.find(&name) {
+        let (span, opened) = match self.instance.find(&name) {
             Some(at) => (Some(at), false),
             None if *self.spans_left == 0 => {
                 self.env.counters.spans_refused_notify.one();
                 (None, true)
             }
-            None => (self.trace.open(&name, self.now, self.dialect == Dialect::OpenTracing, self.env), true),
+            None => (self.instance.open(&name, self.now, self.dialect == Dialect::OpenTracing, self.env), true),
         };
         self.worked(usize::from(opened && span.is_some()));
         self.block = span.map(|span| Block { span, opened, referred: false, starts: false, log: None });
@@ -207,8 +208,8 @@ impl<'a> Run<'_, 'a> {
             counters.args_misplaced.one();
             return;
         }
-        let target = value::text(&item.value).and_then(|name| self.trace.find(&name)).filter(|target| *target != at);
-        let target = target.and_then(|target| self.trace.spans.get(target));
+        let target = value::text(&item.value).and_then(|name| self.instance.find(&name)).filter(|target| *target != at);
+        let target = target.and_then(|target| self.instance.spans.get(target));
         if target.is_none() {
             counters.references_unknown.one();
         }
@@ -216,9 +217,9 @@ impl<'a> Run<'_, 'a> {
         let parent = match target {
             Some(span) if reference == Reference::ChildOf => Some((span.span_id, Some(span.start))),
             Some(span) => span.parent.map(|parent| (parent, span.not_before)),
-            None => self.trace.root(),
+            None => self.instance.root(),
         };
-        let Some(span) = self.trace.spans.get_mut(at) else { return };
+        let Some(span) = self.instance.spans.get_mut(at) else { return };
         if !referred {
             // A first span that refers to nothing known is the root itself.
             if let Some((parent, not_before)) = parent.filter(|(parent, _)| *parent != span.span_id) {
@@ -272,7 +273,7 @@ impl<'a> Run<'_, 'a> {
     fn baggage(&mut self, item: Item<'a>) {
         let Some(name) = self.name(&item.value) else { return };
         let Some(value) = value::concatenation(item.more) else { return };
-        if !self.trace.baggage.set(&name, &value) {
+        if !self.instance.baggage.set(&name, &value) {
             self.env.counters.baggage_dropped.one();
         }
     }
@@ -313,7 +314,7 @@ impl<'a> Run<'_, 'a> {
             counters.extracts_off.one();
             return;
         }
-        if self.trace.trace_id().is_some() {
+        if self.instance.trace_id().is_some() {
             counters.extracts_late.one();
             if let Extract::Context { headers, .. } = extract {
                 self.late.push(headers);
@@ -323,14 +324,14 @@ impl<'a> Run<'_, 'a> {
         match extract {
             Extract::Context { headers, baggage } => {
                 if let Some(baggage) = baggage.filter(|_| with_baggage) {
-                    counters.baggage_dropped.add(self.trace.baggage.extend(baggage));
+                    counters.baggage_dropped.add(self.instance.baggage.extend(baggage));
                 }
                 self.extracts.push(headers);
             }
             Extract::Tracestate(lines) => self.tracestate.extend(self.whole(lines)),
             Extract::Baggage(lines) => {
                 for line in self.whole(lines) {
-                    counters.baggage_dropped.add(self.trace.baggage.extend(line));
+                    counters.baggage_dropped.add(self.instance.baggage.extend(line));
                 }
             }
         }
@@ -352,7 +353,7 @@ impl<'a> Run<'_, 'a> {
         self.extracts.clear();
         self.env.counters.extracts_invalid.add(extracted.invalid);
         self.env.counters.tracestate_dropped.add(extracted.dropped);
-        self.trace.bind_extracted(extracted, self.env);
+        self.instance.bind_extracted(extracted, self.env);
     }
 
     /// Does a late extract argument show that another request has the same id?
@@ -361,7 +362,7 @@ impl<'a> Run<'_, 'a> {
             return;
         }
         let extracted = propagation::extract(self.env.config.propagators.formats(), &self.late, &[]);
-        if extracted.parent.is_some_and(|caller| self.trace.is_extracted_from_another(caller.context.trace_id())) {
+        if extracted.parent.is_some_and(|caller| self.instance.is_extracted_from_another(caller.context.trace_id())) {
             self.env.counters.ids_shared.one();
             self.env.logs.shared_id(self.id);
         }
@@ -371,7 +372,7 @@ impl<'a> Run<'_, 'a> {
         self.surplus(&item.more);
         let Some(name) = self.name(&item.value) else { return };
         self.join();
-        self.trace.inject(&name, self.env);
+        self.instance.inject(&name, self.env);
     }
 
     fn kind(&mut self, item: Item<'a>) {

@@ -9,8 +9,10 @@ mod clock;
 mod config;
 mod counters;
 mod env;
+mod environment;
 mod extract;
 mod index;
+mod instance;
 mod language;
 mod limits;
 mod list;
@@ -20,7 +22,6 @@ mod reuse;
 mod sampling;
 mod span;
 mod table;
-mod trace;
 mod value;
 
 use std::collections::HashMap;
@@ -34,18 +35,19 @@ use smallvec::SmallVec;
 use spop_core::{AckEncoder, Messages, Scope, Value};
 
 use crate::span::{OpenSpans, SpanSink};
+use env::Env;
+use instance::Injection;
 use language::{Dialect, Head, Rejection};
 use propagation::SpanRef;
 use sampling::Sampling;
 use spop_agent::ratelimit::excerpt;
 use spop_agent::time::Timestamp;
 use table::{Outbox, Table};
-use trace::{Env, Injection};
 
 pub use clock::{Clock, SystemClock};
 pub use config::TracerConfig;
 pub use counters::TracerStats;
-pub use env::VARIABLES;
+pub use environment::VARIABLES;
 pub use limits::SpanLimits;
 pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
 pub use sampling::{Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats, SUPPORTED_SAMPLERS};
@@ -137,14 +139,14 @@ impl Tracer {
         let env = &self.env;
         let mut out = Outbox::default();
         let injection = self.table.shard(first.hash).and_then(|mut shard| {
-            shard.with_trace(first, received, env, &mut out, |trace, out| {
-                if reuse::begins_anew(trace, heads, env) {
-                    trace.restart(env);
+            shard.with_instance(first, received, env, &mut out, |instance, out| {
+                if reuse::begins_anew(instance, heads, env) {
+                    instance.restart(env);
                 }
                 for head in heads {
-                    apply::apply(trace, head, received.wall, env, spans_left);
+                    apply::apply(instance, head, received.wall, env, spans_left);
                 }
-                trace.end_notify(implicit, received.clock, env, &mut out.spans)
+                instance.end_notify(implicit, received.clock, env, &mut out.spans)
             })
         });
         self.pass_on(out);

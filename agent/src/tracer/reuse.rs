@@ -4,17 +4,18 @@ use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
+use super::env::Env;
 use super::extract::Extract;
+use super::instance::Instance;
 use super::language::{Head, Keyword};
 use super::propagation;
-use super::trace::{Env, Trace};
 use super::value;
 
 /// Is this NOTIFY about another request than the one whose spans have all ended? It is if it opens a root, or extracts
 /// another trace. After a limit ended the spans HAProxy may still be at the request, and takes up spans of which it does
 /// not know that they ended: then a root counts only beside an extract argument.
-pub(super) fn begins_anew(trace: &Trace, heads: &[Head<'_>], env: &Env) -> bool {
-    if !trace.has_ended() {
+pub(super) fn begins_anew(instance: &Instance, heads: &[Head<'_>], env: &Env) -> bool {
+    if !instance.has_ended() {
         return false;
     }
     let (mut named, mut contexts) = (HashSet::new(), SmallVec::<[_; 2]>::new());
@@ -40,9 +41,9 @@ pub(super) fn begins_anew(trace: &Trace, heads: &[Head<'_>], env: &Env) -> bool 
         }
         opens_root |= is_root;
     }
-    if opens_root && (!trace.was_cut() || !contexts.is_empty()) {
+    if opens_root && (!instance.was_cut() || !contexts.is_empty()) {
         return true;
     }
     let caller = propagation::extract(env.config.propagators.formats(), &contexts, &[]).parent;
-    caller.is_some_and(|caller| Some(caller.context.trace_id()) != trace.trace_id())
+    caller.is_some_and(|caller| Some(caller.context.trace_id()) != instance.trace_id())
 }

@@ -14,10 +14,11 @@ use smallvec::SmallVec;
 
 use super::config::TracerConfig;
 use super::counters::TracerStats;
+use super::env::Env;
+use super::instance::{Exports, Instance};
 use super::language::Head;
 use super::list::{Linked, Links, List};
 use super::span::EndCause;
-use super::trace::{Env, Exports, Trace};
 use crate::heap::{block, block_of};
 use spop_agent::time::Timestamp;
 
@@ -85,7 +86,7 @@ const AGE: usize = 1;
 struct Entry {
     hash: u64,
     id: Box<[u8]>,
-    pub(super) trace: Trace,
+    pub(super) instance: Instance,
     /// When the last message came, or when it ended.
     touched: Instant,
     /// When it became live.
@@ -145,17 +146,17 @@ impl Shard {
     }
 
     /// Works on the trace of an id, which is made if it is not there; then does what the bounds ask for.
-    pub(super) fn with_trace<T>(
+    pub(super) fn with_instance<T>(
         &mut self,
         head: &Head<'_>,
         now: Timestamp,
         env: &Env,
         out: &mut Outbox,
-        work: impl FnOnce(&mut Trace, &mut Outbox) -> T,
+        work: impl FnOnce(&mut Instance, &mut Outbox) -> T,
     ) -> Option<T> {
         let service = head.service.as_deref().unwrap_or(&env.config.default_service);
         let is_same = |slot: &usize| {
-            self.entries.get(*slot).is_some_and(|entry| *entry.id == *head.id && **entry.trace.service() == *service)
+            self.entries.get(*slot).is_some_and(|entry| *entry.id == *head.id && **entry.instance.service() == *service)
         };
         let slot = match self.slots.find(head.hash, is_same) {
             Some(slot) => *slot,
@@ -167,7 +168,7 @@ impl Shard {
                 let slot = self.entries.insert(Box::new(Entry {
                     hash: head.hash,
                     id: head.id.as_ref().into(),
-                    trace: Trace::new(service, now.wall),
+                    instance: Instance::new(service, now.wall),
                     touched: now.clock,
                     born: now.clock,
                     live: true,
@@ -187,9 +188,9 @@ impl Shard {
         let entry = self.entries.get_mut(slot)?;
         // Connections may be a little late with what they read.
         entry.touched = entry.touched.max(now.clock);
-        entry.trace.seen = entry.trace.seen.max(now.wall);
-        let result = work(&mut entry.trace, out);
-        if entry.trace.is_blank() {
+        entry.instance.seen = entry.instance.seen.max(now.wall);
+        let result = work(&mut entry.instance, out);
+        if entry.instance.is_blank() {
             self.forget(slot, env);
         } else {
             self.settle(slot, out);
@@ -201,18 +202,18 @@ impl Shard {
     /// Brings accounts and lists up to date after work on a trace.
     fn settle(&mut self, slot: usize, out: &mut Outbox) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        let size = block_of::<Entry>(1) + INDEXED + block(entry.id.len()) + entry.trace.held();
-        let spans = entry.trace.spans.len();
+        let size = block_of::<Entry>(1) + INDEXED + block(entry.id.len()) + entry.instance.held();
+        let spans = entry.instance.spans.len();
         self.size = self.size + size - entry.size;
         self.spans = self.spans + spans - entry.spans;
         (entry.size, entry.spans) = (size, spans);
-        if let Some(trace_id) = entry.trace.trace_id() {
-            if entry.trace.indexed != spans {
-                out.changes.push((trace_id, spans as isize - entry.trace.indexed as isize));
-                entry.trace.indexed = spans;
+        if let Some(trace_id) = entry.instance.trace_id() {
+            if entry.instance.indexed != spans {
+                out.changes.push((trace_id, spans as isize - entry.instance.indexed as isize));
+                entry.instance.indexed = spans;
             }
         }
-        let (was_live, live) = (entry.live, !entry.trace.has_ended());
+        let (was_live, live) = (entry.live, !entry.instance.has_ended());
         entry.live = live;
         if live && !was_live {
             entry.born = entry.touched;
@@ -251,8 +252,8 @@ impl Shard {
     fn end(&mut self, slot: usize, cause: EndCause, now: Timestamp, env: &Env, out: &mut Outbox) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         // Nobody knows when an idle id really ended; to wait for more was our affair.
-        let at = if cause == EndCause::Idle { entry.trace.seen } else { now.wall };
-        entry.trace.end(cause, at, now.clock, env, &mut out.spans);
+        let at = if cause == EndCause::Idle { entry.instance.seen } else { now.wall };
+        entry.instance.end(cause, at, now.clock, env, &mut out.spans);
         entry.touched = entry.touched.max(now.clock);
         self.settle(slot, out);
         if self.entries.get(slot).is_some_and(|entry| entry.live) {
@@ -280,7 +281,7 @@ impl Shard {
             // What is empty holds nothing.
             (self.slots, self.entries) = (HashTable::new(), Slab::new());
         }
-        env.counters.reserved_never_opened.add(entry.trace.reserved_count());
+        env.counters.reserved_never_opened.add(entry.instance.reserved_count());
     }
 
     /// Ends and forgets what is due, up to a number; true if that was all.

@@ -4,7 +4,7 @@
 use crate::export_common::{context, nineteen_spans, span, EPOCH, TRACE};
 use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::KeyValue;
-use spoa_otel::export::memory::Memory;
+use spoa_otel::export::recent::Recent;
 use spoa_otel::export::Exporter;
 use spoa_otel::span::FinishedSpan;
 use std::net::SocketAddr;
@@ -125,26 +125,26 @@ pub(crate) fn hostile() -> Vec<FinishedSpan> {
     spans
 }
 
-pub(crate) fn submit(memory: &Memory, spans: Vec<FinishedSpan>) {
+pub(crate) fn submit(recent: &Recent, spans: Vec<FinishedSpan>) {
     for span in spans {
-        memory.submit(&Arc::new(span));
+        recent.submit(&Arc::new(span));
     }
 }
 
 /// A memory with all of these, the good one twice.
-pub(crate) fn filled() -> Arc<Memory> {
-    let memory = Arc::new(Memory::new(Default::default()));
+pub(crate) fn filled() -> Arc<Recent> {
+    let recent = Arc::new(Recent::new(Default::default()));
     for spans in [good(), in_trace(good(), 0xab_cdef), failed(), denied(), hostile()] {
-        submit(&memory, spans);
+        submit(&recent, spans);
     }
-    memory
+    recent
 }
 
 /// Serves the page of a memory until the test's runtime ends.
-pub(crate) async fn serve(memory: Arc<Memory>) -> SocketAddr {
+pub(crate) async fn serve(recent: Arc<Recent>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let router = spoa_otel::admin::traces::router(memory);
+    let router = spoa_otel::admin::traces::router(recent);
     tokio::spawn(async move { axum::serve(listener, router).await });
     addr
 }

@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::common::v1::{any_value, AnyValue, ArrayValue, Ke
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use reqwest::{Response, StatusCode};
 use serde_json::{json, Value as Json};
-use spoa_otel::export::memory::{Memory, MemoryConfig};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
+use spoa_otel::export::recent::{Recent, RecentConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ async fn the_list_is_newest_first_and_finds_by_id_service_text_duration_and_erro
 
 #[tokio::test]
 async fn what_is_not_there_is_explained() {
-    let addr = serve(Arc::new(Memory::new(MemoryConfig::default()))).await;
+    let addr = serve(Arc::new(Recent::new(RecentConfig::default()))).await;
     assert!(text(addr, "/traces").await.contains("No trace yet"));
     assert_eq!(text(addr, "/traces.json").await, "{\"resourceSpans\":[],\"traces\":[]}\n");
     let unknown = get(addr, "/traces/00000000000000000000000000000001").await.text().await.unwrap();
@@ -195,23 +195,23 @@ async fn hostile_values_are_text_everywhere() {
 
 #[tokio::test]
 async fn large_traces_and_long_lists_are_bounded_and_say_so() {
-    let memory = Arc::new(Memory::new(MemoryConfig::default()));
+    let recent = Arc::new(Recent::new(RecentConfig::default()));
     let mut many: Vec<_> = (1..=2500).map(|id| span("s", id, id.min(2) - 1, "many", id, id + 10)).collect();
     for span in &mut many {
         span.data.attributes = vec![KeyValue::new("text", "x".repeat(1500))];
         let link = Link::new(context(TRACE, 1), Vec::new(), 0);
         span.data.links.links.push(link);
     }
-    submit(&memory, many);
+    submit(&recent, many);
     // As many events as fit into a trace.
     let mut noisy = span("s", 1, 0, "noisy", 0, 10);
     let event = Event::new("e", noisy.data.start_time, Vec::new(), 0);
     noisy.data.events.events = vec![event; 80_000];
-    submit(&memory, in_trace(vec![noisy], FAILED));
+    submit(&recent, in_trace(vec![noisy], FAILED));
     for trace in 0..250 {
-        submit(&memory, in_trace(failed(), trace + 1));
+        submit(&recent, in_trace(failed(), trace + 1));
     }
-    let addr = serve(memory).await;
+    let addr = serve(recent).await;
     let page = text(addr, &format!("/traces/{TRACE:032x}")).await;
     assert_eq!(page.matches("<summary class=\"row\">").count(), 2000);
     assert!(page.contains("500 more spans are not shown"), "{}", page.len());
@@ -247,7 +247,7 @@ fn hex(id: &Json) -> u128 {
 /// as strings.
 #[tokio::test]
 async fn json_is_otlp_as_specified() {
-    let memory = Arc::new(Memory::new(MemoryConfig::default()));
+    let recent = Arc::new(Recent::new(RecentConfig::default()));
     let mut finished = span("shop", 2, 1, "GET", 10, 20);
     finished.data.span_kind = opentelemetry::trace::SpanKind::Client;
     finished.data.status = opentelemetry::trace::Status::error("no");
@@ -260,8 +260,8 @@ async fn json_is_otlp_as_specified() {
     let event = Event::new("e", finished.data.start_time, vec![KeyValue::new("k", "v")], 3);
     finished.data.events.events.push(event);
     finished.data.links.links.push(Link::new(context(7, 9), Vec::new(), 0));
-    submit(&memory, vec![finished]);
-    let addr = serve(memory).await;
+    submit(&recent, vec![finished]);
+    let addr = serve(recent).await;
     let json = json(addr, &format!("/traces/{TRACE:032x}.json")).await;
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["resourceSpans", "traces"]);
     let resource_spans = &json["resourceSpans"][0];
@@ -335,9 +335,9 @@ async fn json_of_received_spans_reads_back_to_what_was_sent() {
         attribute("bytes", bytes),
         attribute("empty", AnyValue::default()),
     ]);
-    let memory = Arc::new(Memory::new(MemoryConfig::default()));
-    memory.accept(&Arc::new(ReceivedRequest { body: Default::default(), message: sent, spans: 1 }));
-    let addr = serve(memory).await;
+    let recent = Arc::new(Recent::new(RecentConfig::default()));
+    recent.accept(&Arc::new(ReceivedRequest { body: Default::default(), message: sent, spans: 1 }));
+    let addr = serve(recent).await;
     let body = get(addr, "/traces.json").await.text().await.unwrap();
     assert!(!body.contains("Value\":null"), "{body}");
     let read: ExportTraceServiceRequest = serde_json::from_str(&body).unwrap();

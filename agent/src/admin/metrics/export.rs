@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::families::Families;
 use crate::export::console::ConsoleSnapshot;
-use crate::export::memory::MemorySnapshot;
 use crate::export::receiver::ReceiverSnapshot;
+use crate::export::recent::RecentSnapshot;
 use crate::export::{DropCause, ExportSnapshot};
 
 /// All exporters: each with its name.
@@ -72,8 +72,8 @@ pub(super) fn console(stats: ConsoleSnapshot, families: &mut Families<'_>) -> fm
 }
 
 /// What the memory of recent traces counts beside its spans.
-pub(super) fn memory(stats: MemorySnapshot, families: &mut Families<'_>) -> fmt::Result {
-    let MemorySnapshot { traces, evicted_traces, evicted_spans } = stats;
+pub(super) fn recent(stats: RecentSnapshot, families: &mut Families<'_>) -> fmt::Result {
+    let RecentSnapshot { traces, evicted_traces, evicted_spans } = stats;
     families.gauge("memory_traces", "Recent traces kept for /traces.", traces)?;
     families.counter("memory_traces_evicted", "Traces that made room for newer ones.", evicted_traces)?;
     families.counter("memory_spans_evicted", "Spans of these.", evicted_spans)

@@ -26,9 +26,9 @@ use prometheus_client::registry::Registry;
 
 use super::Endpoint;
 use crate::export::console::Console;
-use crate::export::memory::Memory;
 use crate::export::otlp::Forwarder;
 use crate::export::receiver::Receiver;
+use crate::export::recent::Recent;
 use crate::export::Pipeline;
 use crate::http_server::HttpStats;
 use crate::tracer::Tracer;
@@ -49,7 +49,7 @@ pub struct Sources {
     /// The console, which counts traces beside its spans.
     pub console: Option<Arc<Console>>,
     /// The recent traces, counted beside their spans.
-    pub memory: Option<Arc<Memory>>,
+    pub recent: Option<Arc<Recent>>,
     /// The OTLP receiver.
     pub receiver: Option<Arc<Receiver>>,
     /// The forwarder of what is received.
@@ -82,8 +82,8 @@ impl Collector for Sources {
         export::exporters(&exporters, &mut families)?;
         let console = self.console.iter().map(|console| console.console_stats());
         console.into_iter().try_for_each(|stats| export::console(stats, &mut families))?;
-        let memory = self.memory.iter().map(|memory| memory.memory_stats());
-        memory.into_iter().try_for_each(|stats| export::memory(stats, &mut families))?;
+        let recent = self.recent.iter().map(|recent| recent.recent_stats());
+        recent.into_iter().try_for_each(|stats| export::recent(stats, &mut families))?;
         let receiver = self.receiver.as_ref().map(|receiver| receiver.stats());
         receiver.into_iter().try_for_each(|stats| export::receiver(stats, &mut families))?;
         let mut listeners = vec![("admin", self.admin.snapshot())];

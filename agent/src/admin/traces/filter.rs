@@ -1,7 +1,7 @@
 //! Which traces are wanted.
 
 use super::summary::Summary;
-use crate::export::memory::Memory;
+use crate::export::recent::Recent;
 use serde::Deserialize;
 use spop_agent::duration;
 use std::cmp::Reverse;
@@ -100,8 +100,8 @@ impl Wanted {
 }
 
 /// The traces that are wanted, the one that started last first.
-pub(super) fn matching(memory: &Memory, filter: &Filter) -> Vec<Summary> {
-    let all = memory.traces().into_iter().map(Summary::new);
+pub(super) fn matching(recent: &Recent, filter: &Filter) -> Vec<Summary> {
+    let all = recent.traces().into_iter().map(Summary::new);
     let mut wanted: Vec<_> = all.filter(|summary| filter.wants(summary)).collect();
     wanted.sort_by_key(|summary| Reverse(summary.axis.start));
     wanted

@@ -6,7 +6,7 @@
 use super::summary::Summary;
 use super::{Failed, Pages};
 use crate::export::heading::HttpRequest;
-use crate::export::memory::{KeptTrace, Memory};
+use crate::export::recent::{KeptTrace, Recent};
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::HeaderValue;
@@ -31,23 +31,23 @@ pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
 }
 
 /// What one trace adds to a list, with commas in between.
-type Elements = fn(&Memory, &KeptTrace) -> serde_json::Result<Vec<u8>>;
+type Elements = fn(&Recent, &KeptTrace) -> serde_json::Result<Vec<u8>>;
 
 /// A list of what the traces add that are still kept.
 fn elements(pages: Pages, ids: Vec<TraceId>, of: Elements) -> impl Stream<Item = io::Result<Bytes>> {
     let state = (ids.into_iter(), pages, true);
     stream::unfold(state, move |(mut ids, pages, is_first)| async move {
         let id = ids.next()?;
-        let part = pages.run(move |memory| part(memory, id, is_first, of)).await;
+        let part = pages.run(move |recent| part(recent, id, is_first, of)).await;
         let part = part.unwrap_or_else(|Failed| Err(io::Error::other("the task failed")));
         let is_first = is_first && part.as_ref().is_ok_and(Bytes::is_empty);
         Some((part, (ids, pages, is_first)))
     })
 }
 
-fn part(memory: &Memory, id: TraceId, is_first: bool, of: Elements) -> io::Result<Bytes> {
-    let Some(trace) = memory.trace(id) else { return Ok(Bytes::new()) };
-    match of(memory, &trace) {
+fn part(recent: &Recent, id: TraceId, is_first: bool, of: Elements) -> io::Result<Bytes> {
+    let Some(trace) = recent.trace(id) else { return Ok(Bytes::new()) };
+    match of(recent, &trace) {
         Ok(elements) if is_first || elements.is_empty() => Ok(elements.into()),
         Ok(elements) => Ok([b",", &*elements].concat().into()),
         Err(error) => {
@@ -57,9 +57,9 @@ fn part(memory: &Memory, id: TraceId, is_first: bool, of: Elements) -> io::Resul
     }
 }
 
-fn spans_of(memory: &Memory, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn spans_of(recent: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
-    for mut resource_spans in memory.request(trace).resource_spans {
+    for mut resource_spans in recent.request(trace).resource_spans {
         if !out.is_empty() {
             out.push(b',');
         }
@@ -84,7 +84,7 @@ struct Heading<'a> {
     status: &'a str,
 }
 
-fn heading_of(_: &Memory, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn heading_of(_: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let Summary { trace, root, request, .. } = Summary::new(trace.clone());
     let HttpRequest { method, path, status } = &request;
     serde_json::to_vec(&Heading {
@@ -133,8 +133,8 @@ fn of_value(value: &mut AnyValue) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::memory::MemoryConfig;
     use crate::export::receiver::{ReceivedRequest, RequestSink};
+    use crate::export::recent::RecentConfig;
     use http_body_util::BodyExt;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
@@ -143,15 +143,15 @@ mod tests {
 
     #[tokio::test]
     async fn traces_that_made_room_meanwhile_are_left_out() {
-        let memory = Memory::new(MemoryConfig::default());
+        let recent = Recent::new(RecentConfig::default());
         let span = |id: u128| Span { trace_id: id.to_be_bytes().to_vec(), ..Default::default() };
         let of_trace = |id| ResourceSpans {
             scope_spans: vec![ScopeSpans { spans: vec![span(id)], ..Default::default() }],
             ..Default::default()
         };
         let message = ExportTraceServiceRequest { resource_spans: [3, 5].map(of_trace).to_vec() };
-        memory.accept(&Arc::new(ReceivedRequest { body: Bytes::new(), message, spans: 2 }));
-        let pages = Pages { memory: Arc::new(memory), rendering: Arc::new(Semaphore::new(1)) };
+        recent.accept(&Arc::new(ReceivedRequest { body: Bytes::new(), message, spans: 2 }));
+        let pages = Pages { recent: Arc::new(recent), rendering: Arc::new(Semaphore::new(1)) };
         for (ids, expected) in [(vec![1, 3, 4, 5, 6], vec![3, 5]), (vec![3, 5], vec![3, 5]), (vec![1, 2], vec![])] {
             let response = response(pages.clone(), ids.into_iter().map(TraceId::from).collect());
             let body = response.into_body().collect().await.unwrap().to_bytes();

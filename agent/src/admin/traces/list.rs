@@ -4,7 +4,7 @@ use super::filter::{matching, Filter, Wanted};
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary};
 use crate::export::axis::duration;
-use crate::export::memory::{Memory, MemoryConfig};
+use crate::export::recent::{Recent, RecentConfig};
 use crate::export::Exporter;
 use askama::Template;
 use bytesize::ByteSize;
@@ -29,7 +29,7 @@ pub(super) struct ListPage {
     kept: u64,
     spans: u64,
     bytes: ByteSize,
-    bounds: MemoryConfig,
+    bounds: RecentConfig,
     evicted: u64,
 }
 
@@ -50,18 +50,18 @@ struct Row {
 }
 
 impl ListPage {
-    pub(super) fn new(memory: &Memory, wanted: Wanted, filter: Result<Filter, String>) -> Self {
+    pub(super) fn new(recent: &Recent, wanted: Wanted, filter: Result<Filter, String>) -> Self {
         let (found, error) = match filter {
-            Ok(filter) => (matching(memory, &filter), None),
+            Ok(filter) => (matching(recent, &filter), None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let services = Services::of(memory);
+        let services = Services::of(recent);
         let pages = found.len().div_ceil(PER_PAGE).max(1);
         let page = wanted.page().min(pages);
         let shown = found.iter().skip((page - 1) * PER_PAGE).take(PER_PAGE);
         let longest = shown.clone().map(|summary| summary.axis.length()).max().unwrap_or_default();
-        let held = memory.stats();
-        let stats = memory.memory_stats();
+        let held = recent.stats();
+        let stats = recent.recent_stats();
         Self {
             wanted,
             error,
@@ -73,7 +73,7 @@ impl ListPage {
             kept: stats.traces,
             spans: held.queued_spans,
             bytes: ByteSize::b(held.queued_bytes),
-            bounds: memory.config().clone(),
+            bounds: recent.config().clone(),
             evicted: stats.evicted_traces,
         }
     }

@@ -13,7 +13,7 @@ mod summary;
 mod waterfall;
 
 use super::Endpoint;
-use crate::export::memory::Memory;
+use crate::export::recent::Recent;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{
@@ -53,7 +53,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
 ///
 /// `/traces` and `/traces.json` take `id`, the beginning of a trace id; `service` and `q`, a part of a service's name and
 /// of a span's name or attribute value, whatever the case; `min`, the least duration; and `error=1`.
-pub fn router(store: Arc<Memory>) -> Router {
+pub fn router(store: Arc<Recent>) -> Router {
     let style = ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../../../templates/traces/style.css"));
     let script = ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("../../../templates/traces/app.js"));
     Router::new()
@@ -62,7 +62,7 @@ pub fn router(store: Arc<Memory>) -> Router {
         .route("/traces/{trace_id}", get(trace))
         .route("/traces/style.css", get(style))
         .route("/traces/app.js", get(script))
-        .with_state(Pages { memory: store, rendering: Arc::new(Semaphore::new(MAX_RENDERING)) })
+        .with_state(Pages { recent: store, rendering: Arc::new(Semaphore::new(MAX_RENDERING)) })
         .layer(map_response(with_headers))
 }
 
@@ -75,19 +75,19 @@ async fn with_headers(mut response: Response) -> Response {
 
 #[derive(Clone)]
 struct Pages {
-    memory: Arc<Memory>,
+    recent: Arc<Recent>,
     rendering: Arc<Semaphore>,
 }
 
 impl Pages {
     /// Runs work that takes milliseconds where it delays no connection of HAProxy.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Memory) -> T + Send + 'static) -> Result<T, Failed> {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Recent) -> T + Send + 'static) -> Result<T, Failed> {
         let permit = self.rendering.clone().acquire_owned().await.map_err(|_| Failed)?;
-        let memory = self.memory.clone();
+        let recent = self.recent.clone();
         let work = move || {
             // Given back when the work is done, whether or not its client is still there.
             let _permit = permit;
-            work(&memory)
+            work(&recent)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| Failed)
     }
@@ -113,10 +113,10 @@ fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 async fn list_page(State(pages): State<Pages>, Query(wanted): Query<Wanted>) -> Result<Response, Failed> {
-    let render = |memory: &Memory| {
+    let render = |recent: &Recent| {
         let filter = Filter::new(&wanted);
         let status = if filter.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-        page(status, &list::ListPage::new(memory, wanted, filter))
+        page(status, &list::ListPage::new(recent, wanted, filter))
     };
     pages.run(render).await
 }
@@ -126,7 +126,7 @@ async fn list_json(State(pages): State<Pages>, Query(wanted): Query<Wanted>) -> 
         Ok(filter) => filter,
         Err(error) => return Ok((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()),
     };
-    let ids = move |memory: &Memory| matching(memory, &filter).iter().map(|summary| summary.trace.id).collect();
+    let ids = move |recent: &Recent| matching(recent, &filter).iter().map(|summary| summary.trace.id).collect();
     let ids = pages.run(ids).await?;
     Ok(json::response(pages, ids))
 }
@@ -135,8 +135,8 @@ async fn list_json(State(pages): State<Pages>, Query(wanted): Query<Wanted>) -> 
 async fn trace(State(pages): State<Pages>, Path(name): Path<String>) -> Result<Response, Failed> {
     let (text, wants_json) = name.strip_suffix(".json").map_or((&*name, false), |id| (id, true));
     let id = Some(text).filter(|text| text.len() == 32).and_then(|text| TraceId::from_hex(text).ok());
-    let Some(trace) = id.and_then(|id| pages.memory.trace(id)) else {
-        let bounds = pages.memory.config();
+    let Some(trace) = id.and_then(|id| pages.recent.trace(id)) else {
+        let bounds = pages.recent.config();
         let not_found = NotFound { id: shown::Shown::new(text, 100), is_id: id.is_some(), bounds };
         return Ok(if wants_json {
             (StatusCode::NOT_FOUND, "this trace is not kept\n").into_response()
@@ -147,7 +147,7 @@ async fn trace(State(pages): State<Pages>, Path(name): Path<String>) -> Result<R
     if wants_json {
         return Ok(json::response(pages, vec![trace.id]));
     }
-    pages.run(move |memory| page(StatusCode::OK, &waterfall::TracePage::new(memory, &trace))).await
+    pages.run(move |recent| page(StatusCode::OK, &waterfall::TracePage::new(recent, &trace))).await
 }
 
 /// What is said of a trace that is not there.
@@ -157,5 +157,5 @@ struct NotFound<'a> {
     id: shown::Shown,
     /// Whether it could be one.
     is_id: bool,
-    bounds: &'a crate::export::memory::MemoryConfig,
+    bounds: &'a crate::export::recent::RecentConfig,
 }

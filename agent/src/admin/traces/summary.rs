@@ -3,7 +3,7 @@
 use super::shown::Shown;
 use crate::export::axis::Axis;
 use crate::export::heading::HttpRequest;
-use crate::export::memory::{KeptTrace, Memory};
+use crate::export::recent::{KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Node};
 use std::collections::{BTreeSet, HashSet};
@@ -81,8 +81,8 @@ impl Heading {
 pub(super) struct Services(Vec<String>);
 
 impl Services {
-    pub(super) fn of(memory: &Memory) -> Self {
-        let traces = memory.traces();
+    pub(super) fn of(recent: &Recent) -> Self {
+        let traces = recent.traces();
         let names: BTreeSet<&str> =
             traces.iter().flat_map(|trace| trace.spans.iter()).map(|span| span.service()).collect();
         Self(names.into_iter().map(str::to_owned).collect())

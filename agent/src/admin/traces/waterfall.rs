@@ -5,7 +5,7 @@ mod detail;
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary, END};
 use crate::export::axis::{duration, Axis};
-use crate::export::memory::{self, KeptTrace, Memory};
+use crate::export::recent::{self, KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Item, Node};
 use askama::Template;
@@ -88,8 +88,8 @@ struct Flat<'a> {
 }
 
 impl TracePage {
-    pub(super) fn new(memory: &Memory, trace: &KeptTrace) -> Self {
-        let request = memory.request(trace);
+    pub(super) fn new(recent: &Recent, trace: &KeptTrace) -> Self {
+        let request = recent.request(trace);
         let names: Vec<String> =
             request.resource_spans.iter().map(|spans| text::service_name(spans.resource.as_ref())).collect();
         let spans: Vec<Flat<'_>> = request.resource_spans.iter().zip(&names).enumerate().flat_map(flat).collect();
@@ -104,9 +104,9 @@ impl TracePage {
             }
         }
         let axis = Axis::of(&nodes);
-        let services = Services::of(memory);
+        let services = Services::of(recent);
         let mut context =
-            Context { memory, trace_id: trace.id, axis: &axis, spans: &spans, targets, left: MAX_DETAILS };
+            Context { recent, trace_id: trace.id, axis: &axis, spans: &spans, targets, left: MAX_DETAILS };
         let rows = items.iter().map(|item| Row::new(item, &services, &mut context)).collect();
         let resources = request.resource_spans.iter().zip(&names).map(|(spans, name)| {
             let mut attributes: Vec<_> = spans.resource.iter().flat_map(|resource| &resource.attributes).collect();
@@ -138,7 +138,7 @@ fn flat<'a>((resource, (spans, service)): (usize, (&'a otlp::ResourceSpans, &'a 
     let scopes = spans.scope_spans.iter();
     let in_scope = |scope: &'a otlp::ScopeSpans| {
         let of_span =
-            move |span| Flat { resource, service, scope: scope.scope.as_ref(), span, node: memory::node(span) };
+            move |span| Flat { resource, service, scope: scope.scope.as_ref(), span, node: recent::node(span) };
         scope.spans.iter().map(of_span)
     };
     scopes.flat_map(in_scope).collect()
@@ -179,7 +179,7 @@ impl SpanRow {
             service: Shown::name(service),
             name: Shown::name(&span.name),
             kind,
-            is_error: memory::is_error(span),
+            is_error: recent::is_error(span),
             message: Shown::new(span.status.as_ref().map_or("", |status| &status.message), 80),
             end: text::attribute(&span.attributes, END).map(|end| Shown::new(&end, 20)),
             is_cycle,

@@ -27,9 +27,9 @@ use spoa_otel::admin::metrics::{self, Sources};
 use spoa_otel::admin::traces;
 use spoa_otel::admin::{Admin, Site};
 use spoa_otel::export::console::Console;
-use spoa_otel::export::memory::Memory;
 use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
+use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
@@ -148,11 +148,11 @@ async fn serve(
     let otlp = otlp.map(OtlpExporter::start).transpose().map_err(misconfigured)?.map(Arc::new);
     let console = options.export.console(chosen, otlp.is_some()).map(Console::stdout).transpose()?.map(Arc::new);
     // Nobody could look at the traces without the admin endpoints.
-    let memory = options.export.memory().filter(|_| options.admin != AdminAddr::Off).map(Memory::new).map(Arc::new);
+    let recent = options.export.recent().filter(|_| options.admin != AdminAddr::Off).map(Recent::new).map(Arc::new);
     let mut exporters: Vec<Arc<dyn Exporter>> = Vec::new();
     exporters.extend(otlp.iter().map(|otlp| otlp.clone() as Arc<dyn Exporter>));
     exporters.extend(console.iter().map(|console| console.clone() as Arc<dyn Exporter>));
-    exporters.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn Exporter>));
+    exporters.extend(recent.iter().map(|recent| recent.clone() as Arc<dyn Exporter>));
     let pipeline = Arc::new(Pipeline::new(exporters));
     let tracer = Arc::new(Tracer::new(tracer_config, pipeline.clone()));
     if let Some(console) = &console {
@@ -173,7 +173,7 @@ async fn serve(
         Some(addr) => {
             let mut sinks: Vec<Arc<dyn RequestSink>> = Vec::new();
             sinks.extend(console.iter().map(|console| console.clone() as Arc<dyn RequestSink>));
-            sinks.extend(memory.iter().map(|memory| memory.clone() as Arc<dyn RequestSink>));
+            sinks.extend(recent.iter().map(|recent| recent.clone() as Arc<dyn RequestSink>));
             sinks.extend(otlp.iter().map(|otlp| otlp.forwarder() as Arc<dyn RequestSink>));
             let reserved_files = options.server.reserved_files;
             let config = ReceiverConfig { reserved_files, ..options.receiver.clone() };
@@ -197,7 +197,7 @@ async fn serve(
             tracer: tracer.clone(),
             pipeline: pipeline.clone(),
             console: console.clone(),
-            memory: memory.clone(),
+            recent: recent.clone(),
             receiver: receiver.clone(),
             forwarder: otlp.as_ref().map(|otlp| otlp.forwarder()),
             admin: admin.stats(),
@@ -208,8 +208,8 @@ async fn serve(
         let mut site = Site::new()
             .with(metrics::ENDPOINTS, metrics::router(sources))
             .with(health::ENDPOINTS, health::router(health.clone()));
-        if let Some(memory) = memory {
-            site = site.with(traces::ENDPOINTS, traces::router(memory));
+        if let Some(recent) = recent {
+            site = site.with(traces::ENDPOINTS, traces::router(recent));
         }
         info!(addr = %admin.local_addr(), kind = %"admin", "listening");
         admin.serve(site)

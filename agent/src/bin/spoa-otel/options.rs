@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::console::ConsoleConfig;
-use spoa_otel::export::memory::MemoryConfig;
 use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
+use spoa_otel::export::recent::RecentConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::addr::{Addr, AddrError, ListenAddr};
 use spop_agent::duration;
@@ -164,7 +164,7 @@ pub struct ExportOptions {
     pub otlp_listen: Option<TcpAddr>,
 
     #[command(flatten)]
-    memory: MemoryConfig,
+    recent: RecentConfig,
 }
 
 /// Where the admin endpoints are, if anywhere.
@@ -282,8 +282,8 @@ impl ExportOptions {
     }
 
     /// `None` if no trace is to be kept.
-    pub fn memory(&self) -> Option<MemoryConfig> {
-        Some(self.memory.clone()).filter(|memory| memory.max_traces > 0)
+    pub fn recent(&self) -> Option<RecentConfig> {
+        Some(self.recent.clone()).filter(|recent| recent.max_traces > 0)
     }
 }
 
@@ -364,7 +364,7 @@ mod tests {
         same(&options.receiver, &ReceiverConfig::default());
         same(&options.server, &ServerConfig::default());
         same(&options.admin_config, &AdminConfig::default());
-        same(&options.export.memory, &MemoryConfig::default());
+        same(&options.export.recent, &RecentConfig::default());
         assert_eq!(options.export.console_quiet, ConsoleConfig::default().quiet);
         let queue = QueueConfig::default();
         assert_eq!((options.export.queue_bytes, options.export.batch_bytes), (queue.max_bytes, queue.batch_bytes));

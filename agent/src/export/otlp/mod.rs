@@ -21,7 +21,7 @@ mod backoff;
 mod config;
 mod delivery;
 mod endpoint;
-mod env;
+mod environment;
 mod failure;
 mod forward;
 mod payload;
@@ -30,7 +30,7 @@ mod tls;
 mod transport;
 
 pub use config::{Compression, OtlpConfig, OtlpConfigError, Protocol, RetryConfig, TlsFiles};
-pub use env::{Given, VARIABLES};
+pub use environment::{Given, VARIABLES};
 pub use forward::Forwarder;
 
 use super::queue::{Batch, BoundedQueue};

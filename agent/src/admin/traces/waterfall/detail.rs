@@ -3,7 +3,7 @@
 use super::Flat;
 use crate::admin::traces::shown::{Shown, Time, Value};
 use crate::export::axis::{duration, Axis};
-use crate::export::memory::{self, Memory};
+use crate::export::recent::{self, Recent};
 use crate::export::text;
 use askama::filters::HtmlSafe;
 use askama::Template;
@@ -18,7 +18,7 @@ const FOLLOWS_FROM: &str = "follows_from";
 
 /// What all spans of a page have in common.
 pub(super) struct Context<'a> {
-    pub(super) memory: &'a Memory,
+    pub(super) recent: &'a Recent,
     pub(super) trace_id: TraceId,
     pub(super) axis: &'a Axis,
     pub(super) spans: &'a [Flat<'a>],
@@ -103,7 +103,7 @@ impl Context<'_> {
         let spans = self.spans;
         let Flat { span, node, scope, resource, .. } = &spans[index];
         let (status, message) = match &span.status {
-            Some(status) if memory::is_error(span) => ("error", &*status.message),
+            Some(status) if recent::is_error(span) => ("error", &*status.message),
             Some(status) if status.code() == otlp::status::StatusCode::Ok => ("ok", ""),
             _ => ("unset", ""),
         };
@@ -193,7 +193,7 @@ impl Context<'_> {
         let href = match row {
             Some(_) => Some(format!("#span-{span_id}")),
             None if is_here => None,
-            None => self.memory.trace(trace_id).map(|_| format!("/traces/{trace_id}#span-{span_id}")),
+            None => self.recent.trace(trace_id).map(|_| format!("/traces/{trace_id}#span-{span_id}")),
         };
         Target {
             href,

@@ -30,7 +30,7 @@ const TRACE_SHARE: usize = 4;
 
 /// Bounds of the recent traces.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
-pub struct MemoryConfig {
+pub struct RecentConfig {
     /// How many recent traces to keep for the page /traces; 0 keeps none
     #[arg(long = "admin-traces", value_name = "N", default_value_t = 500)]
     pub max_traces: usize,
@@ -40,13 +40,13 @@ pub struct MemoryConfig {
     pub max_bytes: usize,
 }
 
-impl Default for MemoryConfig {
+impl Default for RecentConfig {
     fn default() -> Self {
         Self { max_traces: 500, max_bytes: 32 << 20 }
     }
 }
 
-impl MemoryConfig {
+impl RecentConfig {
     /// `max_bytes` for people.
     pub(crate) fn memory(&self) -> ByteSize {
         ByteSize::b(self.max_bytes as u64)
@@ -56,7 +56,7 @@ impl MemoryConfig {
 /// The memory's own counters at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct MemorySnapshot {
+pub struct RecentSnapshot {
     /// Gauge: traces held; their spans and bytes are in [`ExportSnapshot`].
     pub traces: u64,
     /// Traces that made room for newer ones.
@@ -69,8 +69,8 @@ pub struct MemorySnapshot {
 ///
 /// A span counts as exported when it is kept, and no more when it makes room
 /// for a newer one.
-pub struct Memory {
-    config: MemoryConfig,
+pub struct Recent {
+    config: RecentConfig,
     builder: RequestBuilder,
     stats: ExportStats,
     drop_log: DropLog,
@@ -106,10 +106,10 @@ struct Origin {
     frame: otlp::ResourceSpans,
 }
 
-impl Memory {
+impl Recent {
     /// A memory with these bounds. Reads `OTEL_RESOURCE_ATTRIBUTES`, which is a
     /// part of what it shows.
-    pub fn new(config: MemoryConfig) -> Self {
+    pub fn new(config: RecentConfig) -> Self {
         Self {
             ring: Mutex::new(Ring::new(config.max_traces, config.max_bytes)),
             config,
@@ -120,14 +120,14 @@ impl Memory {
     }
 
     /// The bounds.
-    pub fn config(&self) -> &MemoryConfig {
+    pub fn config(&self) -> &RecentConfig {
         &self.config
     }
 
     /// The memory's own counters.
-    pub fn memory_stats(&self) -> MemorySnapshot {
+    pub fn recent_stats(&self) -> RecentSnapshot {
         let ring = self.lock();
-        MemorySnapshot { traces: ring.traces.len() as u64, ..ring.stats }
+        RecentSnapshot { traces: ring.traces.len() as u64, ..ring.stats }
     }
 
     /// All traces, the one with the latest span first.
@@ -177,7 +177,7 @@ impl Memory {
     }
 }
 
-impl Exporter for Memory {
+impl Exporter for Recent {
     fn name(&self) -> &'static str {
         "memory"
     }
@@ -197,7 +197,7 @@ impl Exporter for Memory {
     }
 }
 
-impl RequestSink for Memory {
+impl RequestSink for Recent {
     /// Keeps the spans as far as there is room; what is not kept is not a
     /// reason to reject it, so this never reports a drop to the sender.
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
@@ -317,7 +317,7 @@ struct Ring {
     by_age: BTreeMap<u64, TraceId>,
     next_age: u64,
     held: Weight,
-    stats: MemorySnapshot,
+    stats: RecentSnapshot,
     closed: bool,
 }
 
@@ -341,7 +341,7 @@ impl Ring {
             by_age: BTreeMap::new(),
             next_age: 0,
             held: Weight::default(),
-            stats: MemorySnapshot::default(),
+            stats: RecentSnapshot::default(),
             closed: false,
         }
     }

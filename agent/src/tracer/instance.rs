@@ -4,29 +4,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry::InstrumentationScope;
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use opentelemetry_sdk::trace::IdGenerator;
 
-use super::clock::Clock;
-use super::config::TracerConfig;
-use super::counters::Counters;
-use super::logs::Logs;
+use super::env::Env;
 use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, SpanRef};
-use super::sampling::{Request, Sampling, Verdict};
+use super::sampling::{Request, Verdict};
 use super::span::{EndCause, Ended, ExportContext, OpenSpan};
 use crate::heap::{block, block_of, shared};
 use crate::named::{HasName, Named};
-
-/// What all ids share.
-pub(super) struct Env {
-    pub(super) config: TracerConfig,
-    pub(super) counters: Counters,
-    pub(super) logs: Logs,
-    pub(super) sampling: Sampling,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) ids: RandomIdGenerator,
-    pub(super) scope: InstrumentationScope,
-}
 
 /// Does an id have its trace id yet?
 #[derive(Debug)]
@@ -80,7 +65,7 @@ pub(super) type Exports = Vec<Ended>;
 
 /// One id of one service.
 #[derive(Debug)]
-pub(super) struct Trace {
+pub(super) struct Instance {
     service: Arc<str>,
     binding: Binding,
     /// The first span that opened. What refers to an unknown span becomes its child.
@@ -111,9 +96,9 @@ pub(super) struct Trace {
     pub(super) indexed: usize,
 }
 
-impl Trace {
+impl Instance {
     pub(super) fn new(service: Arc<str>, seen: SystemTime) -> Self {
-        Trace {
+        Instance {
             service,
             binding: Binding::Unbound { provisional: None },
             root: None,
@@ -159,7 +144,7 @@ impl Trace {
     pub(super) fn restart(&mut self, env: &Env) {
         env.counters.ids_reused.one();
         env.counters.reserved_never_opened.add(self.reserved.len());
-        *self = Trace { indexed: self.indexed, ..Trace::new(self.service.clone(), self.seen) };
+        *self = Instance { indexed: self.indexed, ..Instance::new(self.service.clone(), self.seen) };
     }
 
     /// Did an extract argument bind it, and to another trace than this one?
