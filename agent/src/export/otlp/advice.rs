@@ -1,7 +1,8 @@
 //! What the operator can do about a failure.
 
-use super::config::{OtlpConfig, Protocol};
+use super::config::OtlpConfig;
 use super::failure::{Failure, FailureKind};
+use super::protocol::Protocol;
 use super::proxy;
 use rustls::{AlertDescription, CertificateError};
 

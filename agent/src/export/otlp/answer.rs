@@ -1,10 +1,9 @@
 //! What a collector answers: whether it took the spans, or why not.
 
-use super::failure::{Failure, FailureKind};
+use super::failure::{media_type, Failure, FailureKind};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use prost::Message;
 use serde_json::Value as Json;
-use spop_agent::ratelimit::excerpt;
 
 /// Largest answer that is read.
 pub(super) const MAX_ANSWER: usize = 64 << 10;
@@ -42,27 +41,6 @@ fn of_json(body: &[u8]) -> ExportTracePartialSuccess {
     }
 }
 
-/// What the body of an error says, for the log; empty if that is for browsers only.
-pub(super) fn error_text(content_type: Option<&str>, body: &[u8]) -> String {
-    let text = match media_type(content_type).as_str() {
-        "application/x-protobuf" | "application/protobuf" => {
-            tonic_types::Status::decode(body).map(|status| status.message).unwrap_or_default()
-        }
-        "application/json" => {
-            let status: Json = serde_json::from_slice(body).unwrap_or_default();
-            status["message"].as_str().unwrap_or_default().to_owned()
-        }
-        "text/plain" => String::from_utf8_lossy(body).into_owned(),
-        _ => String::new(),
-    };
-    excerpt(text.trim().as_bytes()).into_owned()
-}
-
-/// Without parameters, in lower case.
-pub(super) fn media_type(content_type: Option<&str>) -> String {
-    content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,15 +72,5 @@ mod tests {
         assert_eq!(failure.kind, FailureKind::NotOtlp);
         let odd = of_http(Some("text/plain"), b"ok").unwrap();
         assert!(odd.rejected_spans == 0 && odd.error_message.contains("\"text/plain\""), "{odd:?}");
-    }
-
-    #[test]
-    fn an_error_says_why() {
-        let status = tonic_types::Status { code: 3, message: "no spans".to_owned(), details: Vec::new() };
-        assert_eq!(error_text(Some("application/x-protobuf"), &status.encode_to_vec()), "no spans");
-        assert_eq!(error_text(Some("application/json"), br#"{"code":3,"message":"no spans"}"#), "no spans");
-        assert_eq!(error_text(Some("text/plain; charset=utf-8"), b"404 page not found\n"), "404 page not found");
-        assert_eq!(error_text(Some("text/html"), b"<html>"), "");
-        assert_eq!(error_text(Some("text/plain"), &[b'x'; 10_000]).len(), 255);
     }
 }

@@ -1,39 +1,14 @@
 //! Where the collector is and how to talk to it.
 
 use super::endpoint::{shown, Endpoint, Form};
+use super::error::OtlpConfigError;
+use super::protocol::Protocol;
 use crate::export::QueueConfig;
 use crate::resource;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
-
-/// OTLP's transports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// Protobuf over HTTP POST.
-    #[default]
-    HttpProtobuf,
-    /// JSON over HTTP POST.
-    HttpJson,
-    /// gRPC.
-    Grpc,
-}
-
-impl FromStr for Protocol {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "http/protobuf" => Ok(Self::HttpProtobuf),
-            "http/json" => Ok(Self::HttpJson),
-            "grpc" => Ok(Self::Grpc),
-            _ => Err(format!("unknown OTLP protocol {text:?}: expected http/protobuf, http/json or grpc")),
-        }
-    }
-}
 
 /// Compression of requests to the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,42 +116,6 @@ impl Default for GivenBy {
             client_key: "OTEL_EXPORTER_OTLP_CLIENT_KEY".to_owned(),
         }
     }
-}
-
-/// Why the OTLP configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OtlpConfigError {
-    /// A flag or an environment variable has an unusable value.
-    #[error("{name}: {reason}")]
-    Invalid {
-        /// Flag or variable.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A PEM file could not be read or has no usable content.
-    #[error("{given_by}: {path}: {reason}")]
-    TlsFile {
-        /// Variable that names the file.
-        given_by: String,
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// TLS or the HTTP client could not be set up.
-    #[error("cannot set up the connection to {url}: {reason}")]
-    Setup {
-        /// The endpoint.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
-}
-
-pub(super) fn invalid(name: impl Into<String>, reason: impl fmt::Display) -> OtlpConfigError {
-    OtlpConfigError::Invalid { name: name.into(), reason: reason.to_string() }
 }
 
 impl OtlpConfig {

@@ -1,6 +1,7 @@
 //! Endpoints as people write them.
 
-use super::config::{invalid, OtlpConfigError, Protocol};
+use super::error::{invalid, OtlpConfigError};
+use super::protocol::Protocol;
 use base64::prelude::{Engine, BASE64_STANDARD};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;

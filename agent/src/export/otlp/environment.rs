@@ -1,8 +1,10 @@
 //! OpenTelemetry's variables about the collector. As it specifies, a value that cannot be used is ignored with a
 //! warning; only an endpoint is worth an error, since spans would go nowhere, or elsewhere.
 
-use super::config::{Compression, GivenBy, OtlpConfig, OtlpConfigError, Protocol, TlsFiles};
+use super::config::{Compression, GivenBy, OtlpConfig, TlsFiles};
 use super::endpoint::{Endpoint, Form};
+use super::error::OtlpConfigError;
+use super::protocol::Protocol;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;

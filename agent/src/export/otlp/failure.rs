@@ -1,9 +1,10 @@
 //! Why an attempt failed, and whether another one makes sense.
 
-use super::answer::{error_text, media_type};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use prost::Message;
 use rustls::AlertDescription;
+use serde_json::Value as Json;
 use spop_agent::ratelimit::excerpt;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -137,6 +138,27 @@ impl Failure {
     }
 }
 
+/// What the body of an error says, for the log; empty if that is for browsers only.
+fn error_text(content_type: Option<&str>, body: &[u8]) -> String {
+    let text = match media_type(content_type).as_str() {
+        "application/x-protobuf" | "application/protobuf" => {
+            tonic_types::Status::decode(body).map(|status| status.message).unwrap_or_default()
+        }
+        "application/json" => {
+            let status: Json = serde_json::from_slice(body).unwrap_or_default();
+            status["message"].as_str().unwrap_or_default().to_owned()
+        }
+        "text/plain" => String::from_utf8_lossy(body).into_owned(),
+        _ => String::new(),
+    };
+    excerpt(text.trim().as_bytes()).into_owned()
+}
+
+/// Without parameters, in lower case.
+pub(super) fn media_type(content_type: Option<&str>) -> String {
+    content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
 }
@@ -219,6 +241,7 @@ mod tests {
         assert!(!Failure::of_grpc(&tonic::Status::unavailable("busy")).is_final());
         assert!(Failure::of_grpc(&tonic::Status::unauthenticated("who?")).is_final());
     }
+
     #[test]
     fn requests_that_are_too_large_are_told_from_other_ones() {
         let plain = HeaderMap::from_iter([(CONTENT_TYPE, "text/plain".parse().unwrap())]);
@@ -245,5 +268,15 @@ mod tests {
         ] {
             assert_eq!(Failure::of_grpc(&tonic::Status::new(code, text)).kind, kind, "{code:?} {text}");
         }
+    }
+
+    #[test]
+    fn an_error_says_why() {
+        let status = tonic_types::Status { code: 3, message: "no spans".to_owned(), details: Vec::new() };
+        assert_eq!(error_text(Some("application/x-protobuf"), &status.encode_to_vec()), "no spans");
+        assert_eq!(error_text(Some("application/json"), br#"{"code":3,"message":"no spans"}"#), "no spans");
+        assert_eq!(error_text(Some("text/plain; charset=utf-8"), b"404 page not found\n"), "404 page not found");
+        assert_eq!(error_text(Some("text/html"), b"<html>"), "");
+        assert_eq!(error_text(Some("text/plain"), &[b'x'; 10_000]).len(), 255);
     }
 }

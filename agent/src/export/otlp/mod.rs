@@ -22,16 +22,20 @@ mod config;
 mod delivery;
 mod endpoint;
 mod environment;
+mod error;
 mod failure;
 mod forward;
 mod payload;
+mod protocol;
 mod proxy;
 mod tls;
 mod transport;
 
-pub use config::{Compression, OtlpConfig, OtlpConfigError, Protocol, RetryConfig, TlsFiles};
+pub use config::{Compression, OtlpConfig, RetryConfig, TlsFiles};
 pub use environment::{Given, VARIABLES};
+pub use error::OtlpConfigError;
 pub use forward::Forwarder;
+pub use protocol::Protocol;
 
 use super::queue::{Batch, BoundedQueue};
 use super::request::RequestBuilder;

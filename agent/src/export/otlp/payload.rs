@@ -1,6 +1,7 @@
 //! A request as it goes over the wire, and its halves if it is too large.
 
-use super::config::{Compression, OtlpConfig, Protocol};
+use super::config::{Compression, OtlpConfig};
+use super::protocol::Protocol;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

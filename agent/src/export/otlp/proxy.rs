@@ -1,6 +1,7 @@
 //! The proxy between an OTLP/HTTP exporter and its collector, which `HTTP_PROXY` and its kin may name.
 
-use super::config::{OtlpConfig, Protocol};
+use super::config::OtlpConfig;
+use super::protocol::Protocol;
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use std::net::IpAddr;

@@ -1,6 +1,7 @@
 //! TLS to the collector.
 
-use super::config::{OtlpConfig, OtlpConfigError};
+use super::config::OtlpConfig;
+use super::error::OtlpConfigError;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::RootCertStore;

@@ -2,9 +2,11 @@
 //! all services and for forwarded requests.
 
 use super::answer::{self, MAX_ANSWER};
-use super::config::{OtlpConfig, OtlpConfigError, Protocol};
+use super::config::OtlpConfig;
+use super::error::OtlpConfigError;
 use super::failure::{error_chain, Failure};
 use super::payload::{Payload, GRPC_PREFIX};
+use super::protocol::Protocol;
 use super::{proxy, tls};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};

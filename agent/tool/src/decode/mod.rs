@@ -5,6 +5,7 @@ mod fragments;
 mod frame;
 mod layers;
 mod lost;
+mod packet;
 mod pcap;
 mod print;
 mod read;

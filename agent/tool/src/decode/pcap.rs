@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pcap_parser::{create_reader, Block, PcapBlockOwned, PcapError};
 
+use super::packet::Packet;
 use super::print::{Place, Problem};
 use super::read::Sniffed;
 use super::streams::Capture;
@@ -20,15 +21,6 @@ const MAX_INTERFACES: usize = 65536;
 const LINK_TYPE: i32 = 0x03FF_FFFF;
 /// What has no link type of its own; nothing has this one.
 const NO_LINK_TYPE: i32 = LINK_TYPE;
-
-/// A packet as the file has it.
-pub(super) struct Packet<'a> {
-    pub(super) link_type: i32,
-    pub(super) time: Option<Duration>,
-    pub(super) data: &'a [u8],
-    /// Bytes that the capture cut off.
-    pub(super) cut_off: u64,
-}
 
 /// What the packets of a pcapng interface have in common.
 struct Interface {

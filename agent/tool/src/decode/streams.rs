@@ -9,7 +9,7 @@ use etherparse::TcpSlice;
 
 use super::flow::{Flow, Segment, Step, OPENING_TIME};
 use super::layers::{Found, Layers};
-use super::pcap::Packet;
+use super::packet::Packet;
 use super::print::{Place, Problem};
 use super::{Decoder, Options, Source};
 
