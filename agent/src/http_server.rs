@@ -2,6 +2,7 @@
 //! room for new ones; a limit on the time for a request's head and on the time that a response may lie unread; graceful
 //! shutdown.
 
+mod limits;
 mod table;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::worker::Worker;
+pub(crate) use limits::HttpLimits;
 use spop_agent::descriptors;
 use spop_agent::ratelimit::LogLimit;
 pub(crate) use table::Peer;
@@ -35,21 +37,6 @@ use table::{Activity, Place, Table};
 const BUFFER: usize = 64 * 1024;
 /// Pause after a failed accept, which is as a rule a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Bounds of a listener.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HttpLimits {
-    /// Most open connections. If none of them is idle, more are closed at once.
-    pub(crate) max_connections: usize,
-    /// Most open connections of one peer.
-    pub(crate) max_per_peer: usize,
-    /// File descriptors that its connections leave to others; further ones are closed at once.
-    pub(crate) reserved_files: u64,
-    /// Time within which a connection must send the head of its next request.
-    pub(crate) head_timeout: Duration,
-    /// Time for which the client may take nothing of a response.
-    pub(crate) write_timeout: Duration,
-}
 
 /// What an HTTP listener counts.
 #[derive(Debug, Default)]

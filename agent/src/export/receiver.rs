@@ -2,11 +2,15 @@
 //! in the console's trees beside HAProxy's and reach the same collector.
 
 mod body;
+mod config;
 mod format;
+mod request;
 
-use super::decoded_size::{decoded_json_size, decoded_size};
+pub use config::ReceiverConfig;
+pub use request::{DecodeError, ReceivedRequest};
+
 use crate::http_server::{HttpLimits, HttpServer, HttpSnapshot, HttpStats, Peer};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -14,9 +18,6 @@ use axum::routing::post;
 use axum::{Extension, Router};
 use body::Budget;
 use format::{Form, Refusal};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
-use spop_agent::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -29,124 +30,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for which a sender may leave a response unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A valid request that the receiver got.
-#[derive(Debug)]
-pub struct ReceivedRequest {
-    /// The protobuf message as it was sent, decompressed; made anew if it was sent as JSON.
-    pub body: Bytes,
-    /// `body`, decoded.
-    pub message: ExportTraceServiceRequest,
-    /// Number of spans in `message`.
-    pub spans: usize,
-}
-
-/// A body that is not taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// It is no `ExportTraceServiceRequest`.
-    #[error("invalid ExportTraceServiceRequest: {0}")]
-    Invalid(String),
-    /// Decoded, it would take more memory than this.
-    #[error("the decoded request exceeds {0} bytes")]
-    TooLarge(usize),
-}
-
-impl ReceivedRequest {
-    /// Decodes the protobuf message `ExportTraceServiceRequest`, if it takes at most `max_decoded` bytes of memory then.
-    ///
-    /// # Errors
-    /// The body is malformed, nested too deeply, or would take more.
-    pub fn decode(body: Bytes, max_decoded: usize) -> Result<Self, DecodeError> {
-        match decoded_size(&body) {
-            None => return Err(DecodeError::Invalid("malformed, or nested too deeply".to_owned())),
-            Some(size) if size > max_decoded => return Err(DecodeError::TooLarge(max_decoded)),
-            Some(_) => {}
-        }
-        let message = ExportTraceServiceRequest::decode(body.clone()).map_err(invalid)?;
-        Ok(Self::new(body, message))
-    }
-
-    /// Decodes the same message in OTLP's JSON.
-    ///
-    /// # Errors
-    /// The body is malformed, nested too deeply, or would take more.
-    pub fn decode_json(body: &[u8], max_decoded: usize) -> Result<Self, DecodeError> {
-        if decoded_json_size(body).map_err(invalid)? > max_decoded {
-            return Err(DecodeError::TooLarge(max_decoded));
-        }
-        let message: ExportTraceServiceRequest = serde_json::from_slice(body).map_err(invalid)?;
-        Ok(Self::new(message.encode_to_vec().into(), message))
-    }
-
-    fn new(body: Bytes, message: ExportTraceServiceRequest) -> Self {
-        let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
-        Self { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message }
-    }
-}
-
-fn invalid(error: impl std::error::Error) -> DecodeError {
-    DecodeError::Invalid(error.to_string())
-}
-
 /// Takes received requests: the console, the forwarder.
 pub trait RequestSink: Send + Sync {
     /// Takes a request without waiting for anybody. Gives the number of spans that it had
     /// to drop, which the receiver reports to the sender as rejected.
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize;
-}
-
-/// Bounds of the receiver.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
-pub struct ReceiverConfig {
-    /// Largest request body, before and after decompression
-    #[arg(id = "receiver_max_body", long = "receiver-max-body", value_name = "SIZE", default_value = "4MiB", value_parser = spop_agent::size::parse)]
-    pub max_body: usize,
-
-    /// Most memory of a decoded request: a body of some megabytes can be made to take hundreds
-    #[arg(id = "receiver_max_decoded", long = "receiver-max-decoded", value_name = "SIZE", default_value = "32MiB", value_parser = spop_agent::size::parse)]
-    pub max_decoded: usize,
-
-    /// Most memory of all bodies that arrive or wait for their turn, and half of it for those of one peer; further
-    /// requests are answered 503
-    #[arg(id = "receiver_max_buffered", long = "receiver-max-buffered", value_name = "SIZE", default_value = "64MiB", value_parser = spop_agent::size::parse)]
-    pub max_buffered: usize,
-
-    /// Most requests decoded at once, beside what serves HAProxy; further ones wait
-    #[arg(id = "receiver_threads", long = "receiver-threads", value_name = "N", default_value_t = 1)]
-    pub threads: usize,
-
-    /// Most connections to the receiver; an idle one makes room, else further ones are closed
-    #[arg(id = "receiver_max_connections", long = "receiver-max-connections", value_name = "N", default_value_t = 256)]
-    pub max_connections: usize,
-
-    /// Most of these of one peer, which is an address, or a /64 network of IPv6
-    #[arg(id = "receiver_max_per_peer", long = "receiver-max-per-peer", value_name = "N", default_value_t = 128)]
-    pub max_per_peer: usize,
-
-    /// File descriptors that the connections leave to others; further ones are closed at once. On the command line it is
-    /// that of the SPOP server
-    #[arg(skip = ServerConfig::default().reserved_files)]
-    pub reserved_files: u64,
-
-    /// How long a request's body may take, and then wait for its turn
-    #[arg(id = "receiver_body_timeout", long = "receiver-body-timeout", value_name = "TIME", default_value = "10s", value_parser = spop_agent::duration::parse)]
-    pub body_timeout: Duration,
-}
-
-impl Default for ReceiverConfig {
-    fn default() -> Self {
-        Self {
-            max_body: 4 << 20,
-            max_decoded: 32 << 20,
-            max_buffered: 64 << 20,
-            threads: 1,
-            max_connections: 256,
-            max_per_peer: 128,
-            reserved_files: ServerConfig::default().reserved_files,
-            body_timeout: Duration::from_secs(10),
-        }
-    }
 }
 
 /// The receiver's counters at one instant.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
-use super::HttpLimits;
+use super::limits::HttpLimits;
 
 /// One in so many places is for peers that have none.
 const RESERVE: usize = 8;

@@ -7,6 +7,7 @@ mod collector;
 mod common;
 #[path = "../chain/http.rs"]
 mod http;
+mod modules;
 #[path = "../chain/process.rs"]
 #[allow(dead_code)]
 mod process;

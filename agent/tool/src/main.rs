@@ -18,7 +18,7 @@ mod show;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
 
 /// The command line tool for SPOP, the protocol between HAProxy and its SPOE agents
@@ -61,8 +61,8 @@ fn main() -> ExitCode {
         Command::Notify(options) => notify::run(&options, &mut out),
         Command::Decode(options) => decode::run(&options, &mut out),
         Command::Load(options) => load::run(&options, &mut out),
-        Command::Man(options) => manual::man(&options, &mut out),
-        Command::Completions(options) => manual::completions(&options, &mut out),
+        Command::Man(options) => manual::man(&options, Cli::command(), &mut out),
+        Command::Completions(options) => manual::completions(&options, Cli::command(), &mut out),
     };
     let result = result.and(out.flush().map_err(Failure::from));
     match result {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::failure::Failure;
@@ -23,8 +23,7 @@ pub(crate) struct Completions {
     shell: Shell,
 }
 
-pub(crate) fn man(options: &Man, out: &mut impl Write) -> Result<(), Failure> {
-    let command = crate::Cli::command();
+pub(crate) fn man(options: &Man, command: Command, out: &mut impl Write) -> Result<(), Failure> {
     match &options.directory {
         None => Ok(clap_mangen::Man::new(command).render(out)?),
         Some(directory) => clap_mangen::generate_to(command, directory)
@@ -32,8 +31,8 @@ pub(crate) fn man(options: &Man, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-pub(crate) fn completions(options: &Completions, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn completions(options: &Completions, mut command: Command, out: &mut impl Write) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut crate::Cli::command(), "spop", &mut script);
+    clap_complete::generate(options.shell, &mut command, "spop", &mut script);
     Ok(out.write_all(&script)?)
 }

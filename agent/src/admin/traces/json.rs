@@ -3,8 +3,8 @@
 //! what the pages head each trace by; readers of OTLP pass over fields that
 //! they do not know.
 
+use super::pages::{Failed, Pages};
 use super::summary::Summary;
-use super::{Failed, Pages};
 use crate::export::heading::HttpRequest;
 use crate::export::recent::{KeptTrace, Recent};
 use axum::body::{Body, Bytes};

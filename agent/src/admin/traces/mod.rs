@@ -8,6 +8,7 @@
 mod filter;
 mod json;
 mod list;
+mod pages;
 mod shown;
 mod summary;
 mod waterfall;
@@ -26,6 +27,7 @@ use axum::routing::get;
 use axum::Router;
 use filter::{matching, Filter, Wanted};
 use opentelemetry::TraceId;
+use pages::{Failed, Pages};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -71,35 +73,6 @@ async fn with_headers(mut response: Response) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-#[derive(Clone)]
-struct Pages {
-    recent: Arc<Recent>,
-    rendering: Arc<Semaphore>,
-}
-
-impl Pages {
-    /// Runs work that takes milliseconds where it delays no connection of HAProxy.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Recent) -> T + Send + 'static) -> Result<T, Failed> {
-        let permit = self.rendering.clone().acquire_owned().await.map_err(|_| Failed)?;
-        let recent = self.recent.clone();
-        let work = move || {
-            // Given back when the work is done, whether or not its client is still there.
-            let _permit = permit;
-            work(&recent)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| Failed)
-    }
-}
-
-/// A page that could not be made; the log says why.
-struct Failed;
-
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n").into_response()
-    }
 }
 
 fn page(status: StatusCode, template: &impl Template) -> Response {

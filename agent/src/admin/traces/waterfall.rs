@@ -9,8 +9,7 @@ use crate::export::recent::{self, KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Item, Node};
 use askama::Template;
-use detail::{Attributes, Context, Detail};
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use detail::{Attributes, Context, Detail, Flat};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use std::collections::HashMap;
 
@@ -76,15 +75,6 @@ struct Bar {
     x: f64,
     width: f64,
     marks: Vec<f64>,
-}
-
-/// A span and what it came with.
-struct Flat<'a> {
-    resource: usize,
-    service: &'a str,
-    scope: Option<&'a InstrumentationScope>,
-    span: &'a otlp::Span,
-    node: Node,
 }
 
 impl TracePage {

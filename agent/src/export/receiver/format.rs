@@ -1,6 +1,7 @@
 //! The forms of OTLP over HTTP: protobuf or JSON, as it is or compressed. An answer has the form of its request.
 
-use super::{DecodeError, ReceivedRequest, ReceiverConfig};
+use super::config::ReceiverConfig;
+use super::request::{DecodeError, ReceivedRequest};
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};

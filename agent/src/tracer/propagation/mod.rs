@@ -2,6 +2,7 @@
 
 mod b3;
 mod baggage;
+mod context;
 mod formats;
 mod hex;
 mod jaeger;
@@ -13,53 +14,10 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 use spop_core::Value;
 
 pub(super) use baggage::Baggage;
+pub(super) use context::{CallersDecision, SpanRef};
+use context::{Context, Invalid};
 pub use formats::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
 pub(super) use w3c::RANDOM;
-
-/// What the caller decided about sampling; also what is told to the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum CallersDecision {
-    /// Nothing: it is left to us.
-    #[default]
-    Deferred,
-    Deny,
-    Accept,
-    /// Accepted, and the backends are to keep it at all costs.
-    Debug,
-}
-
-impl CallersDecision {
-    /// `None` if it is left to us.
-    pub(super) fn sampled(self) -> Option<bool> {
-        match self {
-            CallersDecision::Deferred => None,
-            CallersDecision::Deny => Some(false),
-            CallersDecision::Accept | CallersDecision::Debug => Some(true),
-        }
-    }
-
-    /// What we tell the server once it is decided: a debug request stays one.
-    pub(super) fn passed_on(self, sampled: bool) -> Self {
-        match (sampled, self) {
-            (false, _) => CallersDecision::Deny,
-            (true, CallersDecision::Debug) => CallersDecision::Debug,
-            (true, _) => CallersDecision::Accept,
-        }
-    }
-}
-
-/// What is present but cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Invalid;
-
-/// What a header said, or several: the caller's span, a decision, or both.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Context {
-    parent: Option<(TraceId, SpanId)>,
-    decision: CallersDecision,
-    /// The trace id is known to be random: only `traceparent` can say so.
-    random: bool,
-}
 
 /// The values of an `extract=` argument, or of one of its kin: as many as its format has headers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,16 +117,6 @@ fn flags(decision: CallersDecision, random: bool) -> TraceFlags {
 fn remote_parent(trace_id: TraceId, span_id: SpanId, flags: TraceFlags, tracestate: Option<String>) -> RemoteParent {
     let context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
     RemoteParent { context, tracestate: tracestate.map(Into::into) }
-}
-
-/// The span that the server is to take for its parent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct SpanRef {
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
-    pub(super) decision: CallersDecision,
-    /// The trace id is known to be random.
-    pub(super) random: bool,
 }
 
 impl SpanRef {

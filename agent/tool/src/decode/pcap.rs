@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use pcap_parser::{create_reader, Block, PcapBlockOwned, PcapError};
 
+use super::decoder::Decoder;
 use super::packet::Packet;
 use super::print::{Place, Problem};
 use super::read::Sniffed;
 use super::streams::Capture;
-use super::Decoder;
 use crate::failure::Failure;
 
 /// The first size of the read buffer, and the largest that a block may need.

@@ -2,8 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
+use super::decoder::{Decoder, Source};
+use super::options::Format;
 use super::print::{Place, Problem};
-use super::{Decoder, Format, Source};
+use super::split::Splitter;
 use crate::failure::Failure;
 
 /// What of the input was looked at already, then the rest.
@@ -70,7 +72,7 @@ pub(super) fn hex_lines<W: Write>(decoder: &mut Decoder<'_, W>, input: impl Read
         }
         match unhex(&line) {
             Ok(bytes) => {
-                source.splitter = super::Splitter::new(decoder.options.max_frame_size);
+                source.splitter = Splitter::new(decoder.options.max_frame_size);
                 source.splitter.push(&bytes);
                 while let Some(piece) = source.splitter.next(true) {
                     decoder.piece(&mut source.fragments, place, &piece)?;

@@ -1,84 +1,22 @@
 //! The TCP streams of a capture.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use etherparse::TcpSlice;
 
+use super::counts::CaptureCounts;
+use super::decoder::{Decoder, Source};
 use super::flow::{Flow, Segment, Step, OPENING_TIME};
 use super::layers::{Found, Layers};
+use super::options::Options;
 use super::packet::Packet;
 use super::print::{Place, Problem};
-use super::{Decoder, Options, Source};
 
 /// So many link types that are not known are named.
 const NAMED_LINK_TYPES: usize = 8;
-
-/// What was in a capture.
-#[derive(Default)]
-pub(super) struct CaptureCounts {
-    pub(super) packets: u64,
-    no_tcp: u64,
-    malformed: u64,
-    unknown_links: u64,
-    link_types: BTreeMap<i32, ()>,
-    defragmented: u64,
-    fragments_lost: u64,
-    tcp_fragments_lost: u64,
-    streams: u64,
-    other_streams: u64,
-    other_bytes: u64,
-    repeated: u64,
-    missing: u64,
-    late: u64,
-    given_up: u64,
-    beyond_limit: u64,
-}
-
-impl CaptureCounts {
-    /// Frames were left out, or may have been.
-    pub(super) fn left_out(&self) -> bool {
-        self.beyond_limit > 0 || self.given_up > 0 || self.tcp_fragments_lost > 0
-    }
-
-    /// Why no frame could come out of it.
-    pub(super) fn unreadable(&self) -> Option<String> {
-        let types: Vec<String> = self.link_types.keys().map(ToString::to_string).collect();
-        let links = match types.as_slice() {
-            [] => None,
-            types => Some(format!("link type {} is not known to this tool", types.join(", "))),
-        };
-        let malformed = (self.malformed > 0).then(|| "packets are cut short or malformed".to_owned());
-        let reasons: Vec<String> = links.into_iter().chain(malformed).collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
-    }
-}
-
-impl std::fmt::Display for CaptureCounts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "; {} packets, {} streams with SPOP", self.packets, self.streams)?;
-        for (n, what) in [
-            (self.other_streams, "streams without SPOP passed over"),
-            (self.other_bytes, "bytes in them"),
-            (self.no_tcp, "packets without TCP"),
-            (self.unknown_links + self.malformed, "packets of unknown link types or malformed"),
-            (self.defragmented, "IP packets put together"),
-            (self.fragments_lost, "IP fragments passed over"),
-            (self.repeated, "bytes sent again"),
-            (self.missing, "bytes missing"),
-            (self.late, "bytes left out that came after their place was given up"),
-            (self.given_up, "bytes given up to stay within --max-memory"),
-            (self.beyond_limit, "packets of streams beyond --max-streams passed over"),
-        ] {
-            if n > 0 {
-                write!(f, ", {n} {what}")?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// From and to.
 type Key = (SocketAddr, SocketAddr);

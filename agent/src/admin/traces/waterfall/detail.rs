@@ -1,20 +1,29 @@
 //! What a span unfolds to: attributes, events, links.
 
-use super::Flat;
 use crate::admin::traces::shown::{Shown, Time, Value};
 use crate::export::axis::{duration, Axis};
 use crate::export::recent::{self, Recent};
 use crate::export::text;
+use crate::export::tree::Node;
 use askama::filters::HtmlSafe;
 use askama::Template;
 use opentelemetry::{SpanId, TraceId};
-use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use std::collections::HashMap;
 
 /// Attribute by which a follows-from reference is told from other links.
 const REF_TYPE: &str = "opentracing.ref_type";
 const FOLLOWS_FROM: &str = "follows_from";
+
+/// A span and what it came with.
+pub(super) struct Flat<'a> {
+    pub(super) resource: usize,
+    pub(super) service: &'a str,
+    pub(super) scope: Option<&'a InstrumentationScope>,
+    pub(super) span: &'a otlp::Span,
+    pub(super) node: Node,
+}
 
 /// What all spans of a page have in common.
 pub(super) struct Context<'a> {
