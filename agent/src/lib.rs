@@ -16,6 +16,7 @@ mod http_server;
 mod metric;
 mod named;
 mod resource;
+mod semconv;
 pub mod span;
 pub mod tracer;
 mod worker;

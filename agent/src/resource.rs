@@ -2,7 +2,8 @@
 //!
 //! The SDK reads the variable too, but leaves its values percent-encoded and skips what it cannot read without a word.
 
-use opentelemetry::{Key, KeyValue};
+use crate::semconv::SERVICE_INSTANCE_ID;
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::Resource;
 use percent_encoding::percent_decode_str;
@@ -10,8 +11,6 @@ use std::sync::LazyLock;
 
 /// Name of the variable.
 pub(crate) const VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
-
-const SERVICE_INSTANCE_ID: Key = Key::from_static_str("service.instance.id");
 
 /// This process's `service.instance.id`, a random UUID.
 pub(crate) fn instance_id() -> &'static str {

@@ -1,14 +1,17 @@
 //! What a trace is headed by: method, path and status of its request. The name of its root is the same for all traces
 //! as a rule.
 
+use crate::semconv::{
+    HTTP_METHOD, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_STATUS_CODE, HTTP_TARGET, HTTP_URL, URL_FULL,
+    URL_PATH,
+};
 use std::borrow::Cow;
 
 /// The attributes of OpenTelemetry's conventions for HTTP, then those of the older ones.
-const METHOD: [&str; 2] = ["http.request.method", "http.method"];
-const STATUS: [&str; 2] = ["http.response.status_code", "http.status_code"];
-const PATH: &str = "url.path";
+const METHOD: [&str; 2] = [HTTP_REQUEST_METHOD, HTTP_METHOD];
+const STATUS: [&str; 2] = [HTTP_RESPONSE_STATUS_CODE, HTTP_STATUS_CODE];
 /// Of these the path is taken: a query may hold secrets.
-const URLS: [&str; 3] = ["url.full", "http.target", "http.url"];
+const URLS: [&str; 3] = [URL_FULL, HTTP_TARGET, HTTP_URL];
 /// Longest text, in characters.
 const MAX_TEXT: usize = 200;
 
@@ -25,7 +28,7 @@ impl HttpRequest {
     pub(crate) fn of_span<'a>(attribute: impl Fn(&'static str) -> Option<Cow<'a, str>>) -> Self {
         let first = |names: &[&'static str]| names.iter().find_map(|name| attribute(name));
         let text = |value: Option<Cow<'a, str>>| value.map(|value| cut(&value)).unwrap_or_default();
-        let path = attribute(PATH).or_else(|| first(&URLS).map(|url| path_of(&url).to_owned().into()));
+        let path = attribute(URL_PATH).or_else(|| first(&URLS).map(|url| path_of(&url).to_owned().into()));
         Self { method: text(first(&METHOD)), path: text(path), status: text(first(&STATUS)) }
     }
 

@@ -1,6 +1,7 @@
 //! What is in spans as text for people. The values come from the network: they
 //! may hold anything.
 
+use crate::semconv::SERVICE_NAME;
 use opentelemetry_proto::tonic::common::v1::{any_value::Value, AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use std::borrow::Cow;
@@ -15,7 +16,7 @@ pub(crate) fn nanos(time: SystemTime) -> u64 {
 
 /// The service that a received resource names.
 pub(crate) fn service_name(resource: Option<&Resource>) -> String {
-    let named = resource.and_then(|resource| attribute(&resource.attributes, "service.name"));
+    let named = resource.and_then(|resource| attribute(&resource.attributes, SERVICE_NAME));
     named.unwrap_or_else(|| "unknown_service".to_owned())
 }
 

@@ -7,6 +7,7 @@ use super::config::TracerConfig;
 use super::propagation::Propagators;
 use super::sampling::{Sampler, SamplerError};
 use crate::resource;
+use crate::semconv::SERVICE_NAME;
 
 /// The variables that [`TracerConfig::read_env`] reads.
 pub const VARIABLES: &[&str] = &[
@@ -50,7 +51,7 @@ impl TracerConfig {
             warnings.push(error.to_string());
             Vec::new()
         });
-        let named = attributes.into_iter().rev().find(|(key, _)| key == "service.name").map(|(_, name)| name);
+        let named = attributes.into_iter().rev().find(|(key, _)| key == SERVICE_NAME).map(|(_, name)| name);
         if let Some(name) = env("OTEL_SERVICE_NAME").or(named.filter(|name| !name.is_empty())) {
             self.default_service = Arc::from(name);
         }

@@ -14,15 +14,11 @@ use super::propagation::RANDOM;
 use super::value;
 use crate::heap::{block, block_of};
 use crate::named::{HasName, Named};
+use crate::semconv::{FOLLOWS_FROM, HAPROXY_SPAN_END, OPENTRACING_REF_TYPE};
 use crate::span::FinishedSpan;
 
 /// What a span lasts at least.
 const SHORTEST: Duration = Duration::from_micros(1);
-
-/// Attribute of spans that no `finish=` ended.
-const END_CAUSE: Key = Key::from_static_str("haproxy.span.end");
-/// Attribute of links, as OpenTelemetry's OpenTracing shim sets it.
-const REF_TYPE: Key = Key::from_static_str("opentracing.ref_type");
 
 /// Why a span ended without `finish=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +61,7 @@ impl Reference {
     const fn text(self) -> &'static str {
         match self {
             Reference::ChildOf => "child_of",
-            Reference::FollowsFrom => "follows_from",
+            Reference::FollowsFrom => FOLLOWS_FROM,
         }
     }
 }
@@ -215,7 +211,7 @@ impl OpenSpan {
 
     /// Says why it ended; beyond all limits, since nothing else tells it from a complete span.
     pub(super) fn set_end_cause(&mut self, cause: EndCause) {
-        self.attributes.put(END_CAUSE, cause.text().into());
+        self.attributes.put(Key::from_static_str(HAPROXY_SPAN_END), cause.text().into());
     }
 
     /// What is exported of a span that ended and whose trace is bound.
@@ -228,7 +224,7 @@ impl OpenSpan {
         let mut links = SpanLinks::default();
         let link = |(to, reference): (SpanId, Reference)| match limits.max_attributes_per_link {
             0 => Link::new(context(to), Vec::new(), 1),
-            _ => Link::new(context(to), vec![KeyValue::new(REF_TYPE, reference.text())], 0),
+            _ => Link::new(context(to), vec![KeyValue::new(OPENTRACING_REF_TYPE, reference.text())], 0),
         };
         links.links = self.links.into_iter().map(link).collect();
         links.dropped_count = self.links_dropped;

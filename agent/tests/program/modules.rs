@@ -57,6 +57,21 @@ fn a_circle_is_found() {
     }
 }
 
+/// A name that stands twice is written in two ways some day.
+#[test]
+fn names_of_attributes_stand_in_one_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files_below(&root).iter().filter(|file| !file.ends_with("semconv.rs")) {
+        let names = names_in(&fs::read_to_string(file).expect("UTF-8"));
+        let is_attribute = |text: &&String| {
+            let known = ["haproxy.", "http.", "opentracing.", "service.", "url."];
+            known.iter().any(|space| text.starts_with(space)) && !text.contains(' ')
+        };
+        assert_eq!(names.texts.iter().find(is_attribute), None, "{}", file.display());
+    }
+    assert_eq!(names_in(r#"fn f() { g("url.path") }"#).texts, ["url.path"]);
+}
+
 /// Of the files below a folder.
 fn imports(root: &Path) -> Imports {
     let text = |file: &PathBuf| fs::read_to_string(file).expect("UTF-8");
@@ -147,12 +162,14 @@ fn file_of(mut path: String, files: &BTreeMap<String, Names>, given_on: &BTreeMa
     path
 }
 
-/// The paths of a file.
+/// What a file names.
 #[derive(Default)]
 struct Names {
     used: Vec<Vec<String>>,
     /// By `pub use`.
     given_on: Vec<Vec<String>>,
+    /// The literals.
+    texts: Vec<String>,
 }
 
 fn names_in(text: &str) -> Names {
@@ -176,6 +193,12 @@ impl<'a> Visit<'a> for Names {
             _ => visit::visit_item(self, item),
         }
     }
+
+    fn visit_lit_str(&mut self, text: &'a syn::LitStr) {
+        self.texts.push(text.value());
+    }
+
+    fn visit_attribute(&mut self, _: &'a Attribute) {}
 
     fn visit_visibility(&mut self, _: &'a Visibility) {}
 

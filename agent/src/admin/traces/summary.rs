@@ -6,10 +6,9 @@ use crate::export::heading::HttpRequest;
 use crate::export::recent::{KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Node};
+use crate::semconv::HAPROXY_SPAN_END;
 use std::collections::{BTreeSet, HashSet};
 
-/// Attribute of spans that no message ended.
-pub(super) const END: &str = "haproxy.span.end";
 /// Services that have a colour of their own.
 const COLORS: usize = 8;
 
@@ -23,7 +22,7 @@ pub(super) struct Summary {
     /// By their first start.
     pub(super) services: Vec<String>,
     pub(super) errors: usize,
-    /// Values of [`END`] that its spans have.
+    /// Values of [`HAPROXY_SPAN_END`] that its spans have.
     pub(super) ends: BTreeSet<String>,
 }
 
@@ -39,7 +38,12 @@ impl Summary {
         let mut seen = HashSet::new();
         let in_order = order.iter().map(|&index| trace.spans[index].service());
         let services = in_order.filter(|name| seen.insert(*name)).map(str::to_owned).collect();
-        let ends = trace.spans.iter().filter_map(|span| span.attribute(END)).map(|end| end.into_owned()).collect();
+        let ends = trace
+            .spans
+            .iter()
+            .filter_map(|span| span.attribute(HAPROXY_SPAN_END))
+            .map(|end| end.into_owned())
+            .collect();
         Self {
             axis: Axis::of(&nodes),
             root,

@@ -3,11 +3,12 @@
 mod detail;
 
 use super::shown::{Shown, Time};
-use super::summary::{Heading, Services, Summary, END};
+use super::summary::{Heading, Services, Summary};
 use crate::export::axis::{duration, Axis};
 use crate::export::recent::{self, KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Item, Node};
+use crate::semconv::HAPROXY_SPAN_END;
 use askama::Template;
 use detail::{Attributes, Context, Detail, Flat};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
@@ -171,7 +172,7 @@ impl SpanRow {
             kind,
             is_error: recent::is_error(span),
             message: Shown::new(span.status.as_ref().map_or("", |status| &status.message), 80),
-            end: text::attribute(&span.attributes, END).map(|end| Shown::new(&end, 20)),
+            end: text::attribute(&span.attributes, HAPROXY_SPAN_END).map(|end| Shown::new(&end, 20)),
             is_cycle,
             is_reversed: node.end < node.start,
             bar: Bar {

@@ -15,6 +15,7 @@ use super::receiver::{ReceivedRequest, RequestSink};
 use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::weight::Weight;
 use super::{Exporter, QueueConfig, ShutdownFuture};
+use crate::semconv::HAPROXY_SPAN_END;
 use crate::span::{FinishedSpan, OpenSpans};
 use crate::worker::Worker;
 use opentelemetry::TraceId;
@@ -62,7 +63,7 @@ impl Default for ConsoleConfig {
             max_traces: 1_000,
             max_spans: 20_000,
             max_rows: 200,
-            attributes: vec!["haproxy.span.end".to_owned()],
+            attributes: vec![HAPROXY_SPAN_END.to_owned()],
             width: None,
             color: false,
             queue: QueueConfig {

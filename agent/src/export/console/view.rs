@@ -4,6 +4,7 @@
 use crate::export::heading::HttpRequest;
 use crate::export::text::{self, attribute, nanos};
 use crate::export::tree::Node;
+use crate::semconv::{FOLLOWS_FROM, OPENTRACING_REF_TYPE};
 use crate::span::FinishedSpan;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -16,10 +17,6 @@ use std::sync::Arc;
 const MAX_TEXT: usize = 200;
 /// Most links shown of a span.
 const MAX_LINKS: usize = 4;
-/// Attribute by which an OpenTracing follows-from reference is told from other
-/// links.
-const REF_TYPE: &str = "opentracing.ref_type";
-const FOLLOWS_FROM: &str = "follows_from";
 
 /// A span as the console shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +86,7 @@ impl ViewSpan {
             follows_from: link
                 .attributes
                 .iter()
-                .any(|kv| kv.key.as_str() == REF_TYPE && kv.value.as_str() == FOLLOWS_FROM),
+                .any(|kv| kv.key.as_str() == OPENTRACING_REF_TYPE && kv.value.as_str() == FOLLOWS_FROM),
         });
         Self {
             trace_id: data.span_context.trace_id(),
@@ -135,7 +132,7 @@ impl ViewSpan {
         let links = span.links.iter().take(MAX_LINKS).map(|link| ViewLink {
             trace_id: trace_id(&link.trace_id),
             span_id: span_id(&link.span_id),
-            follows_from: attribute(&link.attributes, REF_TYPE).as_deref() == Some(FOLLOWS_FROM),
+            follows_from: attribute(&link.attributes, OPENTRACING_REF_TYPE).as_deref() == Some(FOLLOWS_FROM),
         });
         let status = span.status.as_ref().map(|s| (s.code(), &s.message));
         Self {

@@ -16,14 +16,12 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::trace::Sampler as SdkSampler;
 
 use super::propagation::CallersDecision;
+use crate::semconv::{HTTP_URL, URL_PATH};
 use bucket::TokenBucket;
 use rule::Quota;
 
 pub use rule::{SamplingRule, SamplingRuleError};
 pub use sampler::{Sampler, SamplerError, SUPPORTED_SAMPLERS};
-
-const URL_PATH: &str = "url.path";
-const HTTP_URL: &str = "http.url";
 
 /// How many traces were sampled, and by whose decision.
 #[derive(Clone, Debug, PartialEq, Eq)]

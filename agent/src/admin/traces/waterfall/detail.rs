@@ -5,16 +5,13 @@ use crate::export::axis::{duration, Axis};
 use crate::export::recent::{self, Recent};
 use crate::export::text;
 use crate::export::tree::Node;
+use crate::semconv::{FOLLOWS_FROM, OPENTRACING_REF_TYPE};
 use askama::filters::HtmlSafe;
 use askama::Template;
 use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use std::collections::HashMap;
-
-/// Attribute by which a follows-from reference is told from other links.
-const REF_TYPE: &str = "opentracing.ref_type";
-const FOLLOWS_FROM: &str = "follows_from";
 
 /// A span and what it came with.
 pub(super) struct Flat<'a> {
@@ -181,7 +178,7 @@ impl Context<'_> {
     }
 
     fn link(&mut self, link: &otlp::span::Link) -> Link {
-        let follows = text::attribute(&link.attributes, REF_TYPE).as_deref() == Some(FOLLOWS_FROM);
+        let follows = text::attribute(&link.attributes, OPENTRACING_REF_TYPE).as_deref() == Some(FOLLOWS_FROM);
         let trace_id = link.trace_id.as_slice().try_into().map_or(TraceId::INVALID, TraceId::from_bytes);
         self.spend("");
         let span_id = link.span_id.as_slice().try_into().map_or(SpanId::INVALID, SpanId::from_bytes);
@@ -190,7 +187,7 @@ impl Context<'_> {
             target: self.target(trace_id, span_id),
             // The verb says as much.
             attributes: self.attributes(
-                link.attributes.iter().filter(|attribute| !(follows && attribute.key == REF_TYPE)),
+                link.attributes.iter().filter(|attribute| !(follows && attribute.key == OPENTRACING_REF_TYPE)),
                 link.dropped_attributes_count,
             ),
         }
