@@ -195,12 +195,11 @@ fn step<'a>(
     reassembly: &'a mut [u8],
 ) -> Result<(usize, Option<AgentEvent<'a>>), ProtocolError> {
     let (used, event) = agent.handle_input(input, reassembly)?;
-    if let Some(AgentEvent::Notify(notify)) = &event {
-        if let Err(error) = notify.messages().validate() {
+    if let Some(AgentEvent::Notify(notify)) = &event
+        && let Err(error) = notify.messages().validate() {
             agent.close(error.status());
             return Err(error.into());
         }
-    }
     Ok((used, event))
 }
 

@@ -162,11 +162,10 @@ fn notify(stack: &Stack<'_>) -> Outcome {
         let mut room = FIRST_ROOM.min(limit);
         let sent = loop {
             let mut written = Err(EncodeError::NoSpace);
-            if let Ok(mut notify) = NotifyEncoder::new(output.room(room), max, stream_id, frame_id) {
-                if write_messages(stack, 2, &mut notify)? {
+            if let Ok(mut notify) = NotifyEncoder::new(output.room(room), max, stream_id, frame_id)
+                && write_messages(stack, 2, &mut notify)? {
                     written = Ok(notify.finish());
                 }
-            }
             match (written, more_room(room, limit)) {
                 (Ok(len), _) => {
                     // The machine counts it as in flight from here on; what it writes is the header once more.

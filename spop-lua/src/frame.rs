@@ -202,11 +202,10 @@ fn message_of(bytes: &[u8]) -> Result<Message<'_>, Misuse> {
 fn messages(stack: &Stack<'_>) -> Outcome {
     let Object { origin, frame } = Object::this(stack)?;
     // The messages of an agent's event were walked before it came.
-    if origin == Origin::Decoded {
-        if let Err(error) = contain(|| frame.messages().validate())? {
+    if origin == Origin::Decoded
+        && let Err(error) = contain(|| frame.messages().validate())? {
             return malformed(stack, error);
         }
-    }
     stack.new_table(1, 0);
     for (position, message) in frame.messages().flatten().enumerate() {
         push_message(stack, &message);

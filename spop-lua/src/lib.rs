@@ -26,7 +26,7 @@ use spop_core::{Flags, FrameType, Status};
 ///
 /// # Safety
 /// Only for Lua, in a protected call.
-#[no_mangle]
+#[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_spop(state: *mut lua_State) -> c_int {
     let functions = [
         value::FUNCTIONS,

@@ -76,7 +76,7 @@ impl<const FIRST: u64, const N: usize> Histogram<FIRST, N> {
 
     /// Adds what was counted elsewhere.
     pub fn add(&self, durations: &Durations<FIRST, N>) {
-        for (shared, &count) in self.counts.iter().zip(&durations.counts).filter(|(_, &count)| count > 0) {
+        for (shared, &count) in self.counts.iter().zip(&durations.counts).filter(|&(_, &count)| count > 0) {
             shared.fetch_add(count, Relaxed);
         }
         self.sum_nanos.fetch_add(durations.sum_nanos, Relaxed);

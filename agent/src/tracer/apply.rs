@@ -188,12 +188,11 @@ impl<'a> Run<'_, 'a> {
         let (now, env) = (self.now, self.env);
         let Some(block) = &mut self.block else { return };
         let (log, moves) = (block.log.take(), block.opened && !block.starts);
-        if let Some(span) = self.current().filter(|_| moves) {
-            if let Some(not_before) = span.not_before.filter(|not_before| span.start < *not_before) {
+        if let Some(span) = self.current().filter(|_| moves)
+            && let Some(not_before) = span.not_before.filter(|not_before| span.start < *not_before) {
                 span.start = not_before;
                 env.counters.times_adjusted.one();
             }
-        }
         if let (Some(log), Some(span)) = (log, self.recording()) {
             span.add_event("log", now, log, &env.config.span_limits, &env.counters);
         }

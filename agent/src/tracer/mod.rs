@@ -212,8 +212,8 @@ impl Tracer {
                 self.sink.submit(Arc::new(span));
             }
         }
-        if out.evicted > 0 {
-            if let Some(left_out) = self.env.logs.evicted.pass() {
+        if out.evicted > 0
+            && let Some(left_out) = self.env.logs.evicted.pass() {
                 tracing::warn!(
                     ids = out.evicted,
                     left_out,
@@ -221,7 +221,6 @@ impl Tracer {
                     "the table of open spans is full: the least recently used ids were ended"
                 );
             }
-        }
     }
 
     fn reject(&self, rejection: Rejection, message: &[u8]) {
@@ -244,15 +243,14 @@ impl Tracer {
     /// Rejects so many messages of a NOTIFY that is beyond its bounds.
     fn reject_beyond(&self, messages: usize) {
         self.env.counters.rejected_too_many.add(messages);
-        if messages > 0 {
-            if let Some(left_out) = self.env.logs.too_many.pass() {
+        if messages > 0
+            && let Some(left_out) = self.env.logs.too_many.pass() {
                 tracing::warn!(
                     messages,
                     left_out,
                     "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"
                 );
             }
-        }
     }
 
     /// Writes what is propagated. What does not fit is left out and counted.
@@ -277,11 +275,10 @@ impl Tracer {
             }
         }
         self.env.counters.variables_dropped.add(no_room);
-        if no_room > 0 {
-            if let Some(left_out) = self.env.logs.no_room.pass() {
+        if no_room > 0
+            && let Some(left_out) = self.env.logs.no_room.pass() {
                 tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
             }
-        }
     }
 }
 

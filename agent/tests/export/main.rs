@@ -4,6 +4,7 @@
 mod export_common;
 
 mod console;
+mod environment;
 mod failures;
 mod otlp;
 mod receiver;

@@ -220,11 +220,10 @@ fn report(
     });
     let mut response = text(wanted.status, format!("{shown:#}\n"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(seconds) = wanted.cache {
-        if let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {
+    if let Some(seconds) = wanted.cache
+        && let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {
             response.headers_mut().insert(CACHE_CONTROL, value);
         }
-    }
     response
 }
 

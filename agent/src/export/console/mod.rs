@@ -268,7 +268,7 @@ impl Task {
     }
 
     /// Whether a trace has an open span in this process.
-    fn open_check(&self) -> impl Fn(TraceId) -> bool {
+    fn open_check(&self) -> impl Fn(TraceId) -> bool + use<> {
         let table = self.open_spans.get().and_then(Weak::upgrade);
         move |trace| table.as_ref().is_some_and(|t| t.open_spans(trace) > 0)
     }

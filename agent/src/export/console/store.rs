@@ -93,11 +93,10 @@ impl Store {
         let continued = !self.printed.insert(id);
         if !continued {
             self.printed_order.push_back(id);
-            if self.printed_order.len() > self.max_traces {
-                if let Some(oldest) = self.printed_order.pop_front() {
+            if self.printed_order.len() > self.max_traces
+                && let Some(oldest) = self.printed_order.pop_front() {
                     self.printed.remove(&oldest);
                 }
-            }
         }
         Some(Finished { spans: trace.spans, remarks: Remarks { continued, early } })
     }
