@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{criterion_group, criterion_main, BatchSize, Criterion, Throughput};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use spoa_otel::span::FinishedSpan;
 use spoa_otel::span::SpanSink;
 use spoa_otel::tracer::{Sampler, Tracer, TracerConfig};

@@ -4,8 +4,8 @@
 
 use crate::semconv::SERVICE_INSTANCE_ID;
 use opentelemetry::KeyValue;
-use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use percent_encoding::percent_decode_str;
 use std::sync::LazyLock;
 

@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use spop::parser::parse_frame_with_limit;
 use spop::{FramePayload, SpopFrame, TypedData, VarScope};
 use spop_core::{
-    peek_len, supports_2_0, varint, AckEncoder, Action, Capabilities, DecodeError, DecodeReason, Disconnect, Flags,
-    Frame, FrameType, HaproxyHello, KvList, Reader, Scope, Value, Version, Writer, PREFIX_LEN,
+    AckEncoder, Action, Capabilities, DecodeError, DecodeReason, Disconnect, Flags, Frame, FrameType, HaproxyHello,
+    KvList, PREFIX_LEN, Reader, Scope, Value, Version, Writer, peek_len, supports_2_0, varint,
 };
 
 const MAX_FRAME_SIZE: u32 = 16380;

@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use c::{ptr, zeroed};
 use libfuzzer_sys::fuzz_target;
 use spop_core::{
-    peek_len, supports_2_0, varint, Action, Actions, AgentHello, Args, Capabilities, DecodeError, Disconnect, Frame,
-    HaproxyHello, Kv, KvList, Messages, Reader, Value, Version, PREFIX_LEN,
+    Action, Actions, AgentHello, Args, Capabilities, DecodeError, Disconnect, Frame, HaproxyHello, Kv, KvList,
+    Messages, PREFIX_LEN, Reader, Value, Version, peek_len, supports_2_0, varint,
 };
 use spop_ffi::*;
 

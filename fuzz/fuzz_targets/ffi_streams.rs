@@ -11,8 +11,8 @@ use c::{ptr, zeroed};
 use libfuzzer_sys::fuzz_target;
 use spop_core::{AgentConfig, Capabilities, ClientConfig, Want};
 use spop_ffi::*;
-use spop_fuzz::common::{hello, AgentSide, ClientSide};
 use spop_fuzz::Stream;
+use spop_fuzz::common::{AgentSide, ClientSide, hello};
 
 /// Bytes that an agent keeps of a fragmented NOTIFY.
 const REASSEMBLY: usize = 64;

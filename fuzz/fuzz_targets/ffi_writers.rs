@@ -17,7 +17,7 @@ use spop_core::{
 };
 use spop_ffi::*;
 use spop_fuzz::common::owned::Val;
-use spop_fuzz::{capabilities, Bytes, Number};
+use spop_fuzz::{Bytes, Number, capabilities};
 
 #[derive(Arbitrary, Debug)]
 enum Begin {
@@ -172,11 +172,7 @@ impl Model<'_> {
             (Model::Notify(notify), Call::Arg(Bytes(key), value)) => notify.arg(key, &value.get()),
             (Model::Hello { encoder, agent }, Call::Version(major, minor)) => {
                 let version = Version { major: *major, minor: *minor };
-                if *agent {
-                    encoder.version(version)
-                } else {
-                    encoder.supported_versions(version)
-                }
+                if *agent { encoder.version(version) } else { encoder.supported_versions(version) }
             }
             (Model::Hello { encoder, .. }, Call::Size(size)) => encoder.max_frame_size(*size),
             (Model::Hello { encoder, .. }, Call::Capabilities(bits)) => encoder.capabilities(capabilities(*bits)),

@@ -4,8 +4,8 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use spop_core::bytes::{append, put_frame, FrameDecoder};
-use spop_core::{peek_len, EncodeError, Frame, FrameEncoder, PREFIX_LEN};
+use spop_core::bytes::{FrameDecoder, append, put_frame};
+use spop_core::{EncodeError, Frame, FrameEncoder, PREFIX_LEN, peek_len};
 use spop_fuzz::common::laws::{bytes as any_bytes, round_trip};
 
 const MAX_FRAME_SIZE: u32 = 16380;

@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use spop_fuzz::Pairs;
 use spop_fuzz::common::laws::no_space;
 use spop_fuzz::common::owned::{Act, Msg};
-use spop_fuzz::Pairs;
 
 #[derive(Arbitrary, Debug)]
 enum Written {

@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use spoa_otel::export::recent::{Recent, RecentConfig};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
+use spoa_otel::export::recent::{Recent, RecentConfig};
 
 /// Three traces of two services, one with an error.
 static MEMORY: LazyLock<Arc<Recent>> = LazyLock::new(|| {

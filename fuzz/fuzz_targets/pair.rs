@@ -10,9 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use spop_core::{
     AgentConfig, ClientConfig, EngineId, FrameId, FrameType, NotifyError, ProtocolError, Status, StreamId, Ticket, Want,
 };
-use spop_fuzz::common::owned::{payload, write_messages, Act, Msg};
-use spop_fuzz::common::{check_text, decode, AgentLog, AgentSide, ClientLog, ClientSide, Ids};
-use spop_fuzz::{capabilities, Bytes};
+use spop_fuzz::common::owned::{Act, Msg, payload, write_messages};
+use spop_fuzz::common::{AgentLog, AgentSide, ClientLog, ClientSide, Ids, check_text, decode};
+use spop_fuzz::{Bytes, capabilities};
 
 #[derive(Arbitrary, Debug)]
 struct Setup {

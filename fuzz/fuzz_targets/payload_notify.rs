@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spop_core::heapless::{collect, CollectError, OwnedMessages, Vec};
+use spop_core::heapless::{CollectError, OwnedMessages, Vec, collect};
 use spop_core::{FrameType, Kv, Messages};
 use spop_fuzz::common::laws::{bytes, round_trip};
 use spop_fuzz::common::{check_text, raw_frame};

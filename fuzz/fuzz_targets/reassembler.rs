@@ -6,8 +6,8 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use spop_core::heapless::ReassemblyBuffer;
 use spop_core::{FrameId, Messages, Reassembled, Reassembler, StreamId};
-use spop_fuzz::common::walk;
 use spop_fuzz::Bytes;
+use spop_fuzz::common::walk;
 
 #[derive(Arbitrary, Debug)]
 enum Call {

@@ -14,10 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use spoa_otel::export::console::{Console, ConsoleConfig};
-use spoa_otel::export::recent::{Recent, RecentConfig};
-use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
 use spoa_otel::export::Exporter;
+use spoa_otel::export::console::{Console, ConsoleConfig};
+use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
+use spoa_otel::export::recent::{Recent, RecentConfig};
 use tokio::time::Instant;
 
 const MAX_DECODED: usize = 64 << 10;

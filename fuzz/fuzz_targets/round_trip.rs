@@ -6,7 +6,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use spop_fuzz::common::laws::round_trip;
 use spop_fuzz::common::owned::{Act, Msg, Val};
-use spop_fuzz::{capabilities, Bytes, Number, Pairs};
+use spop_fuzz::{Bytes, Number, Pairs, capabilities};
 
 #[derive(Arbitrary, Debug)]
 enum Written {

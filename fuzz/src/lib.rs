@@ -6,5 +6,5 @@ pub mod common;
 mod owned;
 mod stream;
 
-pub use owned::{capabilities, Bytes, Number, Pairs};
+pub use owned::{Bytes, Number, Pairs, capabilities};
 pub use stream::Stream;

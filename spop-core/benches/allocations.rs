@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use common::{ours, theirs, Reference};
+use common::{Reference, ours, theirs};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
@@ -91,9 +91,5 @@ fn main() -> ExitCode {
             theirs.map_or(("-".into(), "-".into()), |(count, bytes)| (count.to_string(), bytes.to_string()));
         println!("{name:26}{:>12}{:>8}{their_count:>12}{their_bytes:>8}", ours.0, ours.1);
     }
-    if rows.iter().all(|(_, ours, _)| *ours == (0, 0)) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if rows.iter().all(|(_, ours, _)| *ours == (0, 0)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,8 +4,8 @@ mod common;
 
 use std::hint::black_box;
 
-use common::{ours, theirs, Reference};
-use criterion::{criterion_group, criterion_main, Criterion, Throughput};
+use common::{Reference, ours, theirs};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn decode_and_walk(criterion: &mut Criterion) {
     let reference = Reference::load();

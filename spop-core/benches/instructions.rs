@@ -6,7 +6,7 @@ mod common;
 
 use std::hint::black_box;
 
-use common::{ours, theirs, Reference};
+use common::{Reference, ours, theirs};
 use gungraun::prelude::*;
 use spop_core::{DecodeError, EncodeError};
 

@@ -24,7 +24,7 @@
 use ::bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::error::{DecodeError, EncodeError};
-use crate::frame::{peek_len, Frame, FrameEncoder, Header, MAX_HEADER_LEN, PREFIX_LEN};
+use crate::frame::{Frame, FrameEncoder, Header, MAX_HEADER_LEN, PREFIX_LEN, peek_len};
 
 /// A frame that shares the memory it was received in.
 #[derive(Clone, PartialEq, Eq, Debug)]

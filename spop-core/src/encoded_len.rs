@@ -1,6 +1,6 @@
 //! Lengths of what an encoder would write, to size a buffer beforehand.
 
-use crate::frame::{FrameId, FrameType, Header, StreamId, PREFIX_LEN};
+use crate::frame::{FrameId, FrameType, Header, PREFIX_LEN, StreamId};
 use crate::value::Value;
 use crate::varint;
 

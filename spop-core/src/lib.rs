@@ -113,17 +113,17 @@ struct Readme;
 
 pub use conn::{
     AckError, Agent, AgentConfig, AgentEvent, AgentStats, Client, ClientConfig, ClientEvent, ClientStats, EngineId,
-    Negotiated, Notify, NotifyError, ProtocolError, Ticket, Timer, Want, MAX_TRANSMIT_LEN,
+    MAX_TRANSMIT_LEN, Negotiated, Notify, NotifyError, ProtocolError, Ticket, Timer, Want,
 };
 pub use error::{DecodeError, DecodeReason, EncodeError, ParseError, Status};
 pub use frame::{
-    peek_len, supports_2_0, AckEncoder, Action, Actions, AgentHello, Capabilities, Disconnect, DisconnectEncoder,
-    Flags, Frame, FrameEncoder, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Message, Messages,
-    NotifyEncoder, Scope, StreamId, Version, ACTION_SET_VAR, ACTION_UNSET_VAR, MAX_HEADER_LEN, MIN_BODY_LEN,
-    MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    ACTION_SET_VAR, ACTION_UNSET_VAR, AckEncoder, Action, Actions, AgentHello, Capabilities, Disconnect,
+    DisconnectEncoder, Flags, Frame, FrameEncoder, FrameId, FrameType, HaproxyHello, Header, HelloEncoder,
+    MAX_HEADER_LEN, MIN_BODY_LEN, MIN_MAX_FRAME_SIZE, Message, Messages, NotifyEncoder, PREFIX_LEN, Scope, StreamId,
+    Version, peek_len, supports_2_0,
 };
 pub use kv::{Args, Kv, KvList};
 pub use reader::Reader;
 pub use reassembly::{Reassembled, Reassembler};
-pub use value::{data_type, Value};
+pub use value::{Value, data_type};
 pub use writer::Writer;

@@ -78,11 +78,7 @@ impl Reassembler {
     /// Ends the NOTIFY in progress.
     pub fn finish(&mut self) -> Reassembled {
         self.open = None;
-        if self.too_big {
-            Reassembled::TooBig
-        } else {
-            Reassembled::Whole(self.len)
-        }
+        if self.too_big { Reassembled::TooBig } else { Reassembled::Whole(self.len) }
     }
 
     /// Drops the NOTIFY in progress.

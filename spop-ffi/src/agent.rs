@@ -6,9 +6,9 @@ use core::mem::{align_of, size_of};
 use spop_core::{AckError, Agent, AgentEvent, Status, Ticket, Want};
 
 use crate::config::{spop_agent_config, spop_agent_stats};
-use crate::error::{spop_error, Code, SPOP_AGAIN, SPOP_END, SPOP_E_NOT_OPEN, SPOP_E_NO_SPACE};
+use crate::error::{Code, SPOP_AGAIN, SPOP_E_NO_SPACE, SPOP_E_NOT_OPEN, SPOP_END, spop_error};
 use crate::event::{spop_event, spop_negotiated};
-use crate::memory::{check_place, input, output, run, shared, unique, Out};
+use crate::memory::{Out, check_place, input, output, run, shared, unique};
 use crate::writer::{kind, spop_writer};
 
 /// The most NOTIFYs that wait for their ACK; beyond it an agent reads nothing more.

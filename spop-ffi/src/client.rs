@@ -9,7 +9,7 @@ use crate::agent::SPOP_MAX_OPEN;
 use crate::config::{spop_client_config, spop_client_stats};
 use crate::error::*;
 use crate::event::{spop_event, spop_negotiated};
-use crate::memory::{check_place, input, output, run, shared, unique, Out};
+use crate::memory::{Out, check_place, input, output, run, shared, unique};
 use crate::writer::{kind, spop_writer};
 
 /// HAProxy's side of one connection, for tests, health checks, load generators: handshake, NOTIFYs out, ACKs in. It lives
@@ -243,11 +243,7 @@ pub unsafe extern "C" fn spop_client_forget(client: *mut spop_client, stream_id:
     run(|| {
         // SAFETY: the rules of the crate.
         let client = unsafe { unique(client)? };
-        if client.core.forget(StreamId(stream_id), FrameId(frame_id)) {
-            Ok(())
-        } else {
-            Err(Code(SPOP_E_NOT_OPEN))
-        }
+        if client.core.forget(StreamId(stream_id), FrameId(frame_id)) { Ok(()) } else { Err(Code(SPOP_E_NOT_OPEN)) }
     })
 }
 

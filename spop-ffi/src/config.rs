@@ -5,7 +5,7 @@ use core::mem::size_of;
 
 use spop_core::{AgentConfig, AgentStats, Capabilities, ClientConfig, ClientStats, EngineId};
 
-use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_SIZE};
+use crate::error::{Code, SPOP_E_ARGUMENT, SPOP_E_SIZE, spop_error};
 use crate::frame::SPOP_MIN_MAX_FRAME_SIZE;
 use crate::memory::{input, run, shared, spop_bytes};
 use crate::payload::{capabilities_from_bits, capabilities_to_bits};
@@ -156,11 +156,7 @@ pub(crate) unsafe fn write_sized<T: Versioned>(ptr: *mut T, size: usize, value: 
 }
 
 fn check_size<T>(size: usize) -> Result<(), Code> {
-    if (size_of::<T>()..=MAX_SIZE).contains(&size) {
-        Ok(())
-    } else {
-        Err(Code(SPOP_E_SIZE))
-    }
+    if (size_of::<T>()..=MAX_SIZE).contains(&size) { Ok(()) } else { Err(Code(SPOP_E_SIZE)) }
 }
 
 fn timeout(ticks: u64) -> Option<u64> {
@@ -168,11 +164,7 @@ fn timeout(ticks: u64) -> Option<u64> {
 }
 
 fn max_frame_size(size: u32) -> Result<u32, Code> {
-    if size >= SPOP_MIN_MAX_FRAME_SIZE {
-        Ok(size)
-    } else {
-        Err(Code(SPOP_E_ARGUMENT))
-    }
+    if size >= SPOP_MIN_MAX_FRAME_SIZE { Ok(size) } else { Err(Code(SPOP_E_ARGUMENT)) }
 }
 
 impl spop_agent_config {

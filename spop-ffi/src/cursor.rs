@@ -2,11 +2,11 @@
 
 use core::ffi::{c_char, c_void};
 
-use spop_core::{raw, Action, Args, DecodeError, Kv, Message, Reader};
+use spop_core::{Action, Args, DecodeError, Kv, Message, Reader, raw};
 
-use crate::error::{spop_error, Code, SPOP_END, SPOP_E_ARGUMENT, SPOP_NOT_FOUND};
+use crate::error::{Code, SPOP_E_ARGUMENT, SPOP_END, SPOP_NOT_FOUND, spop_error};
 use crate::frame::spop_frame;
-use crate::memory::{input, run, shared, spop_bytes, unique, Out};
+use crate::memory::{Out, input, run, shared, spop_bytes, unique};
 use crate::value::spop_value;
 
 /// A list of messages (NOTIFY).

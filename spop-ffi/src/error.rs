@@ -1,6 +1,6 @@
 //! The codes that functions return.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::{CStr, c_char};
 
 use spop_core::{DecodeError, DecodeReason, EncodeError, ProtocolError, Timer};
 

@@ -1,9 +1,9 @@
 //! What the state machines report.
 
-use spop_core::{raw, AgentEvent, ClientEvent, FrameId, Negotiated, StreamId};
+use spop_core::{AgentEvent, ClientEvent, FrameId, Negotiated, StreamId, raw};
 
-use crate::cursor::{spop_cursor, SPOP_LIST_ACTIONS, SPOP_LIST_MESSAGES};
-use crate::error::{spop_error, Code};
+use crate::cursor::{SPOP_LIST_ACTIONS, SPOP_LIST_MESSAGES, spop_cursor};
+use crate::error::{Code, spop_error};
 use crate::library::spop_error_status;
 use crate::memory::spop_bytes;
 use crate::payload::{capabilities_to_bits, spop_disconnect};

@@ -2,10 +2,10 @@
 
 use core::ffi::{c_char, c_void};
 
-use spop_core::{peek_len, Flags, Frame, FrameId, FrameType, Header, StreamId};
+use spop_core::{Flags, Frame, FrameId, FrameType, Header, StreamId, peek_len};
 
-use crate::error::{spop_error, Code, SPOP_AGAIN};
-use crate::memory::{input, run, spop_bytes, Out};
+use crate::error::{Code, SPOP_AGAIN, spop_error};
+use crate::memory::{Out, input, run, spop_bytes};
 
 /// Continues a fragmented NOTIFY.
 pub const SPOP_FRAME_UNSET: u32 = 0;

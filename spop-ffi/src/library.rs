@@ -1,6 +1,6 @@
 //! What the library says of itself, and the status codes of the protocol.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::{CStr, c_char};
 
 use spop_core::Status;
 

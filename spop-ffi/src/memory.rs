@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_void};
 use core::ptr::NonNull;
 
-use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_NO_SPACE, SPOP_E_NULL, SPOP_OK};
+use crate::error::{Code, SPOP_E_ARGUMENT, SPOP_E_NO_SPACE, SPOP_E_NULL, SPOP_OK, spop_error};
 
 /// Bytes that belong to somebody else, with their length; not ended by a NUL.
 ///

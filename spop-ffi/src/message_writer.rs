@@ -2,10 +2,10 @@
 
 use core::ffi::c_void;
 
-use spop_core::{raw, FrameId, NotifyEncoder, StreamId};
+use spop_core::{FrameId, NotifyEncoder, StreamId, raw};
 
-use crate::error::{spop_error, Code};
-use crate::memory::{input, output, run, shared, Out};
+use crate::error::{Code, spop_error};
+use crate::memory::{Out, input, output, run, shared};
 use crate::value::spop_value;
 use crate::writer::{kind, spop_writer};
 

@@ -2,11 +2,11 @@
 
 use core::ffi::c_void;
 
-use spop_core::{supports_2_0, AgentHello, Capabilities, Disconnect, HaproxyHello, Version};
+use spop_core::{AgentHello, Capabilities, Disconnect, HaproxyHello, Version, supports_2_0};
 
-use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_VERSION};
+use crate::error::{Code, SPOP_E_ARGUMENT, SPOP_E_VERSION, spop_error};
 use crate::frame::spop_frame;
-use crate::memory::{input, run, shared, spop_bytes, Out};
+use crate::memory::{Out, input, run, shared, spop_bytes};
 
 /// Capability `pipelining`: several NOTIFYs in flight on a connection, ACKs in any order.
 pub const SPOP_CAP_PIPELINING: u32 = 1;
@@ -24,11 +24,7 @@ const CAPABILITIES: [(u32, Capabilities); 3] = [
 pub(crate) fn capabilities_from_bits(bits: u32) -> Result<Capabilities, Code> {
     let known = CAPABILITIES.iter().filter(|(bit, _)| bits & bit != 0);
     let set = known.fold(Capabilities::NONE, |set, &(_, capability)| set.union(capability));
-    if capabilities_to_bits(set) == bits {
-        Ok(set)
-    } else {
-        Err(Code(SPOP_E_ARGUMENT))
-    }
+    if capabilities_to_bits(set) == bits { Ok(set) } else { Err(Code(SPOP_E_ARGUMENT)) }
 }
 
 pub(crate) fn capabilities_to_bits(set: Capabilities) -> u32 {
@@ -169,10 +165,6 @@ pub unsafe extern "C" fn spop_versions_check(text: *const c_void, len: usize) ->
     run(|| {
         // SAFETY: the rules of the crate.
         let text = unsafe { input(text, len)? };
-        if supports_2_0(text) {
-            Ok(())
-        } else {
-            Err(Code(SPOP_E_VERSION))
-        }
+        if supports_2_0(text) { Ok(()) } else { Err(Code(SPOP_E_VERSION)) }
     })
 }

@@ -5,8 +5,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use spop_core::{Reader, Value, Writer};
 
-use crate::error::{spop_error, Code, SPOP_E_ARGUMENT};
-use crate::memory::{input, output, run, shared, spop_bytes, Out};
+use crate::error::{Code, SPOP_E_ARGUMENT, spop_error};
+use crate::memory::{Out, input, output, run, shared, spop_bytes};
 
 /// No value: HAProxy found nothing. As the value of set-var it unsets the variable.
 pub const SPOP_TYPE_NULL: u32 = 0;

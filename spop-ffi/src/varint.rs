@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use spop_core::varint;
 
-use crate::error::{spop_error, Code, SPOP_E_NO_SPACE};
-use crate::memory::{input, output, run, Out};
+use crate::error::{Code, SPOP_E_NO_SPACE, spop_error};
+use crate::memory::{Out, input, output, run};
 
 /// The longest varint, in bytes.
 pub const SPOP_VARINT_MAX_LEN: usize = 10;

@@ -4,16 +4,16 @@ use core::ffi::c_void;
 
 use spop_core::encoded_len;
 use spop_core::{
-    raw, varint, AckEncoder, DisconnectEncoder, FrameEncoder, FrameId, HelloEncoder, Scope, Status, StreamId, Version,
-    Writer, PREFIX_LEN,
+    AckEncoder, DisconnectEncoder, FrameEncoder, FrameId, HelloEncoder, PREFIX_LEN, Scope, Status, StreamId, Version,
+    Writer, raw, varint,
 };
 
-use crate::error::{spop_error, Code, SPOP_E_ARGUMENT, SPOP_E_WRITER};
+use crate::error::{Code, SPOP_E_ARGUMENT, SPOP_E_WRITER, spop_error};
 use crate::frame::{
-    spop_frame, SPOP_FRAME_AGENT_DISCONNECT, SPOP_FRAME_AGENT_HELLO, SPOP_FRAME_HAPROXY_DISCONNECT,
-    SPOP_FRAME_HAPROXY_HELLO,
+    SPOP_FRAME_AGENT_DISCONNECT, SPOP_FRAME_AGENT_HELLO, SPOP_FRAME_HAPROXY_DISCONNECT, SPOP_FRAME_HAPROXY_HELLO,
+    spop_frame,
 };
-use crate::memory::{input, output, run, shared, unique, Out};
+use crate::memory::{Out, input, output, run, shared, unique};
 use crate::payload::capabilities_from_bits;
 use crate::value::spop_value;
 

@@ -3,8 +3,8 @@
 
 use spop::*;
 use spop_core::{
-    data_type, varint, Capabilities, Flags, FrameType, Scope, Status, ACTION_SET_VAR, ACTION_UNSET_VAR, MAX_HEADER_LEN,
-    MAX_TRANSMIT_LEN, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    ACTION_SET_VAR, ACTION_UNSET_VAR, Capabilities, Flags, FrameType, MAX_HEADER_LEN, MAX_TRANSMIT_LEN,
+    MIN_MAX_FRAME_SIZE, PREFIX_LEN, Scope, Status, data_type, varint,
 };
 use std::mem::{offset_of, size_of};
 

@@ -4,13 +4,13 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use spop_core::{
-    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Negotiated, ProtocolError, Status, Want, PREFIX_LEN,
+    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Negotiated, PREFIX_LEN, ProtocolError, Status, Want,
 };
 
 use crate::buffers::{Input, Output};
-use crate::encode::{more_room, write_actions, Options, NO_ROOM};
-use crate::frame::{notify_header, push_failure, Object as FrameObject, Origin};
-use crate::raw::{c_function, contain, Class, ClassFunctions, Functions, Misuse, Object, Outcome, Stack};
+use crate::encode::{NO_ROOM, Options, more_room, write_actions};
+use crate::frame::{Object as FrameObject, Origin, notify_header, push_failure};
+use crate::raw::{Class, ClassFunctions, Functions, Misuse, Object, Outcome, Stack, c_function, contain};
 use crate::value;
 
 /// The functions of the module.
@@ -196,10 +196,11 @@ fn step<'a>(
 ) -> Result<(usize, Option<AgentEvent<'a>>), ProtocolError> {
     let (used, event) = agent.handle_input(input, reassembly)?;
     if let Some(AgentEvent::Notify(notify)) = &event
-        && let Err(error) = notify.messages().validate() {
-            agent.close(error.status());
-            return Err(error.into());
-        }
+        && let Err(error) = notify.messages().validate()
+    {
+        agent.close(error.status());
+        return Err(error.into());
+    }
     Ok((used, event))
 }
 

@@ -2,15 +2,15 @@
 
 use spop_core::raw::actions_reader;
 use spop_core::{
-    Capabilities, ClientConfig, ClientEvent, EncodeError, EngineId, Flags, FrameId, FrameType, Header, NotifyEncoder,
-    NotifyError, Status, StreamId, MAX_HEADER_LEN, PREFIX_LEN,
+    Capabilities, ClientConfig, ClientEvent, EncodeError, EngineId, Flags, FrameId, FrameType, Header, MAX_HEADER_LEN,
+    NotifyEncoder, NotifyError, PREFIX_LEN, Status, StreamId,
 };
 
 use crate::agent::{push_disconnect, push_named, push_negotiated, push_tick, push_want, tick_argument};
 use crate::buffers::{Input, Output};
-use crate::encode::{more_room, write_messages, Options, NO_ROOM};
-use crate::frame::{push_failure, Object as FrameObject, Origin};
-use crate::raw::{c_function, contain, Class, ClassFunctions, Functions, Misuse, Object, Outcome, Stack};
+use crate::encode::{NO_ROOM, Options, more_room, write_messages};
+use crate::frame::{Object as FrameObject, Origin, push_failure};
+use crate::raw::{Class, ClassFunctions, Functions, Misuse, Object, Outcome, Stack, c_function, contain};
 use crate::value;
 
 /// The functions of the module.
@@ -163,9 +163,10 @@ fn notify(stack: &Stack<'_>) -> Outcome {
         let sent = loop {
             let mut written = Err(EncodeError::NoSpace);
             if let Ok(mut notify) = NotifyEncoder::new(output.room(room), max, stream_id, frame_id)
-                && write_messages(stack, 2, &mut notify)? {
-                    written = Ok(notify.finish());
-                }
+                && write_messages(stack, 2, &mut notify)?
+            {
+                written = Ok(notify.finish());
+            }
             match (written, more_room(room, limit)) {
                 (Ok(len), _) => {
                     // The machine counts it as in flight from here on; what it writes is the header once more.

@@ -1,15 +1,15 @@
 //! Frames from Lua tables.
 
-use std::ffi::{c_int, CStr};
+use std::ffi::{CStr, c_int};
 use std::fmt::Arguments;
 
 use spop_core::{
     AckEncoder, Capabilities, DisconnectEncoder, EncodeError, Flags, FrameEncoder, FrameId, FrameType, Header,
-    HelloEncoder, NotifyEncoder, Scope, Status, StreamId, Value, PREFIX_LEN,
+    HelloEncoder, NotifyEncoder, PREFIX_LEN, Scope, Status, StreamId, Value,
 };
 
 use crate::frame::push_failure;
-use crate::raw::{c_function, Functions, Kind, Misuse, Outcome, Stack};
+use crate::raw::{Functions, Kind, Misuse, Outcome, Stack, c_function};
 use crate::value;
 
 /// The functions of the module.

@@ -4,11 +4,11 @@ use std::ffi::c_int;
 
 use spop_core::raw::args_reader;
 use spop_core::{
-    varint, Action, Actions, DecodeError, Flags, Frame, FrameEncoder, FrameType, Header, Message, Messages, Status,
-    Ticket, Value, MAX_HEADER_LEN, PREFIX_LEN,
+    Action, Actions, DecodeError, Flags, Frame, FrameEncoder, FrameType, Header, MAX_HEADER_LEN, Message, Messages,
+    PREFIX_LEN, Status, Ticket, Value, varint,
 };
 
-use crate::raw::{c_function, contain, Class, ClassFunctions, Functions, Misuse, Outcome, Stack};
+use crate::raw::{Class, ClassFunctions, Functions, Misuse, Outcome, Stack, c_function, contain};
 use crate::value;
 
 /// The functions of the module.
@@ -203,9 +203,10 @@ fn messages(stack: &Stack<'_>) -> Outcome {
     let Object { origin, frame } = Object::this(stack)?;
     // The messages of an agent's event were walked before it came.
     if origin == Origin::Decoded
-        && let Err(error) = contain(|| frame.messages().validate())? {
-            return malformed(stack, error);
-        }
+        && let Err(error) = contain(|| frame.messages().validate())?
+    {
+        return malformed(stack, error);
+    }
     stack.new_table(1, 0);
     for (position, message) in frame.messages().flatten().enumerate() {
         push_message(stack, &message);

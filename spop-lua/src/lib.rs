@@ -17,7 +17,7 @@ mod frame;
 mod raw;
 mod value;
 
-use std::ffi::{c_int, CStr};
+use std::ffi::{CStr, c_int};
 
 use mlua::ffi::lua_State;
 use spop_core::{Flags, FrameType, Status};

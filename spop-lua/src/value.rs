@@ -15,9 +15,9 @@
 use std::ffi::c_int;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use spop_core::{data_type, Reader, Value, Writer};
+use spop_core::{Reader, Value, Writer, data_type};
 
-use crate::raw::{c_function, Class, ClassFunctions, Functions, Kind, Misuse, Outcome, Stack};
+use crate::raw::{Class, ClassFunctions, Functions, Kind, Misuse, Outcome, Stack, c_function};
 
 /// The longest encoding of a value that is not a string: an address of 16 bytes.
 const MAX_SCALAR_LEN: usize = 17;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
-use spop_core::{Agent, AgentConfig, AgentEvent, Capabilities, Scope, Status, Value, MAX_TRANSMIT_LEN};
+use spop_core::{Agent, AgentConfig, AgentEvent, Capabilities, MAX_TRANSMIT_LEN, Scope, Status, Value};
 
 /// Enough for all ACKs of a read.
 const OUTPUT: usize = 256 * 1024;

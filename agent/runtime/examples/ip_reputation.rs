@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::net::IpAddr;
 
 use clap::Parser;
-use spop_agent::{stop_signal, Ack, ListenAddr, Notify, Result, Scope, Server, ServerConfig};
+use spop_agent::{Ack, ListenAddr, Notify, Result, Scope, Server, ServerConfig, stop_signal};
 
 /// Rates client addresses for HAProxy (SPOA).
 #[derive(Parser)]

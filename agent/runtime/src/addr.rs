@@ -65,7 +65,9 @@ pub enum AddrError {
     #[error("{0:?} needs a path, as in unix:/run/spoa.sock")]
     NoPath(String),
     /// `unix:@name`.
-    #[error("{0:?} would be a file of this name: for an abstract socket write abns@{1}, as in HAProxy, for the file unix:./@{1}")]
+    #[error(
+        "{0:?} would be a file of this name: for an abstract socket write abns@{1}, as in HAProxy, for the file unix:./@{1}"
+    )]
     AtSign(String, String),
     /// The name of an abstract socket is empty or too long.
     #[error("{0:?} is not the name of an abstract socket: 1 to 107 bytes")]

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use spop_core::{
-    Agent, AgentEvent, AgentStats, DecodeReason, FrameType, Header, Negotiated, ProtocolError, Status, Want,
-    MAX_TRANSMIT_LEN,
+    Agent, AgentEvent, AgentStats, DecodeReason, FrameType, Header, MAX_TRANSMIT_LEN, Negotiated, ProtocolError,
+    Status, Want,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use crate::frames::Frames;
 use crate::gauge::Part;
 use crate::notify::Connection;
 use crate::responder::{Outcome, Responder};
-use crate::shared::{beyond_own, Shared};
+use crate::shared::{Shared, beyond_own};
 use crate::stats::{HandlerDurations, ServerStats, Side};
 use crate::time::Timestamp;
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use nix::sys::resource::{getrlimit, Resource};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// Does this descriptor, just opened, leave so many to others? The system gives the lowest free number, so at least as
 /// many are in use as its number tells. Of a limit (`ulimit -n`) that is very low only a quarter is kept.

@@ -1,7 +1,7 @@
 //! What the connections add up to.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::stats::ServerStats;
 

@@ -29,7 +29,7 @@ mod stats;
 pub mod time;
 
 pub use addr::{Addr, ListenAddr};
-pub use config::{ServerConfig, MAX_IN_FLIGHT};
+pub use config::{MAX_IN_FLIGHT, ServerConfig};
 pub use handler::{Answer, AnswerFuture, AsyncHandler, Error, Handler, Result};
 pub use messages::{Args, Message, Messages};
 pub use notify::{Ack, Connection, Notify, Request};

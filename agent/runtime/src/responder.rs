@@ -1,11 +1,11 @@
 //! What happens to an event of the state machine: the handler is called, its ACK goes into the output.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{Action, Agent, AgentEvent, DecodeError, Status, Ticket, PREFIX_LEN};
+use spop_core::{Action, Agent, AgentEvent, DecodeError, PREFIX_LEN, Status, Ticket};
 use tokio::task::JoinSet;
 
 use crate::buffer::Output;

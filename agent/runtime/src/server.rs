@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::addr::{Addr, ListenAddr};
-use crate::config::{ServerConfig, MAX_IN_FLIGHT};
-use crate::connection::{serve, OpenConnection};
+use crate::config::{MAX_IN_FLIGHT, ServerConfig};
+use crate::connection::{OpenConnection, serve};
 use crate::descriptors;
 use crate::handler::{AsyncHandler, Error, Handler, Result};
 use crate::listener::{Listener, Stream};

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 
-use tokio::signal::unix::{signal, Signal, SignalKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ready at SIGTERM, SIGINT or SIGUSR1; the last is what HAProxy sends to its `program` sections when it reloads or stops
 /// softly. SIGHUP is logged and ends nothing. From the call on, so call it before anybody can know of the process; once

@@ -1,7 +1,7 @@
 //! The file of a listening unix socket: who may connect, and the end of the file.
 
 use std::io;
-use std::os::unix::fs::{lchown, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};

@@ -8,8 +8,8 @@ pub(super) use json::decoded_json_size;
 
 use opentelemetry_proto::tonic::common::v1 as common;
 use opentelemetry_proto::tonic::trace::v1 as trace;
-use prost::encoding::{decode_key, decode_varint, skip_field, DecodeContext, WireType};
 use prost::DecodeError;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use std::mem::size_of;
 
 /// Nesting that prost, too, refuses to decode.

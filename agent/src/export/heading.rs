@@ -39,11 +39,7 @@ impl HttpRequest {
         let spans: Vec<_> = spans.collect();
         let of_root = |(service, _): &&(&str, Self)| spans.first().is_some_and(|(root, _)| root == service);
         let own = Self::merged(spans.iter().filter(of_root));
-        if own.title().is_some() {
-            own
-        } else {
-            Self::merged(spans.iter())
-        }
+        if own.title().is_some() { own } else { Self::merged(spans.iter()) }
     }
 
     /// What is known first.

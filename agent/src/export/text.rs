@@ -2,7 +2,7 @@
 //! may hold anything.
 
 use crate::semconv::SERVICE_NAME;
-use opentelemetry_proto::tonic::common::v1::{any_value::Value, AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use std::borrow::Cow;
 use std::fmt::Write;

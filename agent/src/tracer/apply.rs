@@ -160,11 +160,7 @@ impl<'a> Run<'_, 'a> {
 
     /// The current span, if what is recorded will be of use.
     fn recording(&mut self) -> Option<&mut OpenSpan> {
-        if self.instance.is_recording(self.env) {
-            self.current()
-        } else {
-            None
-        }
+        if self.instance.is_recording(self.env) { self.current() } else { None }
     }
 
     fn span(&mut self, item: Item<'a>) {
@@ -189,10 +185,11 @@ impl<'a> Run<'_, 'a> {
         let Some(block) = &mut self.block else { return };
         let (log, moves) = (block.log.take(), block.opened && !block.starts);
         if let Some(span) = self.current().filter(|_| moves)
-            && let Some(not_before) = span.not_before.filter(|not_before| span.start < *not_before) {
-                span.start = not_before;
-                env.counters.times_adjusted.one();
-            }
+            && let Some(not_before) = span.not_before.filter(|not_before| span.start < *not_before)
+        {
+            span.start = not_before;
+            env.counters.times_adjusted.one();
+        }
         if let (Some(log), Some(span)) = (log, self.recording()) {
             span.add_event("log", now, log, &env.config.span_limits, &env.counters);
         }

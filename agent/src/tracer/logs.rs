@@ -1,6 +1,6 @@
 //! Log lines that messages can cause: one for each cause in a while.
 
-use spop_agent::ratelimit::{excerpt, LogLimit};
+use spop_agent::ratelimit::{LogLimit, excerpt};
 
 /// One gate for each cause.
 #[derive(Debug, Default)]

@@ -28,8 +28,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use opentelemetry::trace::TraceId;
 use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::RandomIdGenerator;
 use smallvec::SmallVec;
 use spop_core::{AckEncoder, Messages, Scope, Value};
@@ -50,7 +50,7 @@ pub use counters::TracerStats;
 pub use environment::VARIABLES;
 pub use limits::SpanLimits;
 pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
-pub use sampling::{Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats, SUPPORTED_SAMPLERS};
+pub use sampling::{SUPPORTED_SAMPLERS, Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats};
 
 /// The spans of all ids. Shared by all connections.
 pub struct Tracer {
@@ -213,14 +213,15 @@ impl Tracer {
             }
         }
         if out.evicted > 0
-            && let Some(left_out) = self.env.logs.evicted.pass() {
-                tracing::warn!(
-                    ids = out.evicted,
-                    left_out,
-                    max_memory = self.env.config.max_memory,
-                    "the table of open spans is full: the least recently used ids were ended"
-                );
-            }
+            && let Some(left_out) = self.env.logs.evicted.pass()
+        {
+            tracing::warn!(
+                ids = out.evicted,
+                left_out,
+                max_memory = self.env.config.max_memory,
+                "the table of open spans is full: the least recently used ids were ended"
+            );
+        }
     }
 
     fn reject(&self, rejection: Rejection, message: &[u8]) {
@@ -244,13 +245,14 @@ impl Tracer {
     fn reject_beyond(&self, messages: usize) {
         self.env.counters.rejected_too_many.add(messages);
         if messages > 0
-            && let Some(left_out) = self.env.logs.too_many.pass() {
-                tracing::warn!(
-                    messages,
-                    left_out,
-                    "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"
-                );
-            }
+            && let Some(left_out) = self.env.logs.too_many.pass()
+        {
+            tracing::warn!(
+                messages,
+                left_out,
+                "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"
+            );
+        }
     }
 
     /// Writes what is propagated. What does not fit is left out and counted.
@@ -276,9 +278,10 @@ impl Tracer {
         }
         self.env.counters.variables_dropped.add(no_room);
         if no_room > 0
-            && let Some(left_out) = self.env.logs.no_room.pass() {
-                tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
-            }
+            && let Some(left_out) = self.env.logs.no_room.pass()
+        {
+            tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
+        }
     }
 }
 

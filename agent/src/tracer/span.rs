@@ -86,11 +86,7 @@ impl StatusSpec {
                 (description, code >= if *kind == SpanKind::Client { 400 } else { 500 })
             }
         };
-        if error {
-            Status::error(description)
-        } else {
-            Status::Unset
-        }
+        if error { Status::error(description) } else { Status::Unset }
     }
 
     fn held(&self) -> usize {

@@ -208,10 +208,11 @@ impl Shard {
         self.spans = self.spans + spans - entry.spans;
         (entry.size, entry.spans) = (size, spans);
         if let Some(trace_id) = entry.instance.trace_id()
-            && entry.instance.indexed != spans {
-                out.changes.push((trace_id, spans as isize - entry.instance.indexed as isize));
-                entry.instance.indexed = spans;
-            }
+            && entry.instance.indexed != spans
+        {
+            out.changes.push((trace_id, spans as isize - entry.instance.indexed as isize));
+            entry.instance.indexed = spans;
+        }
         let (was_live, live) = (entry.live, !entry.instance.has_ended());
         entry.live = live;
         if live && !was_live {

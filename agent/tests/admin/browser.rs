@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use url::{ParseError, Url};
 

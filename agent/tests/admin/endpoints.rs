@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::collector::Collector;
 use crate::common::{Event, Peer};
 use crate::program_support::Session;
-use crate::scrape::{get, Metrics};
+use crate::scrape::{Metrics, get};
 use spoa_otel::admin::health::{self, Health};
 use spoa_otel::admin::{Admin, AdminConfig, Site};
 use spop_core::{ClientConfig, Status, Value};

@@ -1,11 +1,11 @@
 //! Traces for the tests of `/traces`, and a server for its page.
 #![allow(dead_code)] // every test file uses a part
 
-use crate::export_common::{context, nineteen_spans, span, EPOCH, TRACE};
-use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use crate::export_common::{EPOCH, TRACE, context, nineteen_spans, span};
 use opentelemetry::KeyValue;
-use spoa_otel::export::recent::Recent;
+use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use spoa_otel::export::Exporter;
+use spoa_otel::export::recent::Recent;
 use spoa_otel::span::FinishedSpan;
 use std::net::SocketAddr;
 use std::sync::Arc;

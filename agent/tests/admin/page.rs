@@ -4,12 +4,12 @@
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
-use crate::browser::{program, Browser, Look};
+use crate::browser::{Browser, Look, program};
 use crate::export_common::TRACE;
-use crate::kept::{filled, serve, DENIED, FAILED, HOSTILE};
+use crate::kept::{DENIED, FAILED, HOSTILE, filled, serve};
 use crate::programs::{say, skipped};
 use futures_util::FutureExt;
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 
 const LOOKS: [Look; 4] = [
     Look { name: "desktop-light", width: 1280, scheme: "light" },

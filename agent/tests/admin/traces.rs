@@ -1,14 +1,14 @@
 //! `/traces` and `/traces.json` as HTTP clients see them.
 
-use crate::export_common::{context, span, TRACE};
-use crate::kept::{failed, filled, in_trace, nanos, serve, submit, ATTACKS, DENIED, FAILED, HOSTILE};
-use opentelemetry::trace::{Event, Link};
+use crate::export_common::{TRACE, context, span};
+use crate::kept::{ATTACKS, DENIED, FAILED, HOSTILE, failed, filled, in_trace, nanos, serve, submit};
 use opentelemetry::KeyValue;
+use opentelemetry::trace::{Event, Link};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{any_value, AnyValue, ArrayValue, KeyValue as ProtoKeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue as ProtoKeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use reqwest::{Response, StatusCode};
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
 use spoa_otel::export::recent::{Recent, RecentConfig};
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 
 use crate::haproxy::programs;
 use crate::process::eventually;
-use crate::setup::{trace_id, Chain, Setup};
+use crate::setup::{Chain, Setup, trace_id};
 use crate::spans::{by_trace, find, names};
 
 const SHORT_IDLE: &[&str] = &["--idle-timeout", "500ms"];

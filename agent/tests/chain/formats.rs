@@ -1,12 +1,12 @@
 //! B3 and Jaeger through real HAProxys, with the configuration that devenv/conf/propagation shows.
 
 use crate::collector::Collector;
-use crate::haproxy::{programs, Haproxy, Program};
+use crate::haproxy::{Haproxy, Program, programs};
 use crate::http::http_client;
 use crate::origin::{Hit, Origin};
 use crate::process::free_port;
-use crate::setup::{conf, Spoa};
-use crate::spans::{by_trace, find, Span};
+use crate::setup::{Spoa, conf};
+use crate::spans::{Span, by_trace, find};
 
 const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
 const PARENT: &str = "e457b5a2e4d86bd1";

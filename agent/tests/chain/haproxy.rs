@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{eventually, Process};
+use crate::process::{Process, eventually};
 
 /// An HAProxy program.
 #[derive(Clone, Debug)]

@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use crate::collector::Collector;
-use crate::haproxy::{programs, Haproxy, Program};
+use crate::haproxy::{Haproxy, Program, programs};
 use crate::http::http_client;
 use crate::origin::Origin;
 use crate::process::{eventually, free_port};
 use crate::scrape::Metrics;
-use crate::setup::{conf, trace_id, Chain, Setup, Spoa};
+use crate::setup::{Chain, Setup, Spoa, conf, trace_id};
 use crate::spans::{by_trace, find};
 
 const TRACEPARENT: &str = "00-12345678901234567890123456789012-1234567890123456-01";

@@ -1,12 +1,12 @@
 //! The configuration for production: HTTP events only.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::haproxy::{extremes, programs, Program};
+use crate::haproxy::{Program, extremes, programs};
 use crate::process::PATIENCE;
-use crate::setup::{trace_id, Chain, Setup, Spoa};
+use crate::setup::{Chain, Setup, Spoa, trace_id};
 use crate::spans::{assert_times, by_trace, find, names};
 
 const HTTP_ONLY: Setup<'static> = Setup {

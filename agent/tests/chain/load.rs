@@ -4,7 +4,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::haproxy::{extremes, programs};
 use crate::process::eventually;
-use crate::setup::{trace_id, Chain, Setup};
+use crate::setup::{Chain, Setup, trace_id};
 use crate::spans::{assert_nine, assert_times, by_trace, find};
 
 /// Sends `n` requests, `at_once` at a time; the trace ids of the answers.

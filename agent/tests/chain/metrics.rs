@@ -2,7 +2,7 @@
 
 use crate::haproxy::programs;
 use crate::load::flood;
-use crate::scrape::{get, Metrics};
+use crate::scrape::{Metrics, get};
 use crate::setup::{Chain, Setup};
 
 const REQUESTS: usize = 20;

@@ -1,7 +1,7 @@
 //! One trace for each request: nine spans of each proxy, joined.
 
 use crate::haproxy::{check, programs};
-use crate::setup::{conf, trace_id, Chain, Setup};
+use crate::setup::{Chain, Setup, conf, trace_id};
 use crate::spans::{assert_nine, assert_times, by_trace, find};
 
 #[tokio::test]

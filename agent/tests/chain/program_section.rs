@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::collector::Collector;
-use crate::haproxy::{programs, Program};
+use crate::haproxy::{Program, programs};
 use crate::http::http_client;
 use crate::origin::Origin;
-use crate::process::{eventually, free_port, Process};
+use crate::process::{Process, eventually, free_port};
 
 /// HAProxy's master, which takes its worker and its program along when the test fails.
 struct Master(Process);

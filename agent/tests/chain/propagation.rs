@@ -1,7 +1,7 @@
 //! Trace context in and out.
 
 use crate::haproxy::programs;
-use crate::setup::{trace_id, Chain, Setup};
+use crate::setup::{Chain, Setup, trace_id};
 use crate::spans::{by_trace, find};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::collector::Collector;
-use crate::haproxy::{programs, Haproxy, Program};
+use crate::haproxy::{Haproxy, Program, programs};
 use crate::http::http_client;
 use crate::origin::Origin;
 use crate::process::{eventually, free_port};

@@ -7,7 +7,7 @@ use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program};
 use crate::http::http_client;
 use crate::origin::Origin;
-use crate::process::{free_port, Process};
+use crate::process::{Process, free_port};
 
 /// The agent's program, running.
 pub struct Spoa {

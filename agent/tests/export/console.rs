@@ -1,10 +1,10 @@
 //! The console as a user sees it.
 
-use crate::export_common::{context, nineteen_spans, span, until, Output, TRACE};
-use opentelemetry::trace::{Link, SpanKind, Status, TraceId};
+use crate::export_common::{Output, TRACE, context, nineteen_spans, span, until};
 use opentelemetry::KeyValue;
+use opentelemetry::trace::{Link, SpanKind, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{any_value, AnyValue, KeyValue as ProtoKeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue as ProtoKeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use spoa_otel::export::console::{Console, ConsoleConfig};
@@ -13,7 +13,7 @@ use spoa_otel::export::{Exporter, Pipeline, QueueConfig};
 use spoa_otel::span::{FinishedSpan, OpenSpans};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
 fn width(columns: usize) -> ConsoleConfig {

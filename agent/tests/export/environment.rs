@@ -3,8 +3,8 @@
 use crate::export_common::collector::Collector;
 use crate::export_common::span;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use spoa_otel::export::otlp::{Given, OtlpConfig, OtlpExporter, Protocol};
 use spoa_otel::export::Pipeline;
+use spoa_otel::export::otlp::{Given, OtlpConfig, OtlpExporter, Protocol};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

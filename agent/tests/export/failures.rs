@@ -2,10 +2,10 @@
 //! losses are counted.
 
 use crate::export_common::collector::{Answer, Collector};
-use crate::export_common::{span, spans_in, until, CapturedLog};
+use crate::export_common::{CapturedLog, span, spans_in, until};
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName};
-use axum::Router;
 use http_body_util::BodyExt;
 use spoa_otel::export::otlp::{Compression, OtlpConfig, OtlpExporter, Protocol};
 use spoa_otel::export::receiver::{Receiver, ReceiverConfig};

@@ -1,11 +1,11 @@
 //! What a collector gets: content, headers, compression.
 
 use crate::export_common::collector::{Arrived, Collector};
-use crate::export_common::{at, context, span, until, EPOCH, TRACE};
+use crate::export_common::{EPOCH, TRACE, at, context, span, until};
 use opentelemetry::trace::{Event, Link, SpanKind, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_proto::tonic::common::v1::{
-    any_value, AnyValue, ArrayValue, InstrumentationScope, KeyValue as ProtoKeyValue,
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue as ProtoKeyValue, any_value,
 };
 use opentelemetry_proto::tonic::trace::v1::{self as proto, ResourceSpans, ScopeSpans};
 use prost::Message;

@@ -1,7 +1,7 @@
 //! The OTLP receiver, and what it passes on.
 
 use crate::export_common::collector::{Answer, Collector};
-use crate::export_common::{spans_in, until, Output};
+use crate::export_common::{Output, spans_in, until};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;

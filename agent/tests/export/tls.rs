@@ -1,9 +1,9 @@
 //! TLS to a collector with a private certificate authority, both ways, and what
 //! the log says if it fails.
 
-use crate::export_common::authority::{pem_file, Authority};
+use crate::export_common::authority::{Authority, pem_file};
 use crate::export_common::collector::Collector;
-use crate::export_common::{span, until, CapturedLog};
+use crate::export_common::{CapturedLog, span, until};
 use spoa_otel::export::otlp::{OtlpConfig, OtlpConfigError, OtlpExporter, Protocol};
 use spoa_otel::export::{Exporter, Pipeline};
 use std::path::PathBuf;

@@ -1,12 +1,12 @@
 //! Collectors that record what really arrives: OTLP/HTTP and OTLP/gRPC, plain
 //! or with TLS.
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use axum::Router;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -288,7 +288,7 @@ struct TlsListener {
 
 impl TlsListener {
     async fn bind((certificate, key): &(String, String), client: Option<&str>) -> Self {
-        use rustls::pki_types::{pem::PemObject, CertificateDer, PrivateKeyDer};
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         use rustls::server::WebPkiClientVerifier;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let parse = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();

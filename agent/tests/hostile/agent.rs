@@ -3,12 +3,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spop_core::{ClientConfig, Status, Value};
 use tokio::io::AsyncWriteExt;
 
 use crate::common::{Event, Peer};
-use crate::process::{eventually, Process};
+use crate::process::{Process, eventually};
 use crate::programs::{example, skipped};
 
 /// "At once", on a machine that does much else.

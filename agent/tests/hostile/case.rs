@@ -1,6 +1,6 @@
 //! A case: bytes, and what has to come of them.
 
-use crate::agent::{figure, LiveAgent, Program, BOTH};
+use crate::agent::{BOTH, LiveAgent, Program, figure};
 use crate::common::PATIENCE;
 use crate::raw::{Raw, Reply};
 use crate::wire;

@@ -3,10 +3,10 @@
 use spop_core::Value;
 use tokio::task::JoinSet;
 
-use crate::agent::{allow_files, figure, LiveAgent, Program, BOTH};
+use crate::agent::{BOTH, LiveAgent, Program, allow_files, figure};
 use crate::case::QUIET;
 use crate::raw::{Raw, Reply};
-use crate::wire::{frame, hello, hello_keys, hello_with, kv, message, notify, prefixed, ABORT, FIN, NOTIFY, UNSET};
+use crate::wire::{ABORT, FIN, NOTIFY, UNSET, frame, hello, hello_keys, hello_with, kv, message, notify, prefixed};
 
 /// What an agent may have more than before for reasons of its own: buffers that its threads keep, places of memory that
 /// malloc could not use again.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::agent::{figure, LiveAgent, Program, BOTH};
-use crate::case::{acked, run_all, Case, Outcome, Start};
+use crate::agent::{BOTH, LiveAgent, Program, figure};
+use crate::case::{Case, Outcome, Start, acked, run_all};
 use crate::hello::agreed;
 use crate::raw::{Raw, Reply};
-use crate::wire::{disconnect, frame, hello, message, notify, FIN, NOTIFY, UNSET};
+use crate::wire::{FIN, NOTIFY, UNSET, disconnect, frame, hello, message, notify};
 
 /// A connection with a bit of everything: each frame, and what comes back when it is whole.
 fn conversation() -> Vec<(Vec<u8>, Option<Reply>)> {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use rustix::process::{prlimit, Pid, Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::agent::{LiveAgent, Program, BOTH};
+use crate::agent::{BOTH, LiveAgent, Program};
 use crate::case::QUIET;
 use crate::collector::Collector;
 use crate::common::patiently;

@@ -1,8 +1,8 @@
 //! FIN and ABORT in all combinations, with and without the reserved bits, on every type of frame.
 
-use crate::case::{acked, ignored, refused, run_all, Case, Outcome, Start};
+use crate::case::{Case, Outcome, Start, acked, ignored, refused, run_all};
 use crate::raw::Reply;
-use crate::wire::{self, frame, hello_keys, message, ABORT, FIN, MAX_FRAME_SIZE};
+use crate::wire::{self, ABORT, FIN, MAX_FRAME_SIZE, frame, hello_keys, message};
 
 const COMBINATIONS: [u32; 4] = [0, FIN, ABORT, FIN | ABORT];
 

@@ -1,8 +1,8 @@
 //! Fragments: unknown, interleaved, thousands, aborted, too many, too big, and broken when put together.
 
-use crate::case::{acked, ignored, refused, run_all, Case, Outcome, Start};
+use crate::case::{Case, Outcome, Start, acked, ignored, refused, run_all};
 use crate::raw::Reply;
-use crate::wire::{self, disconnect, frame, hello, message, notify, ABORT, FIN, NOTIFY, UNSET};
+use crate::wire::{self, ABORT, FIN, NOTIFY, UNSET, disconnect, frame, hello, message, notify};
 
 fn first(stream_id: u64, payload: &[u8]) -> Vec<u8> {
     frame(NOTIFY, 0, stream_id, 1, payload)

@@ -2,9 +2,9 @@
 
 use spop_core::Value;
 
-use crate::case::{ignored, refused, run_all, Case, Outcome, Start};
+use crate::case::{Case, Outcome, Start, ignored, refused, run_all};
 use crate::raw::Reply;
-use crate::wire::{self, disconnect, frame, hello, hello_keys, hello_with, kv, message, notify, FIN, MAX_FRAME_SIZE};
+use crate::wire::{self, FIN, MAX_FRAME_SIZE, disconnect, frame, hello, hello_keys, hello_with, kv, message, notify};
 
 /// Agreed as usual, with the capabilities of an agent that takes fragments.
 pub fn agreed() -> Reply {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::agent::{allow_files, figure, LiveAgent, Program};
+use crate::agent::{LiveAgent, Program, allow_files, figure};
 use crate::common::Peer;
 use spop_core::ClientConfig;
 use tokio::net::TcpStream;

@@ -1,7 +1,7 @@
 //! Lengths of all sizes, and what other protocols begin with.
 
-use crate::case::{acked, refused, run_all, Case, Outcome, Start};
-use crate::wire::{self, frame, hello, message, prefixed, FIN, MAX_FRAME_SIZE, NOTIFY};
+use crate::case::{Case, Outcome, Start, acked, refused, run_all};
+use crate::wire::{self, FIN, MAX_FRAME_SIZE, NOTIFY, frame, hello, message, prefixed};
 
 /// The same bytes at both places.
 fn anywhere(cases: &mut Vec<Case>, name: &str, bytes: &[u8], status: u32) {
@@ -73,11 +73,7 @@ fn random() -> Vec<Case> {
         bytes[0] = random.u8(wire::AGENT_HELLO..=wire::ACK);
         let name = format!("random body {n}, {start:?}");
         cases.push(Case::new(start, name, prefixed(bytes.len().max(7) as u32, &bytes), {
-            if bytes.len() < 7 {
-                Outcome::Waits(vec![])
-            } else {
-                refused(4)
-            }
+            if bytes.len() < 7 { Outcome::Waits(vec![]) } else { refused(4) }
         }));
     }
     // A frame that says no more than it is, after which nothing is as it should be.

@@ -2,9 +2,9 @@
 
 use spop_core::Value;
 
-use crate::agent::{LiveAgent, BOTH};
+use crate::agent::{BOTH, LiveAgent};
 use crate::raw::{Raw, Reply};
-use crate::wire::{frame, kv, message, DISCONNECT, FIN, NOTIFY};
+use crate::wire::{DISCONNECT, FIN, NOTIFY, frame, kv, message};
 
 #[tokio::test]
 async fn texts_of_peers_are_escaped_and_cut() {

@@ -6,9 +6,9 @@ use spop_core::{NotifyEncoder, Value};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::agent::{figure, LiveAgent, Program};
+use crate::agent::{LiveAgent, Program, figure};
 use crate::raw::{Raw, Reply};
-use crate::wire::{frame, FIN, MAX_FRAME_SIZE, NOTIFY};
+use crate::wire::{FIN, MAX_FRAME_SIZE, NOTIFY, frame};
 
 const MIB: u64 = 1 << 20;
 

@@ -2,8 +2,8 @@
 
 use spop_core::{Messages, Value};
 
-use crate::case::{acked, refused, run_all, Case, Start};
-use crate::wire::{frame, kv, message, notify, prefixed, varint, FIN, NOTIFY};
+use crate::case::{Case, Start, acked, refused, run_all};
+use crate::wire::{FIN, NOTIFY, frame, kv, message, notify, prefixed, varint};
 
 /// 2^64 - 1.
 const HUGE: [u8; 10] = [0xff, 0xf0, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0x0e];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spop_core::{peek_len, AgentHello, Disconnect, Frame, FrameType, PREFIX_LEN};
+use spop_core::{AgentHello, Disconnect, Frame, FrameType, PREFIX_LEN, peek_len};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 

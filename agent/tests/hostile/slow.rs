@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::agent::{figure, LiveAgent, Program, BOTH};
+use crate::agent::{BOTH, LiveAgent, Program, figure};
 use crate::case::QUIET;
 use crate::raw::{Raw, Reply};
-use crate::wire::{frame, hello, message, notify, FIN, NOTIFY};
+use crate::wire::{FIN, NOTIFY, frame, hello, message, notify};
 
 const TIMED_OUT: [Reply; 2] = [Reply::Disconnect(2), Reply::End];
 
@@ -16,11 +16,7 @@ async fn start(program: Program) -> LiveAgent {
 }
 
 async fn connect(agent: &LiveAgent, after_hello: bool) -> Raw {
-    if after_hello {
-        Raw::running(&agent.addr).await
-    } else {
-        Raw::connect(&agent.addr).await
-    }
+    if after_hello { Raw::running(&agent.addr).await } else { Raw::connect(&agent.addr).await }
 }
 
 #[tokio::test]

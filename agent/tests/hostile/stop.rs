@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::agent::{figure, LiveAgent, Program, BOTH};
+use crate::agent::{BOTH, LiveAgent, Program, figure};
 use crate::process::Process;
 use crate::programs::example;
 use crate::raw::{Raw, Reply};
-use crate::wire::{frame, hello, message, notify, NOTIFY};
+use crate::wire::{NOTIFY, frame, hello, message, notify};
 
 #[tokio::test]
 async fn no_peer_holds_up_the_stop() {

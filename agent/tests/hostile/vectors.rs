@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 use tokio::io::AsyncReadExt;
 
-use crate::agent::{LiveAgent, BOTH};
-use crate::case::{ignored, refused, run_all, Case, Outcome, Start};
+use crate::agent::{BOTH, LiveAgent};
+use crate::case::{Case, Outcome, Start, ignored, refused, run_all};
 use crate::common::patiently;
 use crate::golden::{unhex, vectors};
 use crate::raw::{Raw, Reply};

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use collector::Collector;
-use program_support::{run, Session};
+use program_support::{Session, run};
 use scrape::Metrics;
 use serde_json::Value as Json;
 use spop_core::ClientConfig;

@@ -127,11 +127,7 @@ fn module(path: &Path) -> String {
 }
 
 fn join(module: &str, name: &str) -> String {
-    if module.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{module}::{name}")
-    }
+    if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") }
 }
 
 /// A path from the crate's root; `None` if it leads out of the crate, or is of the file itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry::trace::SpanId;
 
 use crate::message;
-use crate::support::{at, Agent};
+use crate::support::{Agent, at};
 
 #[test]
 fn an_idle_id_is_ended_at_its_last_message() {

@@ -5,7 +5,7 @@ use spoa_otel::tracer::Propagators;
 use spop_core::{Scope, Value};
 
 use crate::message;
-use crate::support::{var, Agent, Message, Var};
+use crate::support::{Agent, Message, Var, var};
 
 const W3C: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const W3C_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::Value as Attribute;
+use opentelemetry::trace::{SpanId, SpanKind, Status};
 use spop_core::Value;
 
 use crate::message;
-use crate::support::{at, Agent};
+use crate::support::{Agent, at};
 
 const NULL: Value<'static> = Value::Null;
 

@@ -5,7 +5,7 @@ use spoa_otel::tracer::{Propagators, Sampler};
 use spop_core::{Scope, Value};
 
 use crate::message;
-use crate::support::{at, var, Agent, Seen, Var};
+use crate::support::{Agent, Seen, Var, at, var};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";

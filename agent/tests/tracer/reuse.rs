@@ -4,7 +4,7 @@ use opentelemetry::trace::SpanId;
 use spop_core::Value;
 
 use crate::message;
-use crate::support::{var, Agent, Message};
+use crate::support::{Agent, Message, var};
 
 const ONE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TWO: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -3,7 +3,7 @@
 use spoa_otel::tracer::Sampler;
 
 use crate::message;
-use crate::support::{var, Agent};
+use crate::support::{Agent, var};
 
 const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

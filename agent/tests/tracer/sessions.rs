@@ -1,11 +1,11 @@
 //! Whole requests: the nine spans, two proxies, and a configuration written for the seed.
 
-use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::Value as Attribute;
+use opentelemetry::trace::{SpanId, TraceId};
 use spop_core::{Scope, Value};
 
 use crate::message;
-use crate::support::{at, var, Agent, Message, Spans};
+use crate::support::{Agent, Message, Spans, at, var};
 
 /// The messages of the nine-span configuration, one for each event, in the service of a proxy.
 struct NineSpans<'a> {

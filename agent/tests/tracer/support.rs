@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::Value as Attribute;
+use opentelemetry::trace::{SpanId, TraceId};
 use spoa_otel::span::FinishedSpan;
 use spoa_otel::span::SpanSink;
 use spoa_otel::tracer::{Clock, Tracer, TracerConfig, TracerStats};

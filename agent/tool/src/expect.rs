@@ -6,7 +6,7 @@ use spop_core::{Action, Actions, DecodeError, Scope};
 use thiserror::Error;
 
 use crate::message::OwnedValue;
-use crate::show::{scope_name, type_name, Deed, Name, Typed};
+use crate::show::{Deed, Name, Typed, scope_name, type_name};
 
 /// What the help of a command says about expectations.
 pub(crate) const GRAMMAR: &str = "\

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use spop_agent::addr::Addr;
 use spop_agent::foreign::Foreign;
-use spop_core::{Client, ClientConfig, ClientEvent, Negotiated, Status, MAX_TRANSMIT_LEN};
+use spop_core::{Client, ClientConfig, ClientEvent, MAX_TRANSMIT_LEN, Negotiated, Status};
 
 use crate::failure::Failure;
 use crate::input::Input;

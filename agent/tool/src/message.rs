@@ -187,8 +187,7 @@ mod tests {
 
     #[test]
     fn all_types_unnamed_and_repeated_keys() {
-        let line =
-            "m n=null b=bool:true i=int32:-1 u=uint32:1 I=int64:-9 U=uint64:18446744073709551615 a=ipv4:192.0.2.1 \
+        let line = "m n=null b=bool:true i=int32:-1 u=uint32:1 I=int64:-9 U=uint64:18446744073709551615 a=ipv4:192.0.2.1 \
                     a=ip:2001:db8::1 =string:x=y:z@ h=binary:00fF";
         let messages = parse_all(&words(line), &words("second -- third x=string:")).unwrap();
         assert_eq!(messages.len(), 3);

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use spop_agent::addr::Addr;
 use spop_core::{
-    Action, Capabilities, ClientConfig, ClientEvent, EncodeError, EngineId, FrameId, StreamId, MAX_HEADER_LEN,
+    Action, Capabilities, ClientConfig, ClientEvent, EncodeError, EngineId, FrameId, MAX_HEADER_LEN, StreamId,
 };
 
 use crate::check::{engine_id, to_json};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, CACHE_CONTROL, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
@@ -221,9 +221,10 @@ fn report(
     let mut response = text(wanted.status, format!("{shown:#}\n"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = wanted.cache
-        && let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {
-            response.headers_mut().insert(CACHE_CONTROL, value);
-        }
+        && let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}"))
+    {
+        response.headers_mut().insert(CACHE_CONTROL, value);
+    }
     response
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 
 /// Somebody is watching a demonstration: spans leave soon, not after the SDK's five seconds.
 const EXPORT_INTERVAL: Duration = Duration::from_millis(200);
@@ -45,11 +45,7 @@ fn http_client() -> anyhow::Result<reqwest::blocking::Client> {
 fn traces_url(endpoint: &str) -> String {
     const PATH: &str = "/v1/traces";
     let base = endpoint.trim_end_matches('/');
-    if base.ends_with(PATH) {
-        base.to_owned()
-    } else {
-        format!("{base}{PATH}")
-    }
+    if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") }
 }
 
 #[cfg(test)]

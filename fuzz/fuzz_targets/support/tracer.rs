@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::Value;
 use spoa_otel::span::FinishedSpan;
-use spoa_otel::tracer::{Clock, Tracer, TracerConfig};
 use spoa_otel::span::SpanSink;
+use spoa_otel::tracer::{Clock, Tracer, TracerConfig};
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, FrameId, Messages, StreamId, Value as SpopValue};
 use spop_fuzz::common::decode;

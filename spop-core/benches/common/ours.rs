@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use spop_core::{
-    peek_len, AckEncoder, Agent, AgentConfig, AgentEvent, Client, ClientConfig, DecodeError, EncodeError, Frame,
-    FrameId, Message, Messages, Reassembled, Reassembler, Scope, StreamId, Value, MAX_TRANSMIT_LEN, PREFIX_LEN,
+    AckEncoder, Agent, AgentConfig, AgentEvent, Client, ClientConfig, DecodeError, EncodeError, Frame, FrameId,
+    MAX_TRANSMIT_LEN, Message, Messages, PREFIX_LEN, Reassembled, Reassembler, Scope, StreamId, Value, peek_len,
 };
 
 use super::{SCORE, SCORE_NAME};

@@ -5,12 +5,12 @@ use core::fmt::{Debug, Display, Write as _};
 
 use spop_core::encoded_len;
 use spop_core::{
-    peek_len, raw, supports_2_0, varint, AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError,
-    Disconnect, DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList,
-    Message, Messages, NotifyEncoder, ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer,
+    AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError, Disconnect, DisconnectEncoder, EncodeError,
+    Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList, Message, Messages, NotifyEncoder,
+    ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer, peek_len, raw, supports_2_0, varint,
 };
 
-use crate::source::{touch, Source};
+use crate::source::{Source, touch};
 
 /// Takes what is written and keeps nothing.
 struct Sink;

@@ -5,7 +5,7 @@ use spop_core::{
 };
 
 use crate::codec::{actions, fill, messages, show, show_debug};
-use crate::source::{touch, Source};
+use crate::source::{Source, touch};
 
 pub fn all(mut source: Source<'_>) {
     agent::<128>(&mut source);

@@ -1,7 +1,7 @@
 //! ACK: a list of actions (SPOE.txt, sections 3.1 and 3.4).
 
 use super::encoder::FrameEncoder;
-use super::header::{FrameId, FrameType, Header, StreamId, MAX_HEADER_LEN, MIN_MAX_FRAME_SIZE};
+use super::header::{FrameId, FrameType, Header, MAX_HEADER_LEN, MIN_MAX_FRAME_SIZE, StreamId};
 use super::scope::Scope;
 use crate::error::{DecodeError, DecodeReason, EncodeError};
 use crate::reader::Reader;

@@ -1,8 +1,8 @@
 //! Both DISCONNECT frames (SPOE.txt, sections 3.2.8 and 3.2.9).
 
+use super::Frame;
 use super::encoder::FrameEncoder;
 use super::header::{FrameId, FrameType, Header, StreamId};
-use super::Frame;
 use crate::error::{DecodeError, DecodeReason, EncodeError, Status};
 use crate::value::Value;
 

@@ -1,10 +1,10 @@
 //! Both HELLO frames (SPOE.txt, sections 3.2.4 and 3.2.5).
 
+use super::Frame;
 use super::capabilities::Capabilities;
 use super::encoder::FrameEncoder;
 use super::header::{FrameId, FrameType, Header, StreamId};
 use super::version::Version;
-use super::Frame;
 use crate::error::{DecodeError, DecodeReason, EncodeError};
 use crate::value::Value;
 use crate::writer::Writer;

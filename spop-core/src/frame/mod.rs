@@ -15,17 +15,17 @@ mod notify;
 mod scope;
 mod version;
 
-pub use ack::{AckEncoder, Action, Actions, ACTION_SET_VAR, ACTION_UNSET_VAR};
+pub use ack::{ACTION_SET_VAR, ACTION_UNSET_VAR, AckEncoder, Action, Actions};
 pub use capabilities::Capabilities;
 pub use disconnect::{Disconnect, DisconnectEncoder};
 pub use encoder::FrameEncoder;
 pub use header::{
-    peek_len, Flags, FrameId, FrameType, Header, StreamId, MAX_HEADER_LEN, MIN_BODY_LEN, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    Flags, FrameId, FrameType, Header, MAX_HEADER_LEN, MIN_BODY_LEN, MIN_MAX_FRAME_SIZE, PREFIX_LEN, StreamId, peek_len,
 };
 pub use hello::{AgentHello, HaproxyHello, HelloEncoder};
 pub use notify::{Message, Messages, NotifyEncoder};
 pub use scope::Scope;
-pub use version::{supports_2_0, Version};
+pub use version::{Version, supports_2_0};
 
 use crate::error::{DecodeError, DecodeReason};
 use crate::kv::KvList;

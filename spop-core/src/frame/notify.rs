@@ -260,10 +260,6 @@ impl<'b> NotifyEncoder<'b> {
     /// Completes it; the length, that of the prefix included if it is a whole frame.
     #[must_use]
     pub fn finish(self) -> usize {
-        if self.framed {
-            FrameEncoder::resume(self.writer).finish()
-        } else {
-            self.writer.len()
-        }
+        if self.framed { FrameEncoder::resume(self.writer).finish() } else { self.writer.len() }
     }
 }

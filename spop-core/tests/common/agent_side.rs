@@ -1,11 +1,11 @@
 //! An [`Agent`] with its buffers, driven as a runtime drives it.
 
 use spop_core::{
-    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Header, Messages, Negotiated, ProtocolError,
-    Status, Ticket, Want, MAX_TRANSMIT_LEN,
+    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Header, MAX_TRANSMIT_LEN, Messages, Negotiated,
+    ProtocolError, Status, Ticket, Want,
 };
 
-use super::{check_text, plain, walk, Ids};
+use super::{Ids, check_text, plain, walk};
 
 /// What the agent reported, owned.
 #[derive(Clone, PartialEq, Debug)]

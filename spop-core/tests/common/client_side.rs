@@ -1,11 +1,11 @@
 //! A [`Client`] with its buffers: HAProxy's part.
 
 use spop_core::{
-    Client, ClientConfig, ClientEvent, DecodeError, FrameId, Negotiated, NotifyEncoder, NotifyError, ProtocolError,
-    Status, StreamId, Want, MAX_TRANSMIT_LEN,
+    Client, ClientConfig, ClientEvent, DecodeError, FrameId, MAX_TRANSMIT_LEN, Negotiated, NotifyEncoder, NotifyError,
+    ProtocolError, Status, StreamId, Want,
 };
 
-use super::{check_text, plain, walk, Ids};
+use super::{Ids, check_text, plain, walk};
 
 /// What the client reported, owned.
 #[derive(Clone, PartialEq, Debug)]

@@ -12,14 +12,14 @@ pub use client_side::{ClientLog, ClientSide};
 pub use pair::Pair;
 
 use spop_core::{
-    Capabilities, Flags, Frame, FrameEncoder, FrameId, FrameType, Header, HelloEncoder, StreamId, Version, PREFIX_LEN,
+    Capabilities, Flags, Frame, FrameEncoder, FrameId, FrameType, Header, HelloEncoder, PREFIX_LEN, StreamId, Version,
 };
 
 /// Stream-id and frame-id.
 pub type Ids = (u64, u64);
 
 pub fn plain(ids: (StreamId, FrameId)) -> Ids {
-    (ids.0 .0, ids.1 .0)
+    (ids.0.0, ids.1.0)
 }
 
 /// What an error says is a line of a log, and its source says no more than it.

@@ -1,7 +1,7 @@
 //! Walks over decoded payloads that write again what they read.
 
 use spop_core::{
-    Action, Actions, DecodeError, EncodeError, Frame, FrameEncoder, FrameType, KvList, Messages, Writer, PREFIX_LEN,
+    Action, Actions, DecodeError, EncodeError, Frame, FrameEncoder, FrameType, KvList, Messages, PREFIX_LEN, Writer,
 };
 
 /// The payload of `frame` as its type says, written again; a fragment's bytes as they are.

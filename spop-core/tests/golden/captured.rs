@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use spop_core::{AgentConfig, Capabilities, Disconnect, FrameType, HaproxyHello, Status, Value};
 
-use super::{assert_all, load, running_agent, MAX_FRAME_SIZE};
-use crate::common::{decode, hex, unhex, walk, AgentLog, AgentSide};
+use super::{MAX_FRAME_SIZE, assert_all, load, running_agent};
+use crate::common::{AgentLog, AgentSide, decode, hex, unhex, walk};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,6 @@
 //! Decoded things in the notation of the vectors.
 
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 use spop_core::{Action, Frame, Kv, Scope, Value};
 
 use crate::common::hex;

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use spop_core::{AgentConfig, Capabilities, ClientConfig, Disconnect, FrameType, Status, Want};
 
-use super::{assert_all, capabilities, load, running_agent, waiting_client, MAX_FRAME_SIZE};
-use crate::common::{decode, hex, unhex, AgentLog, AgentSide, ClientLog, ClientSide};
+use super::{MAX_FRAME_SIZE, assert_all, capabilities, load, running_agent, waiting_client};
+use crate::common::{AgentLog, AgentSide, ClientLog, ClientSide, decode, hex, unhex};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

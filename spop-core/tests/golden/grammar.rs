@@ -1,9 +1,9 @@
 //! The texts inside HELLO: versions and capabilities.
 
 use serde::Deserialize;
-use spop_core::{supports_2_0, AgentConfig, Capabilities, ClientConfig, HelloEncoder, ProtocolError, Value, Version};
+use spop_core::{AgentConfig, Capabilities, ClientConfig, HelloEncoder, ProtocolError, Value, Version, supports_2_0};
 
-use super::{load, MAX_FRAME_SIZE};
+use super::{MAX_FRAME_SIZE, load};
 use crate::common::{AgentLog, AgentSide, ClientLog, ClientSide};
 
 #[derive(Deserialize)]

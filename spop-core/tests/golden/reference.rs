@@ -1,10 +1,10 @@
 //! The two NOTIFYs of the benchmarks and the ACK that answers both.
 
 use serde::Deserialize;
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 use spop_core::{Capabilities, Scope, Value};
 
-use super::{assert_all, convert, load, running_agent, MAX_FRAME_SIZE};
+use super::{MAX_FRAME_SIZE, assert_all, convert, load, running_agent};
 use crate::common::{decode, hex, unhex, walk};
 
 #[derive(Deserialize)]

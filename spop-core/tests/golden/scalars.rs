@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use spop_core::{varint, DecodeReason, Reader, Value, Writer};
+use spop_core::{DecodeReason, Reader, Value, Writer, varint};
 
 use super::{assert_all, convert, load};
 use crate::common::{hex, unhex};

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use spop_core::{AgentConfig, Disconnect, FrameType, Status};
 
-use super::{assert_all, capabilities, load, running_agent, MAX_FRAME_SIZE};
-use crate::common::{decode, hex, unhex, AgentLog, AgentSide};
+use super::{MAX_FRAME_SIZE, assert_all, capabilities, load, running_agent};
+use crate::common::{AgentLog, AgentSide, decode, hex, unhex};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

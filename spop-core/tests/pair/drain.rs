@@ -2,7 +2,7 @@
 
 use spop_core::{AckError, AgentConfig, ClientConfig, FrameType, Status, Want};
 
-use crate::common::{decode, hello, raw_frame, AgentSide, ClientLog, Pair};
+use crate::common::{AgentSide, ClientLog, Pair, decode, hello, raw_frame};
 
 #[test]
 fn the_disconnect_follows_the_last_ack() {

@@ -5,7 +5,7 @@ use spop_core::{
 };
 
 use super::{agent_with, client_with};
-use crate::common::{hello, raw_frame, AgentLog, AgentSide, ClientLog, ClientSide, Pair};
+use crate::common::{AgentLog, AgentSide, ClientLog, ClientSide, Pair, hello, raw_frame};
 
 const CODES: [u32; 18] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 99, 1000, u32::MAX];
 

@@ -7,7 +7,7 @@ use spop_core::{
 };
 
 use super::{agent_with, client_with, notified};
-use crate::common::{decode, raw_frame, AgentLog, ClientLog, Pair};
+use crate::common::{AgentLog, ClientLog, Pair, decode, raw_frame};
 
 fn running(agent: AgentConfig) -> Pair {
     Pair::running(agent, ClientConfig::DEFAULT)

@@ -3,7 +3,7 @@
 use spop_core::{AgentConfig, Capabilities, ClientConfig, EngineId, FrameType, Want};
 
 use super::{agent_with, all_sets, client_with};
-use crate::common::{decode, AgentLog, ClientLog, Pair};
+use crate::common::{AgentLog, ClientLog, Pair, decode};
 
 #[test]
 fn every_pair_of_capabilities() {

@@ -5,7 +5,7 @@ use spop_core::{
     Value, Want,
 };
 
-use crate::common::{decode, hello, raw_frame, AgentLog, AgentSide, ClientLog, ClientSide};
+use crate::common::{AgentLog, AgentSide, ClientLog, ClientSide, decode, hello, raw_frame};
 
 /// The keys of a HELLO in `agent`'s or HAProxy's spelling; `None` leaves one out.
 fn hello_of(agent: bool, version: Option<&str>, size: Option<Value<'_>>, capabilities: Option<&str>) -> Vec<u8> {

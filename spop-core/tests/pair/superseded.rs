@@ -3,7 +3,7 @@
 use spop_core::{AckError, AgentConfig, Capabilities, ClientConfig, FrameId, FrameType, Scope, StreamId, Value};
 
 use super::{agent_with, client_with, notified};
-use crate::common::{raw_frame, AgentLog, ClientLog, Pair};
+use crate::common::{AgentLog, ClientLog, Pair, raw_frame};
 
 /// HAProxy 2.6 and 3.0: the processing timeout ran out, and the stream's next event has the same ids.
 #[test]

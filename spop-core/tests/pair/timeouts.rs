@@ -2,7 +2,7 @@
 
 use spop_core::{AgentConfig, ClientConfig, FrameType, ProtocolError, Status, Timer};
 
-use crate::common::{hello, raw_frame, AgentLog, AgentSide, ClientLog, ClientSide, Pair};
+use crate::common::{AgentLog, AgentSide, ClientLog, ClientSide, Pair, hello, raw_frame};
 
 const ALL: AgentConfig =
     AgentConfig::DEFAULT.with_hello_timeout(Some(100)).with_half_frame_timeout(Some(10)).with_idle_timeout(Some(50));

@@ -3,7 +3,7 @@
 use spop_core::{AgentConfig, AgentStats, ClientConfig, ClientStats, FrameType};
 
 use super::notified;
-use crate::common::{raw_frame, ClientLog, Pair};
+use crate::common::{ClientLog, Pair, raw_frame};
 
 /// All types but the seven known ones.
 fn unknown_types() -> impl Iterator<Item = FrameType> {

@@ -6,7 +6,7 @@ use spop_core::{AckError, Agent, AgentConfig, Capabilities, ClientConfig, Encode
 use super::strategies::{actions, messages, pairs};
 use crate::common::laws::no_space;
 use crate::common::owned::{payload, write_action};
-use crate::common::{decode, hello, raw_frame, walk, AgentSide, ClientSide};
+use crate::common::{AgentSide, ClientSide, decode, hello, raw_frame, walk};
 
 /// The lengths to try: all up to 700, then some.
 fn lengths(full: usize) -> impl Iterator<Item = usize> {

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use spop_core::{Capabilities, FrameType, Scope, Value};
 
-use crate::common::owned::{payload, Act, Msg, Pair, Val};
-use crate::common::{hello, raw_frame, Ids};
+use crate::common::owned::{Act, Msg, Pair, Val, payload};
+use crate::common::{Ids, hello, raw_frame};
 
 /// Any number, those around the steps of the varint more often.
 pub(super) fn number() -> impl Strategy<Value = u64> {

@@ -1,6 +1,6 @@
 //! The module's table, and the metatables of its userdata.
 
-use std::ffi::{c_int, CStr};
+use std::ffi::{CStr, c_int};
 
 use mlua::ffi;
 

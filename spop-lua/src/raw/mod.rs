@@ -11,9 +11,9 @@
 //!   [`Stack::scoped`], which nothing borrowed inside outlives. Lua's collector does not move objects.
 //! - A panic does not reach Lua: what computes runs in [`contain`], and nothing in there calls Lua.
 
-use std::ffi::{c_char, c_int, CStr};
+use std::ffi::{CStr, c_char, c_int};
 use std::fmt::{self, Write};
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi;
 
@@ -21,7 +21,7 @@ mod build;
 mod object;
 mod stack;
 
-pub(crate) use build::{build, ClassFunctions, Functions};
+pub(crate) use build::{ClassFunctions, Functions, build};
 pub(crate) use object::Object;
 pub(crate) use stack::{Kind, Stack};
 
@@ -85,11 +85,7 @@ impl Write for Text {
             room.copy_from_slice(part);
             self.len += taken as u8;
         }
-        if taken == text.len() {
-            Ok(())
-        } else {
-            Err(fmt::Error)
-        }
+        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The stack of a call: arguments, results, tables, and userdata that are bytes.
 
-use std::ffi::{c_int, c_void, CStr};
+use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
 use std::marker::PhantomData;
 
 use mlua::ffi;
 
-use super::{Class, Misuse, Text, KEY_TYPE, METHODS};
+use super::{Class, KEY_TYPE, METHODS, Misuse, Text};
 
 /// What a Lua value is.
 #[derive(Clone, Copy, PartialEq, Eq)]

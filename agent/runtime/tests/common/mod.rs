@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spop_agent::{Server, ServerStats, StatsSnapshot};
 use spop_core::{
-    Action, Client, ClientConfig, ClientEvent, FrameId, NotifyEncoder, Scope, Status, StreamId, Value, MAX_TRANSMIT_LEN,
+    Action, Client, ClientConfig, ClientEvent, FrameId, MAX_TRANSMIT_LEN, NotifyEncoder, Scope, Status, StreamId, Value,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

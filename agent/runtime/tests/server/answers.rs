@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{patiently, Event, Peer, Running, PATIENCE};
+use crate::common::{Event, PATIENCE, Peer, Running, patiently};
 use spop_agent::{Ack, Addr, Answer, Notify, Request, Result, Server, ServerConfig, Side};
 use spop_core::{Capabilities, ClientConfig, EngineId, FrameId, Scope, Status, StreamId, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,10 +1,10 @@
 //! A stop under load: each NOTIFY that HAProxy sent before it knew gets its ACK or is counted.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::common::{patiently, Event, Peer, Running};
+use crate::common::{Event, Peer, Running, patiently};
 use futures_util::FutureExt;
 use spop_agent::{Ack, Answer, Notify, Request, Result, Server, ServerConfig};
 use spop_core::{ClientConfig, Scope, Value};

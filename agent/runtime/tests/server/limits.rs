@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::{patiently, Event, Peer, Running};
+use crate::common::{Event, Peer, Running, patiently};
 use spop_agent::{Ack, Answer, Notify, Request, Result, Server, ServerConfig, Side};
-use spop_core::{ClientConfig, FrameId, NotifyEncoder, Scope, Status, StreamId, Value, PREFIX_LEN};
+use spop_core::{ClientConfig, FrameId, NotifyEncoder, PREFIX_LEN, Scope, Status, StreamId, Value};
 use tokio::io::AsyncWriteExt;
 
 fn answer(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {

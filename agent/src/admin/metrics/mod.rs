@@ -11,25 +11,25 @@ mod server;
 mod tracer;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use axum::Router;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{prometheus_text, DescriptorEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::registry::Registry;
 
 use super::Endpoint;
+use crate::export::Pipeline;
 use crate::export::console::Console;
 use crate::export::otlp::Forwarder;
 use crate::export::receiver::Receiver;
 use crate::export::recent::Recent;
-use crate::export::Pipeline;
 use crate::http_server::HttpStats;
 use crate::tracer::Tracer;
 use families::Families;

@@ -1,11 +1,11 @@
 //! The list of traces.
 
-use super::filter::{matching, Filter, Wanted};
+use super::filter::{Filter, Wanted, matching};
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary};
+use crate::export::Exporter;
 use crate::export::axis::duration;
 use crate::export::recent::{Recent, RecentConfig};
-use crate::export::Exporter;
 use askama::Template;
 use bytesize::ByteSize;
 

@@ -16,16 +16,16 @@ mod waterfall;
 use super::Endpoint;
 use crate::export::recent::Recent;
 use askama::Template;
+use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{
-    HeaderName, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
-use filter::{matching, Filter, Wanted};
+use filter::{Filter, Wanted, matching};
 use opentelemetry::TraceId;
 use pages::{Failed, Pages};
 use std::sync::Arc;

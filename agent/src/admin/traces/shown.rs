@@ -3,8 +3,8 @@
 //! not longer than is good for the page.
 
 use crate::export::text;
-use askama::filters::HtmlSafe;
 use askama::Template;
+use askama::filters::HtmlSafe;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Characters of a value that is shown at once.

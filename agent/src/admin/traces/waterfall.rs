@@ -4,7 +4,7 @@ mod detail;
 
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary};
-use crate::export::axis::{duration, Axis};
+use crate::export::axis::{Axis, duration};
 use crate::export::recent::{self, KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Item, Node};

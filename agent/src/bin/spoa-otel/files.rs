@@ -1,6 +1,6 @@
 //! The limit of open files, which every connection counts against.
 
-use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 /// Raises the soft limit as far as `connections` and what they leave to others need it and the system allows.
@@ -18,6 +18,10 @@ pub fn make_room(connections: usize, reserved: u64) {
         }
     };
     if limit < needed {
-        warn!(limit, needed, "the limit of open files (ulimit -n) is too low for {connections} connections (--max-connections, --receiver-max-connections)");
+        warn!(
+            limit,
+            needed,
+            "the limit of open files (ulimit -n) is too low for {connections} connections (--max-connections, --receiver-max-connections)"
+        );
     }
 }

@@ -12,8 +12,8 @@ mod shutdown;
 use std::error::Error;
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -33,7 +33,7 @@ use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
-use spop_agent::{stop_signal, Ack, Handler, Notify, Server, ServerConfig};
+use spop_agent::{Ack, Handler, Notify, Server, ServerConfig, stop_signal};
 use spop_core::Messages;
 use tracing::{info, warn};
 

@@ -11,10 +11,10 @@ use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::export::recent::RecentConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
+use spop_agent::ServerConfig;
 use spop_agent::addr::{Addr, AddrError, ListenAddr};
 use spop_agent::duration;
 use spop_agent::size;
-use spop_agent::ServerConfig;
 
 use crate::environment::Destinations;
 use crate::log::LogOptions;

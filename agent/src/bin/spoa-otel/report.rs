@@ -3,7 +3,7 @@
 use spoa_otel::export::{DropCause, ExportSnapshot};
 use spoa_otel::tracer::TracerStats;
 use spop_agent::StatsSnapshot;
-use tracing::{enabled, error, info, warn, Level};
+use tracing::{Level, enabled, error, info, warn};
 
 /// The connections.
 pub fn served(stats: &StatsSnapshot) {

@@ -2,7 +2,7 @@
 //! the tree, bar on the trace's time axis, duration and notes.
 
 use super::view::{ViewLink, ViewSpan, ViewStatus};
-use crate::export::axis::{duration, Axis};
+use crate::export::axis::{Axis, duration};
 use crate::export::heading::HttpRequest;
 use crate::export::tree::{self, Item, Node, Row};
 use anstyle::{AnsiColor, Style};
@@ -194,7 +194,7 @@ fn line(row: Row, spans: &[ViewSpan], by_id: &HashMap<SpanId, &ViewSpan>, servic
                 span: None,
                 duration: String::new(),
                 notes: Vec::new(),
-            }
+            };
         }
     };
     let span = &spans[index];

@@ -94,9 +94,10 @@ impl Store {
         if !continued {
             self.printed_order.push_back(id);
             if self.printed_order.len() > self.max_traces
-                && let Some(oldest) = self.printed_order.pop_front() {
-                    self.printed.remove(&oldest);
-                }
+                && let Some(oldest) = self.printed_order.pop_front()
+            {
+                self.printed.remove(&oldest);
+            }
         }
         Some(Finished { spans: trace.spans, remarks: Remarks { continued, early } })
     }

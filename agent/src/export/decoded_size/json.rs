@@ -1,6 +1,6 @@
 //! The same of a request in JSON.
 
-use super::{Field, Shape, REQUEST};
+use super::{Field, REQUEST, Shape};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::mem::size_of;

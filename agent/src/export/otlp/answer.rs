@@ -1,6 +1,6 @@
 //! What a collector answers: whether it took the spans, or why not.
 
-use super::failure::{media_type, Failure, FailureKind};
+use super::failure::{Failure, FailureKind, media_type};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use prost::Message;
 use serde_json::Value as Json;

@@ -1,6 +1,6 @@
 //! Where the collector is and how to talk to it.
 
-use super::endpoint::{shown, Endpoint, Form};
+use super::endpoint::{Endpoint, Form, shown};
 use super::error::OtlpConfigError;
 use super::protocol::Protocol;
 use crate::export::QueueConfig;
@@ -151,11 +151,7 @@ impl OtlpConfig {
 
     /// Time for one attempt.
     pub(super) fn attempt_limit(&self) -> Duration {
-        if self.timeout.is_zero() {
-            self.max_age
-        } else {
-            self.timeout
-        }
+        if self.timeout.is_zero() { self.max_age } else { self.timeout }
     }
 
     /// Whether the endpoint is reached over TLS.

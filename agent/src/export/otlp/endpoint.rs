@@ -1,8 +1,8 @@
 //! Endpoints as people write them.
 
-use super::error::{invalid, OtlpConfigError};
+use super::error::{OtlpConfigError, invalid};
 use super::protocol::Protocol;
-use base64::prelude::{Engine, BASE64_STANDARD};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;

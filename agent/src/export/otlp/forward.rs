@@ -1,10 +1,10 @@
 //! Passing on OTLP requests of other processes, unchanged.
 
+use super::OtlpConfig;
 use super::backoff::Backoff;
 use super::delivery::Delivery;
 use super::payload::Payload;
 use super::transport::Transport;
-use super::OtlpConfig;
 use crate::export::queue::{Batch, BoundedQueue};
 use crate::export::receiver::{ReceivedRequest, RequestSink};
 use crate::export::stats::DropLog;

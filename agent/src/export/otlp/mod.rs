@@ -43,7 +43,7 @@ use super::stats::{DropLog, ExportSnapshot, ExportStats};
 use super::weight::Weight;
 use super::{Exporter, ShutdownFuture};
 use crate::span::FinishedSpan;
-use crate::worker::{Worker, LONGEST_WAIT};
+use crate::worker::{LONGEST_WAIT, Worker};
 use backoff::Backoff;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};

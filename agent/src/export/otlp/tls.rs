@@ -2,9 +2,9 @@
 
 use super::config::OtlpConfig;
 use super::error::OtlpConfigError;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::RootCertStore;
 use std::path::Path;
 use std::sync::Arc;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};

@@ -3,7 +3,7 @@
 //! The SDK's baggage loses the order of the entries and the encoding in which they came; a proxy has to pass on what it
 //! does not understand.
 
-use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::w3c::trim;
 use crate::heap::block;

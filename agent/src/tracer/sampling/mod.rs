@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use opentelemetry::trace::TraceId;
 use opentelemetry::KeyValue;
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::Sampler as SdkSampler;
 
 use super::propagation::CallersDecision;
@@ -21,7 +21,7 @@ use bucket::TokenBucket;
 use rule::Quota;
 
 pub use rule::{SamplingRule, SamplingRuleError};
-pub use sampler::{Sampler, SamplerError, SUPPORTED_SAMPLERS};
+pub use sampler::{SUPPORTED_SAMPLERS, Sampler, SamplerError};
 
 /// How many traces were sampled, and by whose decision.
 #[derive(Clone, Debug, PartialEq, Eq)]

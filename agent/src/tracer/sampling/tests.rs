@@ -1,8 +1,8 @@
 //! Who decides.
 
 use super::*;
-use opentelemetry::Value;
 use CallersDecision::{Accept, Debug, Deferred, Deny};
+use opentelemetry::Value;
 
 fn sampling(rules: &[&str], sampler: &str) -> Sampling {
     let rules: Vec<SamplingRule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();

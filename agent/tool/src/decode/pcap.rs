@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use pcap_parser::{create_reader, Block, PcapBlockOwned, PcapError};
+use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
 
 use super::decoder::Decoder;
 use super::packet::Packet;

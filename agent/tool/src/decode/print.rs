@@ -129,7 +129,7 @@ impl std::fmt::Display for FlagNames {
         for (set, name) in [(self.0.fin(), "FIN|"), (self.0.abort(), "ABORT|")] {
             names.push_str(if set { name } else { "" });
         }
-        let reserved = self.0 .0 & !3;
+        let reserved = self.0.0 & !3;
         if reserved != 0 {
             write!(names, "{reserved:#x}|")?;
         }

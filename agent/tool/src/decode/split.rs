@@ -1,6 +1,6 @@
 //! Cuts a stream of bytes into frames, and finds the way back after bytes that are none.
 
-use spop_core::{Status, PREFIX_LEN};
+use spop_core::{PREFIX_LEN, Status};
 
 use super::frame::is_plausible;
 

@@ -9,7 +9,7 @@ use etherparse::TcpSlice;
 
 use super::counts::CaptureCounts;
 use super::decoder::{Decoder, Source};
-use super::flow::{Flow, Segment, Step, OPENING_TIME};
+use super::flow::{Flow, OPENING_TIME, Segment, Step};
 use super::layers::{Found, Layers};
 use super::options::Options;
 use super::packet::Packet;

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use spop_core::{ClientEvent, FrameId, Header, NotifyError, StreamId, MAX_HEADER_LEN, MAX_TRANSMIT_LEN, PREFIX_LEN};
+use spop_core::{ClientEvent, FrameId, Header, MAX_HEADER_LEN, MAX_TRANSMIT_LEN, NotifyError, PREFIX_LEN, StreamId};
 
 use super::plan::Plan;
 use super::tally::{Kind, Tally};
-use crate::expect::{check, Mismatch};
-use crate::link::{describe, Link};
+use crate::expect::{Mismatch, check};
+use crate::link::{Link, describe};
 
 /// How long to wait before a lost connection is made again.
 const RETRY: u64 = 100_000_000;

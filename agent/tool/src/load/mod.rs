@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use spop_agent::addr::Addr;
-use spop_core::{encoded_len, Capabilities, ClientConfig, EngineId, FrameId, StreamId, PREFIX_LEN};
+use spop_core::{Capabilities, ClientConfig, EngineId, FrameId, PREFIX_LEN, StreamId, encoded_len};
 
 use crate::check::engine_id;
 use crate::expect::{self, Expected};
@@ -102,8 +102,11 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn help() -> String {
-    format!("{}\n\nIn a string of one's own, {{seq}} becomes a number of 16 hex digits that is new in every NOTIFY.\n\n{}\n\n{EXAMPLES}",
-        message::GRAMMAR, expect::GRAMMAR)
+    format!(
+        "{}\n\nIn a string of one's own, {{seq}} becomes a number of 16 hex digits that is new in every NOTIFY.\n\n{}\n\n{EXAMPLES}",
+        message::GRAMMAR,
+        expect::GRAMMAR
+    )
 }
 
 const EXAMPLES: &str = "\

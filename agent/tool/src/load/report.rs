@@ -74,7 +74,10 @@ impl Report<'_> {
         if let Some(Agent { pid, cpu, peak_bytes }) = &self.agent {
             let (million, cores) = (self.per_million(*cpu), self.cores(*cpu));
             let (seconds, peak) = (cpu.as_secs_f64(), mib(*peak_bytes));
-            writeln!(out, "agent      {million:.3} CPU s per million ACKs ({seconds:.2} s, {cores:.2} cores), peak memory {peak:.1} MiB (pid {pid})")?;
+            writeln!(
+                out,
+                "agent      {million:.3} CPU s per million ACKs ({seconds:.2} s, {cores:.2} cores), peak memory {peak:.1} MiB (pid {pid})"
+            )?;
         }
         if tally.reconnects > 0 {
             writeln!(out, "connected  {} times again", tally.reconnects)?;
@@ -95,11 +98,7 @@ impl Report<'_> {
 
 /// 0 if there is nothing to divide by.
 fn ratio(a: f64, b: f64) -> f64 {
-    if b > 0.0 {
-        a / b
-    } else {
-        0.0
-    }
+    if b > 0.0 { a / b } else { 0.0 }
 }
 
 fn quantiles(tally: &Tally) -> [(&'static str, u64); 5] {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{agent_hello, framed, read_frame, spop, unhex, vectors, RealAgent, Scripted};
+use crate::support::{RealAgent, Scripted, agent_hello, framed, read_frame, spop, unhex, vectors};
 
 /// Sends this after HAProxy's first frame, then waits for the end.
 fn answering(bytes: &[u8]) -> Scripted {
@@ -64,7 +64,7 @@ fn a_unix_socket() {
 /// A listener that accepts nothing: its queue is full after one connection.
 #[test]
 fn a_full_queue_does_not_hang() {
-    use rustix::net::{bind, listen, socket, AddressFamily, SocketAddrUnix, SocketType};
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("full.sock");
     let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();

@@ -7,7 +7,7 @@ use etherparse::PacketBuilder;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::{framed, program, spop_with, Output};
+use crate::support::{Output, framed, program, spop_with};
 
 /// A TCP segment of one of two directions.
 #[derive(Clone, Debug)]

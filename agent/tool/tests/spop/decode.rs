@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{framed, skipped, spop, spop_with, unhex, until, vectors, wait, Output, Process, RealAgent};
-use serde_json::{json, Value};
+use crate::support::{Output, Process, RealAgent, framed, skipped, spop, spop_with, unhex, until, vectors, wait};
+use serde_json::{Value, json};
 
 fn hex_of(vector: &Value) -> &str {
     vector["hex"].as_str().unwrap()
@@ -141,8 +141,7 @@ fn errors_do_not_stop_a_stream() {
 
 #[test]
 fn hex_lines_with_all_decorations() {
-    let text =
-        "# recorded by hand\n\n0x00 00 00 07 67000000010101 # an ACK\n 00:00:00:07:67:00:00:00:01:02:01\r\n00000\nzz\n\
+    let text = "# recorded by hand\n\n0x00 00 00 07 67000000010101 # an ACK\n 00:00:00:07:67:00:00:00:01:02:01\r\n00000\nzz\n\
                 0000000767000000010301 0000000767000000010401";
     let output = decode(&["--json"], text.as_bytes()).failed(1, "4 frames, 2 errors");
     let lines = output.json_lines();

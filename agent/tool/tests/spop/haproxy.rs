@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{say, skipped, spop_with, until, wait, Process, RealAgent};
-use rustix::process::{kill_process, Pid, Signal};
+use crate::support::{Process, RealAgent, say, skipped, spop_with, until, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The bytes of one direction of a connection.

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{agent_hello, framed, read_frame, spop, unhex, vectors, Output, RealAgent, Scripted};
-use serde_json::{json, Value};
+use crate::support::{Output, RealAgent, Scripted, agent_hello, framed, read_frame, spop, unhex, vectors};
+use serde_json::{Value, json};
 
 fn load(args: &[&str]) -> Output {
     spop(&[&["load", "--json", "--quiet"], args].concat())

@@ -1,6 +1,6 @@
 //! `spop` against `spoa-otel`.
 
-use crate::support::{spop, RealAgent};
+use crate::support::{RealAgent, spop};
 
 #[test]
 fn it_is_healthy() {

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 
 pub use golden::{unhex, vectors};
-pub use programs::{example, program, say, skipped, until, wait, Process};
+pub use programs::{Process, example, program, say, skipped, until, wait};
 
 /// What a run of `spop` gave.
 #[derive(Debug)]

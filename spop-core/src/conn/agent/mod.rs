@@ -9,11 +9,11 @@ pub use event::{AckError, AgentEvent, AgentStats, Notify, Ticket};
 
 use super::error::ProtocolError;
 use super::open::{Ids, OpenTable};
-use super::{control_frame, missing, Negotiated, Want};
+use super::{Negotiated, Want, control_frame, missing};
 use crate::error::{EncodeError, Status};
 use crate::frame::{
-    peek_len, supports_2_0, AckEncoder, Capabilities, Disconnect, DisconnectEncoder, Frame, FrameId, FrameType,
-    HaproxyHello, HelloEncoder, Messages, StreamId, Version, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    AckEncoder, Capabilities, Disconnect, DisconnectEncoder, Frame, FrameId, FrameType, HaproxyHello, HelloEncoder,
+    MIN_MAX_FRAME_SIZE, Messages, PREFIX_LEN, StreamId, Version, peek_len, supports_2_0,
 };
 use crate::reassembly::{Reassembled, Reassembler};
 

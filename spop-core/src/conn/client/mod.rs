@@ -8,11 +8,11 @@ pub use event::{ClientEvent, ClientStats, NotifyError};
 
 use super::error::{ProtocolError, Timer};
 use super::open::OpenTable;
-use super::{control_frame, missing, Negotiated, Want};
+use super::{Negotiated, Want, control_frame, missing};
 use crate::error::{DecodeError, EncodeError, Status};
 use crate::frame::{
-    peek_len, AgentHello, Capabilities, Disconnect, DisconnectEncoder, Flags, Frame, FrameEncoder, FrameId, FrameType,
-    Header, HelloEncoder, NotifyEncoder, StreamId, Version, MIN_MAX_FRAME_SIZE, PREFIX_LEN,
+    AgentHello, Capabilities, Disconnect, DisconnectEncoder, Flags, Frame, FrameEncoder, FrameId, FrameType, Header,
+    HelloEncoder, MIN_MAX_FRAME_SIZE, NotifyEncoder, PREFIX_LEN, StreamId, Version, peek_len,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

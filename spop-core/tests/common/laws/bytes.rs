@@ -1,8 +1,8 @@
 //! Any bytes at all: no panic, no endless walk, errors that point into the input.
 
 use spop_core::{
-    peek_len, supports_2_0, varint, Actions, AgentHello, Capabilities, DecodeError, DecodeReason, Disconnect, Frame,
-    HaproxyHello, Header, KvList, Messages, Reader, Status, Value, Version,
+    Actions, AgentHello, Capabilities, DecodeError, DecodeReason, Disconnect, Frame, HaproxyHello, Header, KvList,
+    Messages, Reader, Status, Value, Version, peek_len, supports_2_0, varint,
 };
 
 use crate::common::{check_text, walk};

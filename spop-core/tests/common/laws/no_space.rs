@@ -2,7 +2,7 @@
 
 use spop_core::{AckEncoder, EncodeError, FrameId, FrameType, NotifyEncoder, StreamId, Writer};
 
-use crate::common::owned::{payload, write_action, Act, Msg, Pair};
+use crate::common::owned::{Act, Msg, Pair, payload, write_action};
 use crate::common::{raw_frame, walk};
 
 const PAINT: u8 = 0xA5;

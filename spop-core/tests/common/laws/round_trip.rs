@@ -1,13 +1,13 @@
 //! What is written is read back, in as many bytes as was said; what is read is written back.
 
 use spop_core::{
-    encoded_len, varint, AckEncoder, Action, AgentHello, Capabilities, DecodeError, Disconnect, DisconnectEncoder,
-    EncodeError, FrameId, FrameType, HaproxyHello, Header, HelloEncoder, Kv, KvList, NotifyEncoder, Reader, Scope,
-    Status, StreamId, Value, Version, Writer,
+    AckEncoder, Action, AgentHello, Capabilities, DecodeError, Disconnect, DisconnectEncoder, EncodeError, FrameId,
+    FrameType, HaproxyHello, Header, HelloEncoder, Kv, KvList, NotifyEncoder, Reader, Scope, Status, StreamId, Value,
+    Version, Writer, encoded_len, varint,
 };
 
-use crate::common::owned::{payload, write_messages, Act, Msg, Pair, Val};
-use crate::common::{check_text, decode, walk, Ids};
+use crate::common::owned::{Act, Msg, Pair, Val, payload, write_messages};
+use crate::common::{Ids, check_text, decode, walk};
 
 fn assert_pairs<'a>(found: impl Iterator<Item = Result<Kv<'a>, DecodeError>>, expected: &[Pair]) {
     let found: Vec<_> = found.map(|kv| kv.unwrap()).collect();

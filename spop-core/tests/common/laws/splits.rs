@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use spop_core::{AgentConfig, Capabilities, ClientConfig, Want};
 
-use crate::common::{hello, AgentSide, ClientSide};
+use crate::common::{AgentSide, ClientSide, hello};
 
 /// Cuts `bytes` into pieces of these lengths, taken in turn.
 fn pieces<'a>(mut bytes: &'a [u8], cuts: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {

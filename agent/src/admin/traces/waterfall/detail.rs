@@ -1,13 +1,13 @@
 //! What a span unfolds to: attributes, events, links.
 
 use crate::admin::traces::shown::{Shown, Time, Value};
-use crate::export::axis::{duration, Axis};
+use crate::export::axis::{Axis, duration};
 use crate::export::recent::{self, Recent};
 use crate::export::text;
 use crate::export::tree::Node;
 use crate::semconv::{FOLLOWS_FROM, OPENTRACING_REF_TYPE};
-use askama::filters::HtmlSafe;
 use askama::Template;
+use askama::filters::HtmlSafe;
 use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
