@@ -6,4 +6,5 @@ mod common;
 mod answers;
 mod drain;
 mod limits;
+mod turns;
 mod unix;
