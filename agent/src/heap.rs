@@ -4,14 +4,17 @@
 use std::mem::size_of;
 
 /// The block that an allocation of so many bytes takes: the size classes of jemalloc, four for each doubling.
-pub(crate) fn block(bytes: usize) -> usize {
+pub(crate) const fn block(bytes: usize) -> usize {
     match bytes {
         0 => 0,
         1..=8 => 8,
         9..=128 => bytes.next_multiple_of(16),
         _ => {
             let step = 1 << ((bytes - 1).ilog2() - 2);
-            bytes.checked_next_multiple_of(step).unwrap_or(bytes)
+            match bytes.checked_next_multiple_of(step) {
+                Some(block) => block,
+                None => bytes,
+            }
         }
     }
 }
@@ -22,7 +25,7 @@ pub(crate) fn block_of<T>(capacity: usize) -> usize {
 }
 
 /// The block of something of this size behind an `Arc`.
-pub(crate) fn shared(bytes: usize) -> usize {
+pub(crate) const fn shared(bytes: usize) -> usize {
     block(bytes.saturating_add(2 * size_of::<usize>()))
 }
 

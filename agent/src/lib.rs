@@ -13,6 +13,7 @@ pub mod admin;
 pub mod export;
 mod heap;
 mod http_server;
+mod list;
 mod metric;
 mod named;
 mod resource;

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::heap::{block, block_of};
 
@@ -27,14 +28,15 @@ impl<T: HasName> HasName for Box<T> {
 /// A list whose items are found by their names, however many there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Named<T> {
-    list: Vec<T>,
+    /// One or two are the rule.
+    list: SmallVec<[T; 2]>,
     /// Places in the list by name, once there are more than [`FEW`].
     places: Option<Box<HashTable<usize>>>,
 }
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Named { list: Vec::new(), places: None }
+        Named { list: SmallVec::new(), places: None }
     }
 }
 
@@ -110,7 +112,7 @@ impl<T: HasName> Named<T> {
     }
 
     /// Takes out all items.
-    pub(crate) fn take(&mut self) -> Vec<T> {
+    pub(crate) fn take(&mut self) -> SmallVec<[T; 2]> {
         std::mem::take(self).list
     }
 
@@ -118,7 +120,8 @@ impl<T: HasName> Named<T> {
     pub(crate) fn held(&self) -> usize {
         let places = self.places.as_deref();
         let places = places.map_or(0, |places| block_of::<HashTable<usize>>(1) + block(places.allocation_size()));
-        block_of::<T>(self.list.capacity()) + places
+        let list = if self.list.spilled() { block_of::<T>(self.list.capacity()) } else { 0 };
+        list + places
     }
 }
 

@@ -50,7 +50,7 @@ fn keep(request: &Arc<ReceivedRequest>) {
     let recent = Arc::new(Recent::new(RecentConfig::default()));
     recent.accept(request);
     let stats = recent.stats();
-    assert_eq!((stats.submitted, stats.pending()), (request.spans as u64, 0), "{stats:?}");
+    assert_eq!((stats.submitted, stats.pending()), (request.spans.len() as u64, 0), "{stats:?}");
     let (status, json) = pages::get(&recent, "/traces.json".parse().unwrap());
     assert_eq!(status, 200);
     let back: ExportTraceServiceRequest = serde_json::from_str(&json).expect("OTLP JSON");

@@ -12,6 +12,8 @@ use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use std::mem::size_of;
 
+/// Fields of a message type that are lists or messages.
+const MAX_FIELDS: usize = 3;
 /// Nesting that prost, too, refuses to decode.
 const MAX_DEPTH: usize = 100;
 
@@ -66,26 +68,17 @@ static ANY_VALUE: Shape = Shape {
 static ARRAY: Shape = Shape { size: 0, fields: &[(1, "values", Messages(&ANY_VALUE))] };
 static KEY_VALUES: Shape = Shape { size: 0, fields: &[(1, "values", Messages(&KEY_VALUE))] };
 
-/// The memory that an encoded `ExportTraceServiceRequest` takes when decoded,
-/// apart from spare capacity. `None` if it is malformed.
+/// The memory that an encoded `ExportTraceServiceRequest` takes when decoded.
+/// `None` if it is malformed.
 pub(super) fn decoded_size(body: &[u8]) -> Option<usize> {
     measure(body, &REQUEST, 0).ok().flatten()
 }
 
-/// The memory that a decoded span takes.
-pub(super) fn size_of_span(span: &trace::Span) -> usize {
-    size_of_message(span, &SPAN)
-}
-
-/// The memory that decoded spans of a resource take, with the resource.
-pub(super) fn size_of_resource_spans(spans: &trace::ResourceSpans) -> usize {
-    size_of_message(spans, &RESOURCE_SPANS)
-}
-
-fn size_of_message(message: &impl prost::Message, shape: &Shape) -> usize {
-    let content = measure(&message.encode_to_vec(), shape, 0).ok().flatten();
-    // Without a size it is nested deeper than what is ever received.
-    shape.size.saturating_add(content.unwrap_or(usize::MAX))
+/// The memory of a list of so many things of this size, which grew one by one as a `Vec` does.
+fn list(len: usize, size: usize) -> usize {
+    const FIRST: usize = 4;
+    let capacity = if len == 0 { 0 } else { len.next_power_of_two().max(FIRST) };
+    capacity.saturating_mul(size)
 }
 
 fn measure(mut body: &[u8], shape: &Shape, depth: usize) -> Result<Option<usize>, DecodeError> {
@@ -93,6 +86,7 @@ fn measure(mut body: &[u8], shape: &Shape, depth: usize) -> Result<Option<usize>
         return Ok(None);
     }
     let mut total = 0_usize;
+    let mut lens = [0_usize; MAX_FIELDS];
     while !body.is_empty() {
         let (tag, wire_type) = decode_key(&mut body)?;
         if wire_type != WireType::LengthDelimited {
@@ -104,19 +98,29 @@ fn measure(mut body: &[u8], shape: &Shape, depth: usize) -> Result<Option<usize>
             return Ok(None);
         };
         body = rest;
-        let field = shape.fields.iter().find(|(number, _, _)| *number == tag);
-        let size = match field.map(|(_, _, field)| field) {
-            Some(Message(inner) | Messages(inner)) => match measure(content, inner, depth + 1)? {
-                Some(size) => inner.size.saturating_add(size),
-                None => return Ok(None),
-            },
-            Some(Texts) => size_of::<String>() + content.len(),
+        let mut fields = shape.fields.iter().zip(&mut lens);
+        let known = fields.find(|((number, _, _), _)| *number == tag);
+        let size = match known {
+            Some(((_, _, Message(inner) | Messages(inner)), len)) => {
+                *len += 1;
+                measure(content, inner, depth + 1)?
+            }
+            Some(((_, _, Texts), len)) => {
+                *len += 1;
+                Some(content.len())
+            }
             // Unknown fields are skipped, texts and bytes are copied.
-            None => content.len(),
+            None => Some(content.len()),
         };
+        let Some(size) = size else { return Ok(None) };
         total = total.saturating_add(size);
     }
-    Ok(Some(total))
+    let lists = shape.fields.iter().zip(lens).map(|((_, _, field), len)| match field {
+        Message(inner) => len.saturating_mul(inner.size),
+        Messages(inner) => list(len, inner.size),
+        Texts => list(len, size_of::<String>()),
+    });
+    Ok(Some(lists.fold(total, usize::saturating_add)))
 }
 
 #[cfg(test)]
@@ -125,6 +129,7 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use prost::Message as _;
+    use trace::ResourceSpans;
 
     fn key_value(value: common::any_value::Value) -> common::KeyValue {
         common::KeyValue {
@@ -158,18 +163,21 @@ mod tests {
             }],
         };
         let any = size_of::<common::AnyValue>();
-        let expected = size_of::<trace::ResourceSpans>()
+        // A list has room for four from its first element on.
+        let lists = size_of::<trace::ResourceSpans>()
             + size_of::<trace::ScopeSpans>()
             + size_of::<trace::Span>()
-            + 16
-            + 2 * size_of::<trace::span::Event>()
-            + 3 * size_of::<trace::span::Link>()
-            + 5 * (size_of::<common::KeyValue>() + any + "key".len())
-            + 4 * "12345".len()
+            + size_of::<trace::span::Event>()
+            + size_of::<trace::span::Link>()
+            + 3 * size_of::<common::KeyValue>()
             + size_of::<common::EntityRef>()
-            + size_of::<String>()
-            + "id".len();
-        assert_eq!(decoded_size(&request.encode_to_vec()), Some(expected));
+            + size_of::<String>();
+        let rest = 16 + 5 * (any + "key".len()) + 4 * "12345".len() + "id".len();
+        let body = request.encode_to_vec();
+        assert_eq!(decoded_size(&body), Some(4 * lists + rest));
+        let decoded = ExportTraceServiceRequest::decode(&*body).unwrap();
+        let ResourceSpans { scope_spans, .. } = &decoded.resource_spans[0];
+        assert_eq!((decoded.resource_spans.capacity(), scope_spans[0].spans[0].links.capacity()), (4, 4));
     }
 
     #[test]

@@ -61,11 +61,6 @@ impl HttpRequest {
         self.status.len() == 3 && self.status.starts_with('5')
     }
 
-    /// The memory of its texts.
-    pub(crate) fn size(&self) -> usize {
-        self.method.len() + self.path.len() + self.status.len()
-    }
-
     /// The same with other texts.
     pub(crate) fn map(self, text: impl Fn(&str) -> String) -> Self {
         Self { method: text(&self.method), path: text(&self.path), status: text(&self.status) }

@@ -20,7 +20,7 @@ pub mod otlp;
 mod queue;
 pub mod receiver;
 pub mod recent;
-mod request;
+pub(crate) mod request;
 mod stats;
 pub(crate) mod text;
 pub(crate) mod tree;
@@ -45,9 +45,9 @@ pub trait Exporter: Send + Sync {
     /// Name for logs and metric labels.
     fn name(&self) -> &'static str;
 
-    /// Takes a span, or counts it as dropped. Called from connection tasks:
+    /// Takes spans, or counts them as dropped. Called from connection tasks:
     /// must neither block nor wait for I/O.
-    fn submit(&self, span: &Arc<FinishedSpan>);
+    fn submit(&self, spans: &[FinishedSpan]);
 
     /// The exporter's counters.
     fn stats(&self) -> ExportSnapshot;
@@ -69,10 +69,10 @@ impl Pipeline {
         Self { exporters }
     }
 
-    /// Hands a finished span to every exporter. Never blocks.
-    pub fn submit(&self, span: Arc<FinishedSpan>) {
+    /// Hands finished spans to every exporter. Never blocks.
+    pub fn submit(&self, spans: &[FinishedSpan]) {
         for exporter in &self.exporters {
-            exporter.submit(&span);
+            exporter.submit(spans);
         }
     }
 
@@ -99,7 +99,7 @@ impl Pipeline {
 }
 
 impl SpanSink for Pipeline {
-    fn submit(&self, span: Arc<FinishedSpan>) {
-        Pipeline::submit(self, span);
+    fn submit(&self, spans: &[FinishedSpan]) {
+        Pipeline::submit(self, spans);
     }
 }

@@ -114,17 +114,46 @@ impl<T> BoundedQueue<T> {
         state.waiting.plus(state.taken)
     }
 
-    /// Appends an item, or says why it cannot be taken. Its place counts with it.
-    pub(crate) fn push(&self, value: T, weight: Weight) -> Result<(), DropCause> {
+    /// Appends items, whose places count with them. Calls `refused` for each that cannot be taken.
+    pub(crate) fn push_all(
+        &self,
+        items: impl IntoIterator<Item = (T, Weight)>,
+        mut refused: impl FnMut(DropCause, Weight),
+    ) {
         let came = Instant::now();
-        let weight = weight.plus(Weight { spans: 0, bytes: Self::PLACE });
         let mut state = self.lock();
+        let (before, was_empty) = (state.waiting, state.items.is_empty());
+        for (value, weight) in items {
+            if let Err(cause) = self.append(&mut state, value, weight, came) {
+                refused(cause, weight);
+            }
+        }
+        // The consumer is woken only when there is something new to decide.
+        let wake = match (was_empty, state.items.is_empty()) {
+            (_, true) => false,
+            (true, false) => true,
+            (false, false) => !self.fills_batch(before) && self.fills_batch(state.waiting),
+        };
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Appends an item, or says why it cannot be taken.
+    pub(crate) fn push(&self, value: T, weight: Weight) -> Result<(), DropCause> {
+        let mut outcome = Ok(());
+        self.push_all([(value, weight)], |cause, _| outcome = Err(cause));
+        outcome
+    }
+
+    fn append(&self, state: &mut State<T>, value: T, weight: Weight, came: Instant) -> Result<(), DropCause> {
         if state.closed {
             return Err(DropCause::Shutdown);
         }
-        let before = state.waiting;
-        let after = before.plus(weight);
-        let held = after.plus(state.taken);
+        let weight = weight.plus(Weight { spans: 0, bytes: Self::PLACE });
+        let waiting = state.waiting.plus(weight);
+        let held = waiting.plus(state.taken);
         if held.spans > self.config.max_spans {
             return Err(DropCause::QueueFull);
         }
@@ -134,14 +163,8 @@ impl<T> BoundedQueue<T> {
         if state.items.is_empty() {
             state.since = came;
         }
-        // The consumer is woken only when there is something new to decide.
-        let wake = state.items.is_empty() || (!self.fills_batch(before) && self.fills_batch(after));
         state.items.push_back(Item { value, weight, came });
-        state.waiting = after;
-        drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
+        state.waiting = waiting;
         Ok(())
     }
 

@@ -172,7 +172,7 @@ async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Res
         let request = Arc::new(form.decode(body, &shared.config)?);
         let stats = &shared.stats;
         stats.requests.fetch_add(1, Relaxed);
-        stats.spans.fetch_add(request.spans as u64, Relaxed);
+        stats.spans.fetch_add(request.spans.len() as u64, Relaxed);
         let rejected = shared.sinks.iter().map(|sink| sink.accept(&request)).max().unwrap_or(0);
         stats.rejected_spans.fetch_add(rejected as u64, Relaxed);
         Ok(rejected)

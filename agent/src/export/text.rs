@@ -4,7 +4,6 @@
 use crate::semconv::SERVICE_NAME;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,11 +23,6 @@ pub(crate) fn service_name(resource: Option<&Resource>) -> String {
 pub(crate) fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
     let value = attributes.iter().find(|kv| kv.key == name)?.value.as_ref()?;
     value.value.is_some().then(|| of_value(value))
-}
-
-/// The same of a span of this process.
-pub(crate) fn own_attribute<'a>(attributes: &'a [opentelemetry::KeyValue], name: &str) -> Option<Cow<'a, str>> {
-    attributes.iter().find(|kv| kv.key.as_str() == name).map(|kv| kv.value.as_str())
 }
 
 /// The value as text; what is nested looks like JSON without quotes.

@@ -2,6 +2,7 @@
 //! network: missing ones, cycles and chains of any depth are normal input, so
 //! nothing here recurses.
 
+use crate::span::SpanView;
 use opentelemetry::trace::SpanId;
 use std::collections::{HashMap, HashSet};
 
@@ -16,6 +17,12 @@ pub(crate) struct Node {
     pub(crate) parent: SpanId,
     pub(crate) start: u64,
     pub(crate) end: u64,
+}
+
+impl Node {
+    pub(crate) fn of(span: &SpanView<'_>) -> Self {
+        Self { id: span.span_id, parent: span.parent, start: span.start, end: span.end }
+    }
 }
 
 /// One line of the tree.

@@ -3,28 +3,40 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
 use smallvec::SmallVec;
 use spop_core::Value;
 
+use super::attributes::Attributes;
 use super::env::Env;
 use super::extract::{Extract, Lines};
 use super::instance::Instance;
-use super::language::{Dialect, Head, Item, Keyword, Values};
+use super::language::{Dialect, Head, Item, Keyword, More};
+use super::pool::Pool;
 use super::propagation::{self, Format, Headers};
-use super::span::{Attributes, OpenSpan, Reference, StatusSpec};
+use super::span::{OpenSpan, Reference, StatusSpec};
 use super::value;
+use spop_agent::time::Timestamp;
 
 /// Explicit times may be so far from the receipt of their message, or as far as an id may live.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Carries out a message that was received at this instant. `spans_left`: so many more its NOTIFY may open and end.
-pub(super) fn apply(instance: &mut Instance, head: &Head<'_>, now: SystemTime, env: &Env, spans_left: &mut usize) {
+pub(super) fn apply(
+    instance: &mut Instance,
+    head: &Head<'_>,
+    received: Timestamp,
+    env: &Env,
+    pool: &mut Pool,
+    spans_left: &mut usize,
+) {
     let mut message = Run {
         instance,
         env,
+        pool,
         id: &head.id,
-        now,
+        now: received.wall,
+        received,
         spans_left,
         dialect: head.dialect,
         block: None,
@@ -34,7 +46,7 @@ pub(super) fn apply(instance: &mut Instance, head: &Head<'_>, now: SystemTime, e
         late: SmallVec::new(),
     };
     let mut items = head.items.clone();
-    for item in items.by_ref() {
+    while let Some(item) = items.next() {
         message.item(item);
     }
     if items.is_broken() {
@@ -65,8 +77,10 @@ struct Block {
 struct Run<'t, 'a> {
     instance: &'t mut Instance,
     env: &'t Env,
+    pool: &'t mut Pool,
     id: &'t [u8],
     now: SystemTime,
+    received: Timestamp,
     spans_left: &'t mut usize,
     dialect: Dialect,
     block: Option<Block>,
@@ -81,7 +95,7 @@ struct Run<'t, 'a> {
 }
 
 impl<'a> Run<'_, 'a> {
-    fn item(&mut self, item: Item<'a>) {
+    fn item(&mut self, item: Item<'_, 'a>) {
         let counters = &self.env.counters;
         let Some(keyword) = item.keyword() else {
             counters.args_unknown.one();
@@ -149,8 +163,8 @@ impl<'a> Run<'_, 'a> {
         name
     }
 
-    fn surplus(&self, values: &Values<'_>) {
-        self.env.counters.args_surplus.add(values.len());
+    fn surplus(&self, values: More<'_, '_>) {
+        self.env.counters.args_surplus.add(values.count());
     }
 
     fn current(&mut self) -> Option<&mut OpenSpan> {
@@ -163,9 +177,9 @@ impl<'a> Run<'_, 'a> {
         if self.instance.is_recording(self.env) { self.current() } else { None }
     }
 
-    fn span(&mut self, item: Item<'a>) {
+    fn span(&mut self, item: Item<'_, 'a>) {
         self.end_block();
-        self.surplus(&item.more);
+        self.surplus(item.more);
         let Some(name) = self.name(&item.value) else { return };
         let (span, opened) = match self.instance.find(&name) {
             Some(at) => (Some(at), false),
@@ -173,7 +187,10 @@ impl<'a> Run<'_, 'a> {
                 self.env.counters.spans_refused_notify.one();
                 (None, true)
             }
-            None => (self.instance.open(&name, self.now, self.dialect == Dialect::OpenTracing, self.env), true),
+            None => {
+                let implicit = self.dialect == Dialect::OpenTracing;
+                (self.instance.open(&name, self.now, implicit, self.env, self.pool), true)
+            }
         };
         self.worked(usize::from(opened && span.is_some()));
         self.block = span.map(|span| Block { span, opened, referred: false, starts: false, log: None });
@@ -191,14 +208,14 @@ impl<'a> Run<'_, 'a> {
             env.counters.times_adjusted.one();
         }
         if let (Some(log), Some(span)) = (log, self.recording()) {
-            span.add_event("log", now, log, &env.config.span_limits, &env.counters);
+            span.add_event("log", now, &log, &env.config.span_limits, &env.counters);
         }
         self.block = None;
     }
 
-    fn reference(&mut self, item: Item<'a>, reference: Reference) {
+    fn reference(&mut self, item: Item<'_, 'a>, reference: Reference) {
         let Some(Block { span: at, opened, referred, .. }) = self.block else { return };
-        self.surplus(&item.more);
+        self.surplus(item.more);
         let counters = &self.env.counters;
         if !opened {
             counters.args_misplaced.one();
@@ -231,25 +248,23 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    fn tag(&mut self, item: Item<'a>) {
+    fn tag(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.name(&item.value) else { return };
-        let env = self.env;
+        let Env { config, counters, .. } = self.env;
         let Some(span) = self.recording() else { return };
-        if let Some(attribute) = value::attribute(item.more) {
-            span.attributes.set_of_span(&name, attribute, &env.config.span_limits, &env.counters);
-        }
+        let limits = &config.span_limits;
+        span.attributes.set(&name, item.more, limits.max_attributes_per_span, limits, counters);
     }
 
-    fn log(&mut self, item: Item<'a>) {
+    fn log(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.name(&item.value) else { return };
         let Some(block) = &mut self.block else { return };
         let log = block.log.get_or_insert_with(Attributes::default);
-        if let Some(attribute) = value::attribute(item.more) {
-            log.set_of_event(&name, attribute, &self.env.config.span_limits, &self.env.counters);
-        }
+        let limits = &self.env.config.span_limits;
+        log.set(&name, item.more, limits.max_attributes_per_event, limits, &self.env.counters);
     }
 
-    fn event(&mut self, item: Item<'a>) {
+    fn event(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.name(&item.value) else { return };
         let (now, env) = (self.now, self.env);
         let mut attributes = Attributes::default();
@@ -257,16 +272,15 @@ impl<'a> Run<'_, 'a> {
         while let Some(key) = values.next() {
             let value = values.next();
             let Some(key) = self.name(&key) else { continue };
-            if let Some(attribute) = value::attribute(value.into_iter()) {
-                attributes.set_of_event(&key, attribute, &env.config.span_limits, &env.counters);
-            }
+            let limits = &env.config.span_limits;
+            attributes.set(&key, value.into_iter(), limits.max_attributes_per_event, limits, &env.counters);
         }
         if let Some(span) = self.recording() {
-            span.add_event(name.into_owned(), now, attributes, &env.config.span_limits, &env.counters);
+            span.add_event(&name, now, &attributes, &env.config.span_limits, &env.counters);
         }
     }
 
-    fn baggage(&mut self, item: Item<'a>) {
+    fn baggage(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.name(&item.value) else { return };
         let Some(value) = value::concatenation(item.more) else { return };
         if !self.instance.baggage.set(&name, &value) {
@@ -274,7 +288,7 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    fn finish(&mut self, item: Item<'a>) {
+    fn finish(&mut self, item: Item<'_, 'a>) {
         for value in std::iter::once(item.value).chain(item.more) {
             let Some(name) = value::text(&value) else {
                 self.env.counters.args_invalid.one();
@@ -296,7 +310,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// Takes an extract argument.
-    fn extract(&mut self, keyword: Keyword, item: Item<'a>) {
+    fn extract(&mut self, keyword: Keyword, item: Item<'_, 'a>) {
         let (propagators, counters) = (&self.env.config.propagators, &self.env.counters);
         let Some((extract, surplus)) = Extract::parse(keyword, item) else { return };
         counters.args_surplus.add(surplus);
@@ -358,27 +372,27 @@ impl<'a> Run<'_, 'a> {
             return;
         }
         let extracted = propagation::extract(self.env.config.propagators.formats(), &self.late, &[]);
-        if extracted.parent.is_some_and(|caller| self.instance.is_extracted_from_another(caller.context.trace_id())) {
+        if extracted.parent.is_some_and(|caller| self.instance.is_extracted_from_another(caller.trace_id)) {
             self.env.counters.ids_shared.one();
             self.env.logs.shared_id(self.id);
         }
     }
 
-    fn inject(&mut self, item: Item<'a>) {
-        self.surplus(&item.more);
+    fn inject(&mut self, item: Item<'_, 'a>) {
+        self.surplus(item.more);
         let Some(name) = self.name(&item.value) else { return };
         self.join();
-        self.instance.inject(&name, self.env);
+        self.instance.inject(&name, self.received.clock, self.env);
     }
 
-    fn kind(&mut self, item: Item<'a>) {
-        self.surplus(&item.more);
+    fn kind(&mut self, item: Item<'_, 'a>) {
+        self.surplus(item.more);
         let kind = match item.value {
-            Value::String(b"server") => SpanKind::Server,
-            Value::String(b"client") => SpanKind::Client,
-            Value::String(b"internal") => SpanKind::Internal,
-            Value::String(b"producer") => SpanKind::Producer,
-            Value::String(b"consumer") => SpanKind::Consumer,
+            Value::String(b"server") => Kind::Server,
+            Value::String(b"client") => Kind::Client,
+            Value::String(b"internal") => Kind::Internal,
+            Value::String(b"producer") => Kind::Producer,
+            Value::String(b"consumer") => Kind::Consumer,
             _ => {
                 self.env.counters.args_invalid.one();
                 return;
@@ -389,10 +403,10 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    fn status(&mut self, item: Item<'a>) {
+    fn status(&mut self, item: Item<'_, 'a>) {
         let mut values = item.more;
         let description = values.next().and_then(|value| value::text(&value)).unwrap_or_default().into_owned();
-        self.surplus(&values);
+        self.surplus(values);
         let code = match item.value {
             Value::String(digits) => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()),
             ref other => other.as_integer().and_then(|code| u16::try_from(code).ok()),
@@ -412,9 +426,9 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// The time in an argument, in microseconds since the epoch, unless it is too far from now.
-    fn time(&self, argument: &str, item: &Item<'a>) -> Option<SystemTime> {
+    fn time(&self, argument: &str, item: Item<'_, 'a>) -> Option<SystemTime> {
         let (counters, now) = (&self.env.counters, self.now);
-        self.surplus(&item.more);
+        self.surplus(item.more);
         let micros = item.value.as_integer().and_then(|micros| u64::try_from(micros).ok()).filter(|micros| *micros > 0);
         let Some(micros) = micros else {
             counters.args_invalid.one();
@@ -433,8 +447,8 @@ impl<'a> Run<'_, 'a> {
         time
     }
 
-    fn start(&mut self, item: Item<'a>) {
-        let Some(time) = self.time("start", &item) else { return };
+    fn start(&mut self, item: Item<'_, 'a>) {
+        let Some(time) = self.time("start", item) else { return };
         if let Some(block) = &mut self.block {
             block.starts = true;
         }
@@ -443,8 +457,8 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    fn end_time(&mut self, item: Item<'a>) {
-        let Some(time) = self.time("end", &item) else { return };
+    fn end_time(&mut self, item: Item<'_, 'a>) {
+        let Some(time) = self.time("end", item) else { return };
         if let Some(span) = self.current() {
             span.end = Some(time);
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::RandomIdGenerator;
 
 use super::clock::Clock;
@@ -10,6 +9,7 @@ use super::config::TracerConfig;
 use super::counters::Counters;
 use super::logs::Logs;
 use super::sampling::Sampling;
+use crate::span::{Origin, Origins};
 
 /// What all ids share.
 pub(super) struct Env {
@@ -19,5 +19,7 @@ pub(super) struct Env {
     pub(super) sampling: Sampling,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RandomIdGenerator,
-    pub(super) scope: InstrumentationScope,
+    pub(super) origins: Origins,
+    /// Of messages without `service=`.
+    pub(super) default_origin: Arc<Origin>,
 }

@@ -18,7 +18,7 @@ pub(super) enum Extract<'a> {
 
 impl<'a> Extract<'a> {
     /// Reads the argument, if it is one, and says how many of its values are surplus.
-    pub(super) fn parse(keyword: Keyword, item: Item<'a>) -> Option<(Self, usize)> {
+    pub(super) fn parse(keyword: Keyword, item: Item<'_, 'a>) -> Option<(Self, usize)> {
         let format = match keyword {
             Keyword::Extract => Format::TraceContext,
             Keyword::ExtractB3 => Format::B3,
@@ -49,7 +49,7 @@ impl<'a> Extract<'a> {
     }
 }
 
-fn values<'a>(item: Item<'a>) -> impl Iterator<Item = Value<'a>> {
+fn values<'i, 'a: 'i>(item: Item<'i, 'a>) -> impl Iterator<Item = Value<'a>> + use<'i, 'a> {
     std::iter::once(item.value).chain(item.more)
 }
 

@@ -1,15 +1,15 @@
 //! How many spans of each trace are open.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use hashbrown::HashMap;
 use opentelemetry::trace::TraceId;
 
 const SHARDS: usize = 16;
 /// A shard with room for so few is not worth shrinking.
 const ROOM: usize = 64;
 
-/// Open spans by trace id. Several ids may belong to one trace, as those of two proxies that use one agent.
+/// Open spans by trace id; the seed of the hashes is random, so that nobody knows which ids collide. Several ids may belong to one trace, as those of two proxies that use one agent.
 #[derive(Debug)]
 pub(super) struct TraceIndex([Mutex<HashMap<TraceId, isize>>; SHARDS]);
 

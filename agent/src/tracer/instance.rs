@@ -5,13 +5,16 @@ use std::time::{Instant, SystemTime};
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
+use smallvec::SmallVec;
 
 use super::env::Env;
+use super::pool::Pool;
 use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, SpanRef};
 use super::sampling::{Request, Verdict};
-use super::span::{EndCause, Ended, ExportContext, OpenSpan};
+use super::span::{EndCause, ExportContext, OpenSpan};
 use crate::heap::{block, block_of, shared};
 use crate::named::{HasName, Named};
+use crate::span::{FinishedSpan, Origin};
 
 /// Does an id have its trace id yet?
 #[derive(Debug)]
@@ -21,7 +24,7 @@ enum Binding {
     /// Yes.
     Bound {
         trace_id: TraceId,
-        parent: Option<Box<RemoteParent>>,
+        parent: Option<RemoteParent>,
         decision: CallersDecision,
         /// By an extract argument, even if no caller was known.
         extracted: bool,
@@ -60,13 +63,16 @@ pub(super) struct Injection {
     pub(super) baggage: Option<String>,
 }
 
-/// What ended, by trace.
-pub(super) type Exports = Vec<Ended>;
+/// What ended and is sampled.
+pub(super) type Exports = SmallVec<[FinishedSpan; 2]>;
+
+/// Spans in the order in which they ended.
+type EndedSpans = SmallVec<[Box<OpenSpan>; 2]>;
 
 /// One id of one service.
 #[derive(Debug)]
 pub(super) struct Instance {
-    service: Arc<str>,
+    origin: Arc<Origin>,
     binding: Binding,
     /// The first span that opened. What refers to an unknown span becomes its child.
     root: Option<SpanId>,
@@ -74,8 +80,7 @@ pub(super) struct Instance {
     /// The number of the next span.
     next_number: u32,
     /// Ended, and exported at the end of the NOTIFY.
-    #[allow(clippy::vec_box)] // They come in boxes, and go in them.
-    ended: Vec<Box<OpenSpan>>,
+    ended: EndedSpans,
     /// What ended its last span was not `finish=`.
     cut: bool,
     reserved: Named<Reserved>,
@@ -97,14 +102,14 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(service: Arc<str>, seen: SystemTime) -> Self {
+    pub(super) fn new(origin: Arc<Origin>, seen: SystemTime) -> Self {
         Instance {
-            service,
+            origin,
             binding: Binding::Unbound { provisional: None },
             root: None,
             spans: Named::default(),
             next_number: 0,
-            ended: Vec::new(),
+            ended: EndedSpans::new(),
             cut: false,
             reserved: Named::default(),
             baggage: Baggage::default(),
@@ -118,8 +123,8 @@ impl Instance {
         }
     }
 
-    pub(super) fn service(&self) -> &Arc<str> {
-        &self.service
+    pub(super) fn service(&self) -> &str {
+        self.origin.service()
     }
 
     /// Nothing happened that is worth remembering.
@@ -144,7 +149,7 @@ impl Instance {
     pub(super) fn restart(&mut self, env: &Env) {
         env.counters.ids_reused.one();
         env.counters.reserved_never_opened.add(self.reserved.len());
-        *self = Instance { indexed: self.indexed, ..Instance::new(self.service.clone(), self.seen) };
+        *self = Instance { indexed: self.indexed, ..Instance::new(self.origin.clone(), self.seen) };
     }
 
     /// Did an extract argument bind it, and to another trace than this one?
@@ -156,20 +161,12 @@ impl Instance {
     pub(super) fn held(&self) -> usize {
         let spans: usize = self.spans.iter().map(|span| span.held()).sum();
         let reserved: usize = self.reserved.iter().map(|reserved| block(reserved.name.capacity())).sum();
-        let parent = match &self.binding {
-            Binding::Bound { parent: Some(parent), .. } => {
-                block_of::<RemoteParent>(1) + parent.tracestate.as_ref().map_or(0, |state| shared(state.len()))
-            }
+        let tracestate = match &self.binding {
+            Binding::Bound { parent: Some(RemoteParent { tracestate: Some(state), .. }), .. } => shared(state.len()),
             _ => 0,
         };
-        shared(self.service.len())
-            + self.spans.held()
-            + spans
-            + block_of::<Box<OpenSpan>>(self.ended.capacity())
-            + self.reserved.held()
-            + reserved
-            + parent
-            + self.baggage.held()
+        let ended = if self.ended.spilled() { block_of::<Box<OpenSpan>>(self.ended.capacity()) } else { 0 };
+        self.spans.held() + spans + ended + self.reserved.held() + reserved + tracestate + self.baggage.held()
     }
 
     /// Its trace id, if bound.
@@ -182,7 +179,7 @@ impl Instance {
 
     /// False if what is recorded would not be exported anyway.
     pub(super) fn is_recording(&self, env: &Env) -> bool {
-        !env.config.disabled && !matches!(self.binding, Binding::Bound { sampled: Some(false), .. })
+        !env.sampling.is_never() && !matches!(self.binding, Binding::Bound { sampled: Some(false), .. })
     }
 
     /// The number of span ids that were injected without a span that opened.
@@ -207,7 +204,14 @@ impl Instance {
     }
 
     /// Opens a span; `None` if there are too many.
-    pub(super) fn open(&mut self, name: &str, now: SystemTime, implicit: bool, env: &Env) -> Option<usize> {
+    pub(super) fn open(
+        &mut self,
+        name: &str,
+        now: SystemTime,
+        implicit: bool,
+        env: &Env,
+        pool: &mut Pool,
+    ) -> Option<usize> {
         let reserved = self.reserved.find(name).and_then(|at| self.reserved.swap_remove(at));
         let (span_id, start) = match reserved {
             Some(reserved) => {
@@ -222,7 +226,7 @@ impl Instance {
             None => (env.ids.new_span_id(), now),
         };
         env.counters.spans_started.one();
-        self.spans.push(Box::new(OpenSpan::new(name, self.next_number, span_id, start)));
+        self.spans.push(pool.span(name, self.next_number, span_id, start));
         self.next_number = self.next_number.wrapping_add(1);
         self.root.get_or_insert(span_id);
         if implicit {
@@ -242,8 +246,8 @@ impl Instance {
         match parent {
             Some(parent) => {
                 self.binding = Binding::Bound {
-                    trace_id: parent.context.trace_id(),
-                    parent: Some(Box::new(parent)),
+                    trace_id: parent.trace_id,
+                    parent: Some(parent),
                     decision,
                     extracted: true,
                     provisional: None,
@@ -264,8 +268,12 @@ impl Instance {
     }
 
     /// `inject=`; false if there are too many spans to reserve one more.
-    pub(super) fn inject(&mut self, name: &str, env: &Env) -> bool {
+    pub(super) fn inject(&mut self, name: &str, now: Instant, env: &Env) -> bool {
         self.bind(CallersDecision::Deferred, false, env);
+        if !env.sampling.needs_path() {
+            // What follows of an unsampled trace need not be recorded.
+            self.decide_once(now, env);
+        }
         if !self.explicit {
             self.explicit = true;
             self.inject = None;
@@ -307,11 +315,19 @@ impl Instance {
     }
 
     /// Ends all spans for another reason than `finish=`, and exports them.
-    pub(super) fn end(&mut self, cause: EndCause, at: SystemTime, now: Instant, env: &Env, exports: &mut Exports) {
+    pub(super) fn end(
+        &mut self,
+        cause: EndCause,
+        at: SystemTime,
+        now: Instant,
+        env: &Env,
+        pool: &mut Pool,
+        exports: &mut Exports,
+    ) {
         cause.count(&env.counters, self.spans.len());
         self.cut = true;
         self.end_all(at, env, |span| span.set_end_cause(cause));
-        self.export(now, env, exports);
+        self.export(now, env, pool, exports);
     }
 
     fn end_all(&mut self, at: SystemTime, env: &Env, mut mark: impl FnMut(&mut OpenSpan)) {
@@ -321,11 +337,7 @@ impl Instance {
             span.end_at(at, &env.counters);
             mark(span);
         }
-        if self.ended.is_empty() {
-            self.ended = spans;
-        } else {
-            self.ended.append(&mut spans);
-        }
+        self.ended.append(&mut spans);
     }
 
     /// The end of a NOTIFY: decides on sampling, exports what ended, says what to inject. `implicit`: it had a message
@@ -335,9 +347,10 @@ impl Instance {
         implicit: bool,
         now: Instant,
         env: &Env,
+        pool: &mut Pool,
         exports: &mut Exports,
     ) -> Option<Injection> {
-        self.export(now, env, exports);
+        self.export(now, env, pool, exports);
         if implicit && std::mem::take(&mut self.replaced) && !self.explicit {
             self.inject = self.inject.or(self.implicit);
         }
@@ -365,12 +378,12 @@ impl Instance {
                 (trace_id, verdict.sampled, CallersDecision::Deferred, None)
             }
             Binding::Bound { trace_id, parent, decision, sampled, .. } => {
-                (*trace_id, sampled.unwrap_or(false), *decision, parent.as_deref())
+                (*trace_id, sampled.unwrap_or(false), *decision, parent.as_ref())
             }
         };
         let random = parent.is_none_or(RemoteParent::is_random);
         let span = if env.config.disabled {
-            let callers = parent.map(|parent| parent.context.span_id());
+            let callers = parent.map(|parent| parent.span_id);
             callers.map(|span_id| SpanRef { trace_id, span_id, decision, random })
         } else {
             Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled), random })
@@ -388,40 +401,46 @@ impl Instance {
         now: Instant,
         env: &Env,
     ) -> Verdict {
-        let request = Request { service: &self.service, trace_id, caller, provisional };
-        let attributes = self.ended.iter().chain(self.spans.iter()).flat_map(|span| span.attributes.as_slice());
-        env.sampling.decide(&request, attributes, now)
+        let request = Request { service: self.service(), trace_id, caller, provisional };
+        let spans = || self.ended.iter().chain(self.spans.iter());
+        env.sampling.decide(&request, |name| spans().find_map(|span| span.attributes.text(name)), now)
     }
 
     /// Decides on sampling once the trace id is bound, and exports the ended spans.
-    fn export(&mut self, now: Instant, env: &Env, exports: &mut Exports) {
+    fn export(&mut self, now: Instant, env: &Env, pool: &mut Pool, exports: &mut Exports) {
         if !self.ended.is_empty() {
             self.bind(CallersDecision::Deferred, false, env);
         }
-        if let Binding::Bound { trace_id, decision, provisional, sampled: None, .. } = self.binding {
-            let verdict = self.decide(trace_id, decision, provisional, now, env);
-            env.sampling.count(verdict);
-            let counters = &env.counters;
-            if verdict.sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();
-            if let Binding::Bound { sampled, .. } = &mut self.binding {
-                *sampled = Some(verdict.sampled);
-            }
-        }
+        self.decide_once(now, env);
         let Binding::Bound { trace_id, parent, sampled: Some(sampled), .. } = &self.binding else { return };
         let spans = std::mem::take(&mut self.ended);
-        if !sampled {
-            env.counters.spans_unsampled.add(spans.len());
-        } else if !spans.is_empty() {
+        if *sampled && !spans.is_empty() {
             env.counters.spans_exported.add(spans.len());
             let context = ExportContext {
-                service: self.service.clone(),
+                origin: self.origin.clone(),
                 trace_id: *trace_id,
-                remote_parent: parent.as_ref().map(|parent| parent.context.span_id()),
+                remote_parent: parent.as_ref().map(|parent| parent.span_id),
                 tracestate: parent.as_ref().and_then(|parent| parent.tracestate.clone()),
                 // A trace id of our own is random.
-                random: parent.as_ref().is_none_or(|parent| parent.is_random()),
+                random: parent.as_ref().is_none_or(RemoteParent::is_random),
             };
-            exports.push(Ended { context, spans });
+            exports.extend(spans.iter().map(|span| span.finished(&context, &env.config.span_limits, &mut pool.bytes)));
+            pool.trim();
+        } else {
+            env.counters.spans_unsampled.add(spans.len());
+        }
+        spans.into_iter().for_each(|span| pool.give_back(span));
+    }
+
+    /// Decides on sampling, if its trace id is bound and nobody has decided before.
+    fn decide_once(&mut self, now: Instant, env: &Env) {
+        let Binding::Bound { trace_id, decision, provisional, sampled: None, .. } = self.binding else { return };
+        let verdict = self.decide(trace_id, decision, provisional, now, env);
+        env.sampling.count(verdict);
+        let counters = &env.counters;
+        if verdict.sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();
+        if let Binding::Bound { sampled, .. } = &mut self.binding {
+            *sampled = Some(verdict.sampled);
         }
     }
 }

@@ -74,17 +74,19 @@ impl<'a> Head<'a> {
         counters: &Counters,
     ) -> Result<Self, Rejection> {
         let mut items = Items::new(message.args());
+        counters.args_misplaced.add(items.more().count());
         let id = loop {
             let Some(item) = items.next() else { return Err(Rejection::Missing) };
             match item.keyword() {
-                Some(Keyword::Id) => break item,
+                Some(Keyword::Id) => {
+                    counters.args_surplus.add(item.more.count());
+                    break item.value;
+                }
                 Some(_) => counters.args_misplaced.one(),
-                None if item.key.is_empty() => counters.args_misplaced.add(1 + item.more.len()),
                 None => counters.args_unknown.one(),
             }
         };
-        counters.args_surplus.add(id.more.len());
-        let id = match id.value {
+        let id = match id {
             Value::Null => return Err(Rejection::Null),
             Value::String(bytes) => Cow::Borrowed(bytes),
             // Twice as long in hex.
@@ -98,11 +100,11 @@ impl<'a> Head<'a> {
             return Err(Rejection::TooLong);
         }
         let mut service = None;
-        let mut behind = items.clone();
-        if let Some(item) = behind.next().filter(|item| item.keyword() == Some(Keyword::Service)) {
-            items = behind;
-            counters.args_surplus.add(item.more.len());
-            service = value::text(&item.value).filter(|name| !name.is_empty() && name.len() <= MAX_KEY_LEN);
+        if items.is_next(Keyword::Service) {
+            if let Some(item) = items.next() {
+                service = value::text(&item.value).filter(|name| !name.is_empty() && name.len() <= MAX_KEY_LEN);
+                counters.args_surplus.add(item.more.count());
+            }
             if service.is_none() {
                 counters.args_invalid.one();
             }
@@ -144,18 +146,10 @@ pub(super) enum Keyword {
     End,
 }
 
-/// A named argument with the unnamed ones behind it. Only the first item of a message can have an empty key.
-#[derive(Clone, Debug)]
-pub(super) struct Item<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) value: Value<'a>,
-    pub(super) more: Values<'a>,
-}
-
-impl Item<'_> {
-    /// `None` if the name is unknown, or there is none.
-    pub(super) fn keyword(&self) -> Option<Keyword> {
-        Some(match self.key {
+impl Keyword {
+    /// `None` if the name is unknown.
+    fn of(key: &[u8]) -> Option<Self> {
+        Some(match key {
             b"id" => Keyword::Id,
             b"service" => Keyword::Service,
             b"span" => Keyword::Span,
@@ -182,57 +176,73 @@ impl Item<'_> {
     }
 }
 
-/// Groups arguments into items.
+/// A named argument with the unnamed ones behind it, which are read when they are asked for.
+pub(super) struct Item<'i, 'a> {
+    key: &'a [u8],
+    pub(super) value: Value<'a>,
+    pub(super) more: More<'i, 'a>,
+}
+
+impl Item<'_, '_> {
+    /// `None` if the name is unknown.
+    pub(super) fn keyword(&self) -> Option<Keyword> {
+        Keyword::of(self.key)
+    }
+}
+
+/// Groups arguments into items. Each argument is decoded once.
 #[derive(Clone, Debug)]
 pub(super) struct Items<'a> {
     args: Args<'a>,
+    next: Option<Kv<'a>>,
+    is_broken: bool,
 }
 
 impl<'a> Items<'a> {
     fn new(args: Args<'a>) -> Self {
-        Items { args }
+        let mut items = Items { args, next: None, is_broken: false };
+        items.advance();
+        items
     }
 
-    /// Is there something left that cannot be decoded?
+    fn advance(&mut self) {
+        let next = self.args.next();
+        self.is_broken |= matches!(next, Some(Err(_)));
+        self.next = next.and_then(Result::ok);
+    }
+
+    /// The next item; what nobody asked for of the one before is passed over.
+    pub(super) fn next(&mut self) -> Option<Item<'_, 'a>> {
+        while self.more().next().is_some() {}
+        let Kv { key, value } = self.next?;
+        self.advance();
+        Some(Item { key, value, more: self.more() })
+    }
+
+    /// Unnamed arguments that come next.
+    fn more(&mut self) -> More<'_, 'a> {
+        More(self)
+    }
+
+    fn is_next(&self, keyword: Keyword) -> bool {
+        self.next.is_some_and(|next| Keyword::of(next.key) == Some(keyword))
+    }
+
+    /// Was there something that cannot be decoded?
     pub(super) fn is_broken(&self) -> bool {
-        self.args.clone().any(|arg| arg.is_err())
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = Item<'a>;
-
-    fn next(&mut self) -> Option<Item<'a>> {
-        let mut args = self.args.clone();
-        let Kv { key, value } = args.next()?.ok()?;
-        let mut more = Values { args: args.clone(), left: 0 };
-        self.args = args.clone();
-        while let Some(Ok(Kv { key: b"", .. })) = args.next() {
-            more.left += 1;
-            self.args = args.clone();
-        }
-        Some(Item { key, value, more })
+        self.is_broken
     }
 }
 
 /// The unnamed values behind a named argument.
-#[derive(Clone, Debug)]
-pub(super) struct Values<'a> {
-    args: Args<'a>,
-    left: usize,
-}
+pub(super) struct More<'i, 'a>(&'i mut Items<'a>);
 
-impl<'a> Iterator for Values<'a> {
+impl<'a> Iterator for More<'_, 'a> {
     type Item = Value<'a>;
 
     fn next(&mut self) -> Option<Value<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        self.args.next()?.ok().map(|kv| kv.value)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let next = self.0.next.filter(|next| next.key.is_empty())?;
+        self.0.advance();
+        Some(next.value)
     }
 }
-
-impl ExactSizeIterator for Values<'_> {}

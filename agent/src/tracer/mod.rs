@@ -5,6 +5,7 @@
 //! [`Tracer::sweep`] ends what nobody ended.
 
 mod apply;
+mod attributes;
 mod clock;
 mod config;
 mod counters;
@@ -15,8 +16,8 @@ mod index;
 mod instance;
 mod language;
 mod limits;
-mod list;
 mod logs;
+mod pool;
 mod propagation;
 mod reuse;
 mod sampling;
@@ -28,13 +29,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::RandomIdGenerator;
 use smallvec::SmallVec;
 use spop_core::{AckEncoder, Messages, Scope, Value};
 
-use crate::span::{OpenSpans, SpanSink};
+use crate::span::{OpenSpans, Origins, SpanSink};
 use env::Env;
 use instance::Injection;
 use language::{Dialect, Head, Rejection};
@@ -74,19 +74,19 @@ impl Tracer {
 
     /// The same with another clock, for tests.
     pub fn with_clock(config: TracerConfig, sink: Arc<dyn SpanSink>, clock: Arc<dyn Clock>) -> Self {
-        let scope =
-            InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build();
+        let origins = Origins::default();
         Tracer {
             table: Table::new(&config),
             index: index::TraceIndex::default(),
             env: Env {
                 sampling: Sampling::new(&config.sampling_rules, config.sampler.clone(), config.disabled),
-                config,
                 counters: counters::Counters::default(),
                 logs: logs::Logs::default(),
                 clock,
                 ids: RandomIdGenerator::default(),
-                scope,
+                default_origin: origins.of(&config.default_service),
+                origins,
+                config,
             },
             sink,
         }
@@ -139,14 +139,14 @@ impl Tracer {
         let env = &self.env;
         let mut out = Outbox::default();
         let injection = self.table.shard(first.hash).and_then(|mut shard| {
-            shard.with_instance(first, received, env, &mut out, |instance, out| {
+            shard.with_instance(first, received, env, &mut out, |instance, pool, out| {
                 if reuse::begins_anew(instance, heads, env) {
                     instance.restart(env);
                 }
                 for head in heads {
-                    apply::apply(instance, head, received.wall, env, spans_left);
+                    apply::apply(instance, head, received, env, pool, spans_left);
                 }
-                instance.end_notify(implicit, received.clock, env, &mut out.spans)
+                instance.end_notify(implicit, received.clock, env, pool, &mut out.spans)
             })
         });
         self.pass_on(out);
@@ -207,10 +207,8 @@ impl Tracer {
         for (trace_id, by) in out.changes {
             self.index.change(trace_id, by);
         }
-        for ended in out.spans {
-            for span in ended.into_spans(&self.env.scope, &self.env.config.span_limits) {
-                self.sink.submit(Arc::new(span));
-            }
+        if !out.spans.is_empty() {
+            self.sink.submit(&out.spans);
         }
         if out.evicted > 0
             && let Some(left_out) = self.env.logs.evicted.pass()

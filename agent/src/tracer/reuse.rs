@@ -23,7 +23,8 @@ pub(super) fn begins_anew(instance: &Instance, heads: &[Head<'_>], env: &Env) ->
     for head in heads {
         // No reference has followed yet.
         let mut is_root = false;
-        for item in head.items.clone() {
+        let mut items = head.items.clone();
+        while let Some(item) = items.next() {
             let Some(keyword) = item.keyword() else { continue };
             match keyword {
                 Keyword::Span => {
@@ -45,5 +46,5 @@ pub(super) fn begins_anew(instance: &Instance, heads: &[Head<'_>], env: &Env) ->
         return true;
     }
     let caller = propagation::extract(env.config.propagators.formats(), &contexts, &[]).parent;
-    caller.is_some_and(|caller| Some(caller.context.trace_id()) != instance.trace_id())
+    caller.is_some_and(|caller| Some(caller.trace_id) != instance.trace_id())
 }

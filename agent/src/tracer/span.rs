@@ -1,24 +1,33 @@
-//! A span while it is open, and what is exported of it.
+//! A span while it is open, and the bytes that it ends as.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, Key, KeyValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_proto::tonic::trace::v1::SpanFlags;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use smallvec::SmallVec;
 
+use super::attributes::Attributes;
 use super::counters::Counters;
 use super::limits::SpanLimits;
 use super::propagation::RANDOM;
-use super::value;
+use crate::export::text::nanos;
 use crate::heap::{block, block_of};
-use crate::named::{HasName, Named};
+use crate::named::HasName;
 use crate::semconv::{FOLLOWS_FROM, HAPROXY_SPAN_END, OPENTRACING_REF_TYPE};
-use crate::span::FinishedSpan;
+use crate::span::proto::{
+    FIXED32_LEN, FIXED64_LEN, NUMBER_LEN, any_value, event, field_len, key_value, link, put_bytes, put_fixed32,
+    put_fixed64, put_len, put_number, put_text, span, status, text_len,
+};
+use crate::span::{FinishedSpan, Origin};
 
 /// What a span lasts at least.
 const SHORTEST: Duration = Duration::from_micros(1);
+
+/// `traceparent`'s flag of a sampled trace.
+const SAMPLED: u32 = 1;
 
 /// Why a span ended without `finish=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +86,17 @@ pub(super) enum StatusSpec {
 }
 
 impl StatusSpec {
-    fn resolve(self, kind: &SpanKind) -> Status {
-        let (description, error) = match self {
-            StatusSpec::Unset => return Status::Unset,
-            StatusSpec::Ok => return Status::Ok,
-            StatusSpec::Error(description) => (description, true),
+    /// Code and description in OTLP.
+    fn resolve(&self, kind: Kind) -> (StatusCode, &str) {
+        match self {
+            StatusSpec::Unset => (StatusCode::Unset, ""),
+            StatusSpec::Ok => (StatusCode::Ok, ""),
+            StatusSpec::Error(description) => (StatusCode::Error, description),
             StatusSpec::Http(code, description) => {
-                (description, code >= if *kind == SpanKind::Client { 400 } else { 500 })
+                let first_error = if kind == Kind::Client { 400 } else { 500 };
+                if *code >= first_error { (StatusCode::Error, description) } else { (StatusCode::Unset, "") }
             }
-        };
-        if error { Status::error(description) } else { Status::Unset }
+        }
     }
 
     fn held(&self) -> usize {
@@ -98,7 +108,7 @@ impl StatusSpec {
 }
 
 /// An open span. It has no trace id: that binds late.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct OpenSpan {
     pub(super) name: String,
     /// Counts the spans of its id in the order in which they opened.
@@ -111,15 +121,15 @@ pub(super) struct OpenSpan {
     pub(super) start: SystemTime,
     /// `end=`
     pub(super) end: Option<SystemTime>,
-    pub(super) kind: SpanKind,
+    pub(super) kind: Kind,
     pub(super) status: StatusSpec,
     pub(super) attributes: Attributes,
-    events: Vec<Event>,
+    /// As they are sent: whole fields of the span.
+    events: Vec<u8>,
+    events_count: u32,
     events_dropped: u32,
-    links: Vec<(SpanId, Reference)>,
+    links: SmallVec<[(SpanId, Reference); 2]>,
     links_dropped: u32,
-    /// Memory behind the events.
-    in_events: usize,
 }
 
 impl HasName for OpenSpan {
@@ -138,48 +148,62 @@ impl OpenSpan {
             not_before: None,
             start,
             end: None,
-            kind: SpanKind::Internal,
+            kind: Kind::Internal,
             status: StatusSpec::Unset,
             attributes: Attributes::default(),
             events: Vec::new(),
+            events_count: 0,
             events_dropped: 0,
-            links: Vec::new(),
+            links: SmallVec::new(),
             links_dropped: 0,
-            in_events: 0,
         }
+    }
+
+    /// Makes it another span, in the memory that it has.
+    pub(super) fn renew(&mut self, name: &str, number: u32, span_id: SpanId, start: SystemTime) {
+        let mut name_buf = std::mem::take(&mut self.name);
+        name_buf.clear();
+        name_buf.push_str(name);
+        let mut attributes = std::mem::take(&mut self.attributes);
+        attributes.clear();
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        *self = OpenSpan { name: name_buf, attributes, events, ..OpenSpan::new("", number, span_id, start) };
     }
 
     /// Memory that it holds in a box.
     pub(super) fn held(&self) -> usize {
+        let links = if self.links.spilled() { block_of::<(SpanId, Reference)>(self.links.capacity()) } else { 0 };
         block_of::<Self>(1)
             + block(self.name.capacity())
             + self.attributes.held()
             + self.status.held()
-            + block_of::<Event>(self.events.capacity())
-            + self.in_events
-            + block_of::<(SpanId, Reference)>(self.links.capacity())
+            + block(self.events.capacity())
+            + links
     }
 
     pub(super) fn add_event(
         &mut self,
-        name: impl Into<Cow<'static, str>>,
+        name: &str,
         at: SystemTime,
-        mut attributes: Attributes,
+        attributes: &Attributes,
         limits: &SpanLimits,
         counters: &Counters,
     ) {
-        if self.events.len() >= limits.max_events_per_span as usize {
+        if self.events_count >= limits.max_events_per_span {
             self.events_dropped = self.events_dropped.saturating_add(1);
             counters.events_dropped.one();
             return;
         }
-        let list = attributes.list.take();
-        let name = name.into();
-        if let Cow::Owned(name) = &name {
-            self.in_events += block(name.capacity());
-        }
-        self.in_events += block_of::<KeyValue>(list.capacity()) + attributes.in_texts;
-        self.events.push(Event::new(name, at, list, attributes.dropped));
+        self.events_count += 1;
+        let time = nanos(at);
+        let time_len = if time == 0 { 0 } else { FIXED64_LEN };
+        let attributes_len = attributes.encoded_len(event::ATTRIBUTES, event::DROPPED_ATTRIBUTES);
+        let out = &mut self.events;
+        put_len(out, span::EVENTS, time_len + text_len(event::NAME, name) + attributes_len);
+        put_fixed64(out, event::TIME, time);
+        put_text(out, event::NAME, name);
+        attributes.write(out, event::ATTRIBUTES, event::DROPPED_ATTRIBUTES);
     }
 
     pub(super) fn add_link(&mut self, to: SpanId, reference: Reference, limits: &SpanLimits, counters: &Counters) {
@@ -207,139 +231,85 @@ impl OpenSpan {
 
     /// Says why it ended; beyond all limits, since nothing else tells it from a complete span.
     pub(super) fn set_end_cause(&mut self, cause: EndCause) {
-        self.attributes.put(Key::from_static_str(HAPROXY_SPAN_END), cause.text().into());
+        self.attributes.put(HAPROXY_SPAN_END, cause.text());
     }
 
-    /// What is exported of a span that ended and whose trace is bound.
-    fn into_data(mut self, trace: &ExportContext, scope: &InstrumentationScope, limits: &SpanLimits) -> SpanData {
-        let flags = if trace.random { TraceFlags::SAMPLED | RANDOM } else { TraceFlags::SAMPLED };
-        let context = |span_id| SpanContext::new(trace.trace_id, span_id, flags, false, TraceState::NONE);
-        let mut events = SpanEvents::default();
-        events.events = self.events;
-        events.dropped_count = self.events_dropped;
-        let mut links = SpanLinks::default();
-        let link = |(to, reference): (SpanId, Reference)| match limits.max_attributes_per_link {
-            0 => Link::new(context(to), Vec::new(), 1),
-            _ => Link::new(context(to), vec![KeyValue::new(OPENTRACING_REF_TYPE, reference.text())], 0),
-        };
-        links.links = self.links.into_iter().map(link).collect();
-        links.dropped_count = self.links_dropped;
-        SpanData {
-            span_context: context(self.span_id),
-            parent_span_id: self.parent.or(trace.remote_parent).unwrap_or(SpanId::INVALID),
-            parent_span_is_remote: self.parent.is_none() && trace.remote_parent.is_some(),
-            status: self.status.resolve(&self.kind),
-            span_kind: self.kind,
-            name: self.name.into(),
-            start_time: self.start,
-            end_time: self.end.unwrap_or(self.start),
-            attributes: self.attributes.list.take(),
-            dropped_attributes_count: self.attributes.dropped,
-            events,
-            links,
-            instrumentation_scope: scope.clone(),
+    /// The bytes of a span that ended and whose trace is bound. `out` is empty, and may be used again.
+    pub(super) fn finished(&self, trace: &ExportContext, limits: &SpanLimits, out: &mut Vec<u8>) -> FinishedSpan {
+        let tracestate = trace.tracestate.as_deref().unwrap_or_default();
+        let is_remote = self.parent.is_none() && trace.remote_parent.is_some();
+        let local =
+            SAMPLED | if trace.random { RANDOM.to_u8().into() } else { 0 } | SpanFlags::ContextHasIsRemoteMask as u32;
+        out.clear();
+        put_bytes(out, span::TRACE_ID, &trace.trace_id.to_bytes());
+        put_bytes(out, span::SPAN_ID, &self.span_id.to_bytes());
+        put_text(out, span::TRACE_STATE, tracestate);
+        if let Some(parent) = self.parent.or(trace.remote_parent) {
+            put_bytes(out, span::PARENT_SPAN_ID, &parent.to_bytes());
         }
+        put_text(out, span::NAME, &self.name);
+        put_number(out, span::KIND, self.kind as u64);
+        put_fixed64(out, span::START, nanos(self.start));
+        put_fixed64(out, span::END, nanos(self.end.unwrap_or(self.start)));
+        self.attributes.write(out, span::ATTRIBUTES, span::DROPPED_ATTRIBUTES);
+        out.extend_from_slice(&self.events);
+        put_number(out, span::DROPPED_EVENTS, self.events_dropped.into());
+        for (to, reference) in &self.links {
+            let link = Link { to: *to, reference: *reference, trace_id: trace.trace_id, tracestate, flags: local };
+            link.write(out, limits);
+        }
+        put_number(out, span::DROPPED_LINKS, self.links_dropped.into());
+        let (code, description) = self.status.resolve(self.kind);
+        let code_len = if code == StatusCode::Unset { 0 } else { NUMBER_LEN };
+        put_len(out, span::STATUS, code_len + text_len(status::MESSAGE, description));
+        put_text(out, status::MESSAGE, description);
+        put_number(out, status::CODE, code as u64);
+        let remote = if is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
+        put_fixed32(out, span::FLAGS, local | remote);
+        FinishedSpan::new(trace.origin.clone(), trace.trace_id, out)
+    }
+}
+
+/// A link as it is sent.
+struct Link<'a> {
+    to: SpanId,
+    reference: Reference,
+    trace_id: TraceId,
+    tracestate: &'a str,
+    flags: u32,
+}
+
+impl Link<'_> {
+    fn write(&self, out: &mut Vec<u8>, limits: &SpanLimits) {
+        let reference = self.reference.text();
+        let any_value = field_len(any_value::STRING, reference.len());
+        let key_value = field_len(key_value::KEY, OPENTRACING_REF_TYPE.len()) + field_len(key_value::VALUE, any_value);
+        // The only attribute.
+        let dropped = limits.max_attributes_per_link == 0;
+        let attribute = if dropped { NUMBER_LEN } else { field_len(link::ATTRIBUTES, key_value) };
+        let ids = field_len(link::TRACE_ID, 16) + field_len(link::SPAN_ID, 8);
+        put_len(out, span::LINKS, ids + text_len(link::TRACE_STATE, self.tracestate) + attribute + FIXED32_LEN);
+        put_bytes(out, link::TRACE_ID, &self.trace_id.to_bytes());
+        put_bytes(out, link::SPAN_ID, &self.to.to_bytes());
+        put_text(out, link::TRACE_STATE, self.tracestate);
+        if dropped {
+            put_number(out, link::DROPPED_ATTRIBUTES, 1);
+        } else {
+            put_len(out, link::ATTRIBUTES, key_value);
+            put_text(out, key_value::KEY, OPENTRACING_REF_TYPE);
+            put_len(out, key_value::VALUE, any_value);
+            put_text(out, any_value::STRING, reference);
+        }
+        put_fixed32(out, link::FLAGS, self.flags);
     }
 }
 
 /// What all spans of a trace have in common.
 pub(super) struct ExportContext {
-    pub(super) service: Arc<str>,
+    pub(super) origin: Arc<Origin>,
     pub(super) trace_id: TraceId,
     pub(super) remote_parent: Option<SpanId>,
     pub(super) tracestate: Option<Arc<str>>,
     /// The trace id is known to be random.
     pub(super) random: bool,
-}
-
-/// Spans of a trace that ended, to be exported.
-pub(super) struct Ended {
-    pub(super) context: ExportContext,
-    #[allow(clippy::vec_box)] // They come in boxes.
-    pub(super) spans: Vec<Box<OpenSpan>>,
-}
-
-impl Ended {
-    /// One at a time: exported they are larger.
-    pub(super) fn into_spans<'a>(
-        self,
-        scope: &'a InstrumentationScope,
-        limits: &'a SpanLimits,
-    ) -> impl Iterator<Item = FinishedSpan> + 'a {
-        let Ended { context, spans } = self;
-        spans.into_iter().map(move |span| FinishedSpan {
-            service: context.service.clone(),
-            tracestate: context.tracestate.clone(),
-            data: span.into_data(&context, scope, limits),
-        })
-    }
-}
-
-/// A bounded list of attributes with unique names.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attributes {
-    list: Named<KeyValue>,
-    dropped: u32,
-    /// Memory behind keys and values.
-    in_texts: usize,
-}
-
-impl HasName for KeyValue {
-    fn name(&self) -> &str {
-        self.key.as_str()
-    }
-}
-
-impl Attributes {
-    pub(super) fn as_slice(&self) -> &[KeyValue] {
-        &self.list
-    }
-
-    fn held(&self) -> usize {
-        self.list.held() + self.in_texts
-    }
-
-    /// Sets an attribute of a span, instead of one of the same name.
-    pub(super) fn set_of_span(&mut self, name: &str, attribute: Value, limits: &SpanLimits, counters: &Counters) {
-        self.set(name, attribute, limits.max_attributes_per_span, limits, counters);
-    }
-
-    /// Sets an attribute of an event, instead of one of the same name.
-    pub(super) fn set_of_event(&mut self, name: &str, attribute: Value, limits: &SpanLimits, counters: &Counters) {
-        self.set(name, attribute, limits.max_attributes_per_event, limits, counters);
-    }
-
-    fn set(&mut self, name: &str, mut attribute: Value, max: u32, limits: &SpanLimits, counters: &Counters) {
-        if limits.cut(&mut attribute) {
-            counters.values_cut.one();
-        }
-        if let Some(place) = self.list.find(name) {
-            self.replace(place, attribute);
-        } else if self.list.len() >= max as usize {
-            self.dropped = self.dropped.saturating_add(1);
-            counters.attributes_dropped.one();
-        } else {
-            self.push(name.to_owned().into(), attribute);
-        }
-    }
-
-    /// Sets an attribute, limits or not.
-    fn put(&mut self, key: Key, attribute: Value) {
-        match self.list.find(key.as_str()) {
-            Some(place) => self.replace(place, attribute),
-            None => self.push(key, attribute),
-        }
-    }
-
-    fn replace(&mut self, place: usize, attribute: Value) {
-        if let Some(same) = self.list.get_mut(place) {
-            self.in_texts = (self.in_texts + value::held(&attribute)).saturating_sub(value::held(&same.value));
-            same.value = attribute;
-        }
-    }
-
-    fn push(&mut self, key: Key, attribute: Value) {
-        self.in_texts += block(key.as_str().len()) + value::held(&attribute);
-        self.list.push(KeyValue::new(key, attribute));
-    }
 }

@@ -2,12 +2,11 @@
 //!
 //! Every shard has its part of the bounds, so that no lock is ever taken while another one is held.
 
-use std::hash::RandomState;
 use std::mem::size_of;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use opentelemetry::trace::TraceId;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -17,9 +16,10 @@ use super::counters::TracerStats;
 use super::env::Env;
 use super::instance::{Exports, Instance};
 use super::language::Head;
-use super::list::{Linked, Links, List};
+use super::pool::Pool;
 use super::span::EndCause;
 use crate::heap::{block, block_of};
+use crate::list::{Linked, Links, List};
 use spop_agent::time::Timestamp;
 
 const MAX_SHARDS: usize = 16;
@@ -43,14 +43,15 @@ pub(super) struct Outbox {
 /// All ids.
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
-    pub(super) hasher: RandomState,
+    /// Its seed is random: who chooses ids does not know which ones collide.
+    pub(super) hasher: DefaultHashBuilder,
 }
 
 impl Table {
     pub(super) fn new(config: &TracerConfig) -> Self {
         let shards = (config.max_memory / MIN_SHARD_MEMORY).clamp(1, MAX_SHARDS);
         let shard = || Mutex::new(Shard::new(config.max_memory / shards, config.max_remembered.div_ceil(shards)));
-        Table { shards: (0..shards).map(|_| shard()).collect(), hasher: RandomState::new() }
+        Table { shards: (0..shards).map(|_| shard()).collect(), hasher: DefaultHashBuilder::default() }
     }
 
     /// The shard of the ids with this hash.
@@ -128,6 +129,7 @@ pub(super) struct Shard {
     spans: usize,
     max_size: usize,
     max_ended: usize,
+    pool: Pool,
 }
 
 impl Shard {
@@ -142,6 +144,7 @@ impl Shard {
             spans: 0,
             max_size,
             max_ended,
+            pool: Pool::default(),
         }
     }
 
@@ -152,23 +155,23 @@ impl Shard {
         now: Timestamp,
         env: &Env,
         out: &mut Outbox,
-        work: impl FnOnce(&mut Instance, &mut Outbox) -> T,
+        work: impl FnOnce(&mut Instance, &mut Pool, &mut Outbox) -> T,
     ) -> Option<T> {
         let service = head.service.as_deref().unwrap_or(&env.config.default_service);
         let is_same = |slot: &usize| {
-            self.entries.get(*slot).is_some_and(|entry| *entry.id == *head.id && **entry.instance.service() == *service)
+            self.entries.get(*slot).is_some_and(|entry| *entry.id == *head.id && entry.instance.service() == service)
         };
         let slot = match self.slots.find(head.hash, is_same) {
             Some(slot) => *slot,
             None => {
-                let service = match &head.service {
-                    Some(service) => service.as_ref().into(),
-                    None => env.config.default_service.clone(),
+                let origin = match &head.service {
+                    Some(service) => env.origins.of(service),
+                    None => env.default_origin.clone(),
                 };
                 let slot = self.entries.insert(Box::new(Entry {
                     hash: head.hash,
                     id: head.id.as_ref().into(),
-                    instance: Instance::new(service, now.wall),
+                    instance: Instance::new(origin, now.wall),
                     touched: now.clock,
                     born: now.clock,
                     live: true,
@@ -189,7 +192,7 @@ impl Shard {
         // Connections may be a little late with what they read.
         entry.touched = entry.touched.max(now.clock);
         entry.instance.seen = entry.instance.seen.max(now.wall);
-        let result = work(&mut entry.instance, out);
+        let result = work(&mut entry.instance, &mut self.pool, out);
         if entry.instance.is_blank() {
             self.forget(slot, env);
         } else {
@@ -230,7 +233,7 @@ impl Shard {
     /// All memory that it holds.
     fn held(&self) -> usize {
         let slots = block(self.slots.allocation_size()) + block_of::<Option<(usize, usize)>>(self.entries.capacity());
-        self.size + slots
+        self.size + slots + self.pool.held()
     }
 
     fn enforce(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) {
@@ -253,7 +256,7 @@ impl Shard {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         // Nobody knows when an idle id really ended; to wait for more was our affair.
         let at = if cause == EndCause::Idle { entry.instance.seen } else { now.wall };
-        entry.instance.end(cause, at, now.clock, env, &mut out.spans);
+        entry.instance.end(cause, at, now.clock, env, &mut self.pool, &mut out.spans);
         entry.touched = entry.touched.max(now.clock);
         self.settle(slot, out);
         if self.entries.get(slot).is_some_and(|entry| entry.live) {
@@ -279,7 +282,7 @@ impl Shard {
         self.spans -= entry.spans;
         if self.entries.is_empty() {
             // What is empty holds nothing.
-            (self.slots, self.entries) = (HashTable::new(), Slab::new());
+            (self.slots, self.entries, self.pool) = (HashTable::new(), Slab::new(), Pool::default());
         }
         env.counters.reserved_never_opened.add(entry.instance.reserved_count());
     }

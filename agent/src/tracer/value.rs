@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
-use opentelemetry::Value as Attribute;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use spop_core::Value;
 
-use crate::heap::block;
+use crate::span::proto::{any_value, field_len, key_value, put_bytes, put_len, put_member};
 
 /// The value as text; `None` for NULL.
 pub(super) fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
     Some(match *value {
         Value::Null => return None,
-        Value::String(bytes) => String::from_utf8_lossy(bytes),
+        Value::String(bytes) => lossy(bytes),
         ref other => {
             let mut out = String::new();
             append(&mut out, other);
@@ -21,9 +22,41 @@ pub(super) fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
     })
 }
 
+/// As `String::from_utf8_lossy`, which is slow where nothing is lost.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
+/// Nearly every request has such an address: `Display` takes several times as long.
+fn ipv4(ip: Ipv4Addr, out: &mut [u8; 15]) -> &str {
+    let mut len = 0;
+    let mut push = |byte| {
+        if let Some(slot) = out.get_mut(len) {
+            *slot = byte;
+            len += 1;
+        }
+    };
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    out.get(..len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+}
+
 /// Appends the text of a value; nothing for NULL.
-fn append(out: &mut String, value: &Value<'_>) {
-    // Writing to a String cannot fail.
+fn append(out: &mut impl Write, value: &Value<'_>) {
+    // Writing to memory cannot fail.
     let _infallible = match *value {
         Value::Null => Ok(()),
         Value::Bool(b) => write!(out, "{b}"),
@@ -31,25 +64,95 @@ fn append(out: &mut String, value: &Value<'_>) {
         Value::UInt32(n) => write!(out, "{n}"),
         Value::Int64(n) => write!(out, "{n}"),
         Value::UInt64(n) => write!(out, "{n}"),
-        Value::Ipv4(ip) => write!(out, "{ip}"),
+        Value::Ipv4(ip) => out.write_str(ipv4(ip, &mut [0; 15])),
         Value::Ipv6(ip) => write!(out, "{ip}"),
-        Value::String(bytes) => {
-            out.push_str(&String::from_utf8_lossy(bytes));
-            Ok(())
-        }
-        Value::Binary(bytes) => {
-            out.reserve(bytes.len().saturating_mul(2));
-            bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
-        }
+        Value::String(bytes) => out.write_str(&lossy(bytes)),
+        Value::Binary(bytes) => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
     };
 }
 
-/// The value of an attribute given by any number of values: none is the empty string, one keeps its type, several are
-/// concatenated as text. `None` if there is nothing but NULL.
-pub(super) fn attribute<'a>(mut values: impl Iterator<Item = Value<'a>>) -> Option<Attribute> {
-    let Some(first) = values.next() else { return Some(Attribute::from("")) };
-    let Some(second) = values.next() else { return native(&first) };
-    concatenated([first, second].into_iter().chain(values)).map(Attribute::from)
+/// Appends the field `value` of a `KeyValue` given by any number of values: none is the empty string, one keeps its type,
+/// several are concatenated as text, of at most so many characters. Says whether the text was cut; `None`, with something
+/// appended perhaps, if there is nothing but NULL.
+pub(super) fn put<'a>(
+    out: &mut Vec<u8>,
+    mut values: impl Iterator<Item = Value<'a>>,
+    max_len: Option<usize>,
+) -> Option<bool> {
+    let first = values.next();
+    let Some(second) = values.next() else { return put_one(out, first, max_len) };
+    let mut is_null = true;
+    let cut = put_text(out, max_len, |out| {
+        for value in first.into_iter().chain([second]).chain(values) {
+            is_null &= value == Value::Null;
+            append(out, &value);
+        }
+    });
+    (!is_null).then_some(cut)
+}
+
+fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) -> Option<bool> {
+    let (field, number) = match value {
+        None => return Some(put_given(out, "", max_len)),
+        Some(Value::Null) => return None,
+        Some(Value::String(bytes)) => return Some(put_given(out, &lossy(bytes), max_len)),
+        Some(Value::Bool(b)) => (any_value::BOOL, u64::from(b)),
+        Some(other) => match other.as_integer().map(i64::try_from) {
+            Some(Ok(n)) => (any_value::INT, n as u64),
+            _ => return Some(put_text(out, max_len, |out| append(out, &other))),
+        },
+    };
+    put_len(out, key_value::VALUE, key_len(field) + encoded_len_varint(number));
+    put_member(out, field, number);
+    Some(false)
+}
+
+/// Says whether it was cut.
+fn put_given(out: &mut Vec<u8>, text: &str, max_len: Option<usize>) -> bool {
+    let end = end_of(text, max_len);
+    let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    put_len(out, key_value::VALUE, field_len(any_value::STRING, text.len()));
+    put_bytes(out, any_value::STRING, text.as_bytes());
+    end.is_some()
+}
+
+/// The same of a text whose length is not known before it is written.
+fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut Utf8<'_>)) -> bool {
+    let start = out.len();
+    // Most are so short that their lengths take a byte each.
+    put_len(out, key_value::VALUE, 0);
+    put_len(out, any_value::STRING, 0);
+    let text = out.len();
+    write(&mut Utf8(out));
+    let written = out.get(text..).and_then(|written| std::str::from_utf8(written).ok());
+    let end = written.and_then(|written| end_of(written, max_len));
+    let len = end.unwrap_or(out.len() - text);
+    let value_len = field_len(any_value::STRING, len);
+    let more = encoded_len_varint(value_len as u64) + encoded_len_varint(len as u64) - 2;
+    out.resize(text + len + more, 0);
+    out.copy_within(text..text + len, text + more);
+    if let Some(mut head) = out.get_mut(start..text + more) {
+        encode_key(key_value::VALUE, WireType::LengthDelimited, &mut head);
+        encode_varint(value_len as u64, &mut head);
+        encode_key(any_value::STRING, WireType::LengthDelimited, &mut head);
+        encode_varint(len as u64, &mut head);
+    }
+    end.is_some()
+}
+
+/// Where a text that is too long ends.
+fn end_of(text: &str, max_len: Option<usize>) -> Option<usize> {
+    text.char_indices().nth(max_len?).map(|(end, _)| end)
+}
+
+/// Bytes to which only text is written.
+struct Utf8<'a>(&'a mut Vec<u8>);
+
+impl Write for Utf8<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// The same as text, for what has no types.
@@ -68,58 +171,86 @@ fn concatenated<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<String> {
     out
 }
 
-fn native(value: &Value<'_>) -> Option<Attribute> {
-    Some(match *value {
-        Value::Bool(b) => Attribute::Bool(b),
-        ref other => match other.as_integer().map(i64::try_from) {
-            Some(Ok(n)) => Attribute::I64(n),
-            _ => Attribute::from(text(other)?.into_owned()),
-        },
-    })
-}
-
-/// Memory behind an attribute value.
-pub(super) fn held(value: &Attribute) -> usize {
-    match value {
-        Attribute::String(text) => block(text.as_str().len()),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value as Attribute};
+    use prost::Message;
+    use std::net::Ipv6Addr;
+
+    /// The attribute that is put behind something else.
+    fn put_cut(values: &[Value<'static>], max_len: Option<usize>) -> Option<(Attribute, bool)> {
+        let mut out = b"before".to_vec();
+        let cut = put(&mut out, values.iter().copied(), max_len)?;
+        let key_value = KeyValue::decode(out.strip_prefix(b"before").unwrap()).unwrap();
+        assert_eq!(out.len(), 6 + key_value.encoded_len(), "nothing else");
+        Some((key_value.value.unwrap().value.unwrap(), cut))
+    }
 
     fn of(values: &[Value<'static>]) -> Option<Attribute> {
-        attribute(values.iter().copied())
+        put_cut(values, None).map(|(attribute, cut)| {
+            assert!(!cut);
+            attribute
+        })
+    }
+
+    fn text(text: &str) -> Attribute {
+        Attribute::StringValue(text.to_owned())
     }
 
     #[test]
     fn one_value_keeps_its_type() {
-        assert_eq!(of(&[Value::Bool(true)]), Some(Attribute::Bool(true)));
-        assert_eq!(of(&[Value::Int32(-1)]), Some(Attribute::I64(-1)));
-        assert_eq!(of(&[Value::UInt32(u32::MAX)]), Some(Attribute::I64(4_294_967_295)));
-        assert_eq!(of(&[Value::Int64(i64::MIN)]), Some(Attribute::I64(i64::MIN)));
-        assert_eq!(of(&[Value::UInt64(i64::MAX as u64)]), Some(Attribute::I64(i64::MAX)));
-        assert_eq!(of(&[Value::UInt64(1 << 63)]), Some(Attribute::from("9223372036854775808")));
-        assert_eq!(of(&[Value::Ipv4(Ipv4Addr::LOCALHOST)]), Some(Attribute::from("127.0.0.1")));
-        assert_eq!(of(&[Value::Ipv6(Ipv6Addr::LOCALHOST)]), Some(Attribute::from("::1")));
-        assert_eq!(of(&[Value::String(b"a\xffb")]), Some(Attribute::from("a\u{fffd}b")));
-        assert_eq!(of(&[Value::Binary(b"\x00\xAB")]), Some(Attribute::from("00ab")));
+        assert_eq!(of(&[Value::Bool(true)]), Some(Attribute::BoolValue(true)));
+        assert_eq!(of(&[Value::Int32(-1)]), Some(Attribute::IntValue(-1)));
+        assert_eq!(of(&[Value::UInt32(u32::MAX)]), Some(Attribute::IntValue(4_294_967_295)));
+        assert_eq!(of(&[Value::Int64(i64::MIN)]), Some(Attribute::IntValue(i64::MIN)));
+        assert_eq!(of(&[Value::UInt64(i64::MAX as u64)]), Some(Attribute::IntValue(i64::MAX)));
+        assert_eq!(of(&[Value::UInt64(1 << 63)]), Some(text("9223372036854775808")));
+        assert_eq!(of(&[Value::Ipv4(Ipv4Addr::LOCALHOST)]), Some(text("127.0.0.1")));
+        assert_eq!(of(&[Value::Ipv6(Ipv6Addr::LOCALHOST)]), Some(text("::1")));
+        assert_eq!(of(&[Value::String(b"a\xffb")]), Some(text("a\u{fffd}b")));
+        assert_eq!(of(&[Value::Binary(b"\x00\xAB")]), Some(text("00ab")));
+    }
+
+    #[test]
+    fn addresses_as_the_standard_library_writes_them() {
+        for octet in 0..=255 {
+            let ip = Ipv4Addr::new(octet, 255 - octet, octet / 2, octet.wrapping_mul(7));
+            assert_eq!(ipv4(ip, &mut [0; 15]), ip.to_string());
+        }
     }
 
     #[test]
     fn no_value_null_and_several_values() {
-        assert_eq!(of(&[]), Some(Attribute::from("")));
+        assert_eq!(of(&[]), Some(text("")));
         assert_eq!(of(&[Value::Null]), None);
         assert_eq!(of(&[Value::Null, Value::Null]), None);
         assert_eq!(
             of(&[Value::String(b"HTTP/"), Value::Null, Value::Int64(2), Value::Bool(false)]),
-            Some(Attribute::from("HTTP/2false"))
+            Some(text("HTTP/2false"))
         );
+        let long = Value::from("x".repeat(200).leak() as &str);
+        assert_eq!(of(&[long, long]), Some(text(&"x".repeat(400))));
         assert_eq!(concatenation(std::iter::empty()), Some(String::new()));
         assert_eq!(concatenation([Value::Int64(7)].into_iter()), Some("7".to_owned()));
         assert_eq!(concatenation([Value::Null].into_iter()), None);
+    }
+
+    #[test]
+    fn texts_are_cut_after_so_many_characters() {
+        for (given, expected) in
+            [("", ""), ("abc", "abc"), ("abcd", "abc"), ("\u{e9}\u{4e16}\u{1f600}x", "\u{e9}\u{4e16}\u{1f600}")]
+        {
+            let cut = given != expected;
+            assert_eq!(put_cut(&[Value::from(given)], Some(3)), Some((text(expected), cut)));
+            assert_eq!(put_cut(&[Value::from(given), Value::Null], Some(3)), Some((text(expected), cut)));
+        }
+        assert_eq!(put_cut(&[Value::Int64(123_456)], Some(3)), Some((Attribute::IntValue(123_456), false)));
+        assert_eq!(put_cut(&[Value::from("x")], Some(0)), Some((text(""), true)));
+        assert_eq!(put_cut(&[Value::Ipv4(Ipv4Addr::LOCALHOST)], Some(4)), Some((text("127."), true)));
+        for len in 120..140 {
+            let bytes = Value::Binary(&[0xab; 140][..len]);
+            assert_eq!(put_cut(&[bytes], Some(250)), Some((text(&"ab".repeat(len.min(125))), len > 125)), "{len}");
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! Traces for the tests of `/traces`, and a server for its page.
 #![allow(dead_code)] // every test file uses a part
 
-use crate::export_common::{EPOCH, TRACE, context, nineteen_spans, span};
+use crate::export_common::{EPOCH, TRACE, TestSpan, context, nineteen_spans, span};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use spoa_otel::export::Exporter;
 use spoa_otel::export::recent::Recent;
-use spoa_otel::span::FinishedSpan;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,12 +26,12 @@ pub(crate) const ATTACKS: [&str; 8] = [
 ];
 
 /// The same spans in another trace.
-pub(crate) fn in_trace(spans: Vec<FinishedSpan>, trace: u128) -> Vec<FinishedSpan> {
+pub(crate) fn in_trace(spans: Vec<TestSpan>, trace: u128) -> Vec<TestSpan> {
     let moved = |old: &SpanContext| {
         let state = TraceState::default();
         SpanContext::new(TraceId::from(trace), old.span_id(), TraceFlags::SAMPLED, false, state)
     };
-    let of_span = |mut span: FinishedSpan| {
+    let of_span = |mut span: TestSpan| {
         span.data.span_context = moved(&span.data.span_context);
         for link in &mut span.data.links.links {
             link.span_context = moved(&link.span_context);
@@ -42,13 +41,13 @@ pub(crate) fn in_trace(spans: Vec<FinishedSpan>, trace: u128) -> Vec<FinishedSpa
     spans.into_iter().map(of_span).collect()
 }
 
-fn set(span: &mut FinishedSpan, attributes: &[(&'static str, &str)]) {
+fn set(span: &mut TestSpan, attributes: &[(&'static str, &str)]) {
     let attributes = attributes.iter().map(|(name, value)| KeyValue::new(*name, (*value).to_owned()));
     span.data.attributes.extend(attributes);
 }
 
 /// A request over two HAProxys to a server, with what `spoe.cfg` says of it.
-pub(crate) fn good() -> Vec<FinishedSpan> {
+pub(crate) fn good() -> Vec<TestSpan> {
     let mut spans = nineteen_spans();
     for span in &mut spans {
         let name = span.data.name.clone().into_owned();
@@ -77,7 +76,7 @@ pub(crate) fn good() -> Vec<FinishedSpan> {
 }
 
 /// A request whose server closed the connection.
-pub(crate) fn failed() -> Vec<FinishedSpan> {
+pub(crate) fn failed() -> Vec<TestSpan> {
     let mut root = span("haproxy-1", 1, 0, "GET /cart", 2_000_000, 2_031_000);
     root.data.span_kind = SpanKind::Server;
     set(&mut root, &[("url.path", "/cart"), ("haproxy.termination_state", "SH--")]);
@@ -89,7 +88,7 @@ pub(crate) fn failed() -> Vec<FinishedSpan> {
 }
 
 /// A request that HAProxy answered itself: no message ended its spans.
-pub(crate) fn denied() -> Vec<FinishedSpan> {
+pub(crate) fn denied() -> Vec<TestSpan> {
     let mut root = span("haproxy-2", 1, 0, "HAProxy session", 3_000_000, 123_000_000);
     let mut child = span("haproxy-2", 2, 1, "Client session", 3_000_000, 123_000_000);
     for span in [&mut root, &mut child] {
@@ -101,7 +100,7 @@ pub(crate) fn denied() -> Vec<FinishedSpan> {
 }
 
 /// Whatever can be hostile is.
-pub(crate) fn hostile() -> Vec<FinishedSpan> {
+pub(crate) fn hostile() -> Vec<TestSpan> {
     let mut spans = Vec::new();
     for (index, attack) in ATTACKS.into_iter().enumerate() {
         let id = index as u64 + 1;
@@ -125,10 +124,8 @@ pub(crate) fn hostile() -> Vec<FinishedSpan> {
     spans
 }
 
-pub(crate) fn submit(recent: &Recent, spans: Vec<FinishedSpan>) {
-    for span in spans {
-        recent.submit(&Arc::new(span));
-    }
+pub(crate) fn submit(recent: &Recent, spans: Vec<TestSpan>) {
+    recent.submit(&spans.iter().map(TestSpan::finished).collect::<Vec<_>>());
 }
 
 /// A memory with all of these, the good one twice.

@@ -7,6 +7,7 @@ use opentelemetry::trace::{Event, Link};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue as ProtoKeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value as Json, json};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
@@ -267,7 +268,7 @@ async fn json_is_otlp_as_specified() {
     let resource_spans = &json["resourceSpans"][0];
     let resource = resource_spans["resource"]["attributes"].as_array().unwrap();
     assert!(resource.contains(&json!({"key": "service.name", "value": {"stringValue": "shop"}})), "{resource:?}");
-    assert_eq!(resource_spans["scopeSpans"][0]["scope"]["name"], "spop-agent");
+    assert_eq!(resource_spans["scopeSpans"][0]["scope"]["name"], "spoa-otel");
     let span = &resource_spans["scopeSpans"][0]["spans"][0];
     let expected = json!({
         "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
@@ -336,7 +337,7 @@ async fn json_of_received_spans_reads_back_to_what_was_sent() {
         attribute("empty", AnyValue::default()),
     ]);
     let recent = Arc::new(Recent::new(RecentConfig::default()));
-    recent.accept(&Arc::new(ReceivedRequest { body: Default::default(), message: sent, spans: 1 }));
+    recent.accept(&Arc::new(ReceivedRequest::decode(sent.encode_to_vec().into(), 1 << 20).unwrap()));
     let addr = serve(recent).await;
     let body = get(addr, "/traces.json").await.text().await.unwrap();
     assert!(!body.contains("Value\":null"), "{body}");

@@ -1,16 +1,17 @@
 //! The console as a user sees it.
 
-use crate::export_common::{Output, TRACE, context, nineteen_spans, span, until};
+use crate::export_common::{Output, TRACE, TestSpan, context, nineteen_spans, span, until};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Link, SpanKind, Status, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue as ProtoKeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
 use spoa_otel::export::console::{Console, ConsoleConfig};
 use spoa_otel::export::receiver::{ReceivedRequest, RequestSink};
 use spoa_otel::export::{Exporter, Pipeline, QueueConfig};
-use spoa_otel::span::{FinishedSpan, OpenSpans};
+use spoa_otel::span::OpenSpans;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak, mpsc};
@@ -21,13 +22,13 @@ fn width(columns: usize) -> ConsoleConfig {
 }
 
 /// What the console prints of these spans until it is shut down.
-async fn printed(config: ConsoleConfig, spans: Vec<FinishedSpan>) -> String {
+async fn printed(config: ConsoleConfig, spans: Vec<TestSpan>) -> String {
     let output = Output::default();
     let console = Arc::new(Console::start(config, output.clone()).unwrap());
     let pipeline = Pipeline::new(vec![console]);
     let count = spans.len() as u64;
     for span in spans {
-        pipeline.submit(Arc::new(span));
+        pipeline.submit(&[span.finished()]);
     }
     let stats = pipeline.shutdown(Duration::from_secs(20)).await;
     assert_eq!(stats[0].1.exported, count);
@@ -254,7 +255,7 @@ fn received(service: &str, id: u8, parent: u64) -> Arc<ReceivedRequest> {
             ..Default::default()
         }],
     };
-    Arc::new(ReceivedRequest { body: Default::default(), message, spans: 1 })
+    Arc::new(ReceivedRequest::decode(message.encode_to_vec().into(), 1 << 20).unwrap())
 }
 
 #[tokio::test]
@@ -263,7 +264,7 @@ async fn received_spans_join_the_trace() {
     let console = Arc::new(Console::start(width(60), output.clone()).unwrap());
     let pipeline = Pipeline::new(vec![console.clone()]);
     assert_eq!(console.accept(&received("backend", 7, 1)), 0);
-    pipeline.submit(Arc::new(span("proxy", 1, 0, "own", 0, 10)));
+    pipeline.submit(&[span("proxy", 1, 0, "own", 0, 10).finished()]);
     pipeline.shutdown(Duration::from_secs(20)).await;
     let text = output.text();
     let expected = [
@@ -289,24 +290,24 @@ async fn a_trace_waits_for_its_open_spans() {
     let console = Arc::new(Console::start(config, output.clone()).unwrap());
     let table = Arc::new(Table(AtomicUsize::new(1)));
     console.track_open_spans(Arc::downgrade(&table) as Weak<dyn OpenSpans>);
-    console.submit(&Arc::new(span("s", 2, 1, "child", 5, 10)));
+    console.submit(&[span("s", 2, 1, "child", 5, 10).finished()]);
     // Many quiet times pass; the trace has an open span.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(output.text(), "");
-    console.submit(&Arc::new(span("s", 1, 0, "root", 0, 10)));
+    console.submit(&[span("s", 1, 0, "root", 0, 10).finished()]);
     table.0.store(0, Ordering::SeqCst);
     until("the trace is printed", || output.text().contains("root")).await;
     assert!(output.text().contains("· 2 spans ·"));
 
     // What comes after that is a continuation.
-    console.submit(&Arc::new(span("s", 3, 1, "late", 5, 10)));
+    console.submit(&[span("s", 3, 1, "late", 5, 10).finished()]);
     until("the late span is printed", || output.text().contains("late")).await;
     assert!(output.text().contains("Z · continued\n"));
     assert_eq!(console.console_stats().traces, 2);
 
     // At shutdown an open span is no reason to wait.
     table.0.store(1, Ordering::SeqCst);
-    console.submit(&Arc::new(span("s", 4, 1, "last", 5, 10)));
+    console.submit(&[span("s", 4, 1, "last", 5, 10).finished()]);
     let pipeline = Pipeline::new(vec![console]);
     pipeline.shutdown(Duration::from_secs(20)).await;
     assert!(output.text().contains("· continued · printed early: shutdown\n"));
@@ -314,16 +315,19 @@ async fn a_trace_waits_for_its_open_spans() {
 
 #[tokio::test]
 async fn the_oldest_trace_makes_room() {
-    for (max_traces, max_spans, why) in
-        [(2, 100, "too many traces are held back"), (100, 2, "too many spans are held back")]
-    {
+    for (max_traces, max_spans, max_bytes, why) in [
+        (2, 100, 1 << 20, "too many traces are held back"),
+        (100, 2, 1 << 20, "too many spans are held back"),
+        // Two take less, and three more.
+        (100, 100, 400, "the spans that are held back are too large"),
+    ] {
         let output = Output::default();
-        let config = ConsoleConfig { quiet: Duration::MAX, max_traces, max_spans, ..width(60) };
+        let config = ConsoleConfig { quiet: Duration::MAX, max_traces, max_spans, max_bytes, ..width(60) };
         let console = Console::start(config, output.clone()).unwrap();
         for trace in 1..=3 {
             let mut span = span("s", 1, 0, "n", 0, 10);
             span.data.span_context = context(trace, 1);
-            console.submit(&Arc::new(span));
+            console.submit(&[span.finished()]);
         }
         until("a trace is printed", || output.text().ends_with("\n\n")).await;
         let text = output.text();
@@ -361,7 +365,7 @@ async fn a_stuck_output_costs_spans_and_nothing_else() {
     for trace in 1.. {
         let mut span = span("s", 1, 0, "n", 0, 10);
         span.data.span_context = context(trace, 1);
-        console.submit(&Arc::new(span));
+        console.submit(&[span.finished()]);
         tokio::task::yield_now().await;
         if console.stats().dropped_queue_full > 0 {
             break;

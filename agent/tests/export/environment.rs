@@ -37,7 +37,7 @@ async fn export_a_span() {
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.protocol, std::env::var("OTEL_EXPORTER_OTLP_PROTOCOL").unwrap().parse::<Protocol>().unwrap());
     let pipeline = Pipeline::new(vec![Arc::new(OtlpExporter::start(config).unwrap())]);
-    pipeline.submit(Arc::new(span("haproxy-1", 1, 0, "n", 0, 1)));
+    pipeline.submit(&[span("haproxy-1", 1, 0, "n", 0, 1).finished()]);
     pipeline.shutdown(Duration::from_secs(20)).await;
 }
 

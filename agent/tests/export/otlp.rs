@@ -1,7 +1,7 @@
 //! What a collector gets: content, headers, compression.
 
 use crate::export_common::collector::{Arrived, Collector};
-use crate::export_common::{EPOCH, TRACE, at, context, span, until};
+use crate::export_common::{EPOCH, TRACE, TestSpan, at, context, span, until};
 use opentelemetry::trace::{Event, Link, SpanKind, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_proto::tonic::common::v1::{
@@ -11,8 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{self as proto, ResourceSpans, ScopeS
 use prost::Message;
 use spoa_otel::export::otlp::{Compression, OtlpConfig, OtlpExporter, Protocol};
 use spoa_otel::export::{ExportSnapshot, Pipeline};
-use spoa_otel::span::FinishedSpan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +25,11 @@ async fn collector(protocol: Protocol) -> (Collector, OtlpConfig) {
 }
 
 /// Exports these spans and gives the final counters.
-async fn export(config: OtlpConfig, spans: Vec<FinishedSpan>) -> ExportSnapshot {
+async fn export(config: OtlpConfig, spans: Vec<TestSpan>) -> ExportSnapshot {
     let exporter = Arc::new(OtlpExporter::start(config).unwrap());
     let pipeline = Pipeline::new(vec![exporter]);
     for span in spans {
-        pipeline.submit(Arc::new(span));
+        pipeline.submit(&[span.finished()]);
     }
     let stats = pipeline.shutdown(Duration::from_secs(20)).await;
     assert_eq!(stats[0].0, "otlp");
@@ -46,7 +45,7 @@ fn text(value: &str) -> any_value::Value {
 }
 
 /// A span that uses every field, and what must arrive of it.
-fn full_span() -> (FinishedSpan, proto::Span) {
+fn full_span() -> (TestSpan, proto::Span) {
     let mut full = span("haproxy-1", 0x11, 0x22, "GET", 0, 1_500);
     full.tracestate = Some("vendor=opaque,b=2".into());
     let data = &mut full.data;
@@ -134,7 +133,6 @@ fn attribute(resource_spans: &ResourceSpans, key: &str) -> Option<String> {
 async fn every_field_arrives_over_both_protocols() {
     for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson, Protocol::Grpc] {
         let (collector, config) = collector(protocol).await;
-        let instance = config.instance_id.clone();
         let (full, expected) = full_span();
         let root = span("haproxy-2", 1, 0, "root", 0, 1);
         let second = span("haproxy-1", 2, 1, "second", 0, 1);
@@ -146,12 +144,13 @@ async fn every_field_arrives_over_both_protocols() {
         let arrived = collector.arrived();
         let services = by_service(&arrived);
         assert_eq!(services.len(), 2);
+        let mut instances = BTreeSet::new();
         for (service, spans) in [("haproxy-1", 2), ("haproxy-2", 1)] {
             let [resource_spans] = &services[service][..] else {
                 panic!("{services:?}");
             };
             let value = |key| attribute(resource_spans, key);
-            assert_eq!(value("service.instance.id").as_deref(), Some(&*instance));
+            instances.extend(value("service.instance.id"));
             assert_eq!(value("telemetry.sdk.language").as_deref(), Some("rust"));
             assert_eq!(value("telemetry.sdk.name").as_deref(), Some("opentelemetry"));
             assert_eq!(value("telemetry.sdk.version").as_deref(), Some("0.33.1"));
@@ -159,13 +158,14 @@ async fn every_field_arrives_over_both_protocols() {
                 panic!("{resource_spans:?}");
             };
             let scope = InstrumentationScope {
-                name: "spop-agent".to_owned(),
-                version: "0.1.0".to_owned(),
+                name: "spoa-otel".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
                 ..Default::default()
             };
             assert_eq!(scope_spans.scope, Some(scope));
             assert_eq!(scope_spans.spans.len(), spans);
         }
+        assert_eq!(instances.len(), 1, "the same of all of this process: {instances:?}");
         let ScopeSpans { spans, .. } = &services["haproxy-1"][0].scope_spans[0];
         assert_eq!(spans[0], expected);
         let root = &services["haproxy-2"][0].scope_spans[0].spans[0];
@@ -237,7 +237,7 @@ async fn a_batch_leaves_when_it_is_full_or_old_enough() {
     let exporter = Arc::new(OtlpExporter::start(config).unwrap());
     let pipeline = Pipeline::new(vec![exporter]);
     for id in 1..=5 {
-        pipeline.submit(Arc::new(span("s", id, 0, "n", 0, 1)));
+        pipeline.submit(&[span("s", id, 0, "n", 0, 1).finished()]);
     }
     until("all spans are exported", || pipeline.stats()[0].1.exported == 5).await;
     let sizes = collector.arrived().into_iter().map(|request| {

@@ -27,7 +27,7 @@ fn config(collector: &Collector, protocol: Protocol) -> OtlpConfig {
 async fn works(config: OtlpConfig, collector: &Collector) {
     let before = collector.arrived().len();
     let pipeline = Pipeline::new(vec![Arc::new(OtlpExporter::start(config).unwrap())]);
-    pipeline.submit(Arc::new(span("s", 1, 0, "n", 0, 1)));
+    pipeline.submit(&[span("s", 1, 0, "n", 0, 1).finished()]);
     let stats = pipeline.shutdown(Duration::from_secs(20)).await[0].1;
     assert_eq!((stats.exported, stats.dropped()), (1, 0));
     assert_eq!(collector.arrived().len(), before + 1);
@@ -39,7 +39,7 @@ async fn fails(mut config: OtlpConfig, collector: &Collector, says: &[&str]) {
     let protocol = config.protocol;
     let log = CapturedLog::start();
     let exporter = Arc::new(OtlpExporter::start(config).unwrap());
-    exporter.submit(&Arc::new(span("s", 1, 0, "n", 0, 1)));
+    exporter.submit(&[span("s", 1, 0, "n", 0, 1).finished()]);
     until("two attempts fail", || exporter.stats().retries >= 2).await;
     assert_eq!(exporter.stats().pending(), 1, "it is kept");
     let text = log.text();

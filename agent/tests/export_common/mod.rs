@@ -3,12 +3,14 @@
 
 pub(crate) mod authority;
 pub(crate) mod collector;
+#[path = "../span_support/mod.rs"]
+mod span_support;
 
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use spoa_otel::span::FinishedSpan;
+pub(crate) use span_support::TestSpan;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,8 +28,8 @@ pub(crate) fn context(trace: u128, id: u64) -> SpanContext {
     SpanContext::new(TraceId::from(trace), SpanId::from(id), TraceFlags::SAMPLED, false, TraceState::default())
 }
 
-pub(crate) fn span(service: &str, id: u64, parent: u64, name: &str, start: u64, end: u64) -> FinishedSpan {
-    FinishedSpan {
+pub(crate) fn span(service: &str, id: u64, parent: u64, name: &str, start: u64, end: u64) -> TestSpan {
+    TestSpan {
         service: service.into(),
         tracestate: None,
         data: SpanData {
@@ -49,7 +51,7 @@ pub(crate) fn span(service: &str, id: u64, parent: u64, name: &str, start: u64, 
 }
 
 /// Links a span to another one of its trace by a follows-from reference.
-pub(crate) fn follows(mut span: FinishedSpan, target: u64) -> FinishedSpan {
+pub(crate) fn follows(mut span: TestSpan, target: u64) -> TestSpan {
     let attribute = KeyValue::new("opentracing.ref_type", "follows_from");
     let link = Link::new(context(TRACE, target), vec![attribute], 0);
     span.data.links.links.push(link);
@@ -58,7 +60,7 @@ pub(crate) fn follows(mut span: FinishedSpan, target: u64) -> FinishedSpan {
 
 /// The nine spans of one HAProxy, ids from `id` on, within `start..end`, in the
 /// order in which they end.
-pub(crate) fn nine_spans(service: &str, id: u64, parent: u64, start: u64, end: u64) -> Vec<FinishedSpan> {
+pub(crate) fn nine_spans(service: &str, id: u64, parent: u64, start: u64, end: u64) -> Vec<TestSpan> {
     let s = |n: u64, parent, name, from, to| span(service, id + n, parent, name, from, to);
     let client = id + 1;
     let server = id + 6;
@@ -81,7 +83,7 @@ pub(crate) fn spans_in(request: &ExportTraceServiceRequest) -> usize {
     request.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|scope| scope.spans.len()).sum()
 }
 
-pub(crate) fn nineteen_spans() -> Vec<FinishedSpan> {
+pub(crate) fn nineteen_spans() -> Vec<TestSpan> {
     let mut spans = nine_spans("haproxy-2", 0x200, 0x106, 2_600, 21_800);
     spans.extend(nine_spans("haproxy-1", 0x100, 0, 0, 23_400));
     let mut server = span("fake-server", 0x300, 0x206, "GET /hello", 5_300, 20_100);

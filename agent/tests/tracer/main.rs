@@ -11,4 +11,6 @@ mod reuse;
 mod rules;
 mod sampling;
 mod sessions;
+#[path = "../span_support/mod.rs"]
+mod span_support;
 mod support;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::span_support::TestSpan;
 use opentelemetry::Value as Attribute;
 use opentelemetry::trace::{SpanId, TraceId};
 use spoa_otel::span::FinishedSpan;
@@ -37,11 +38,11 @@ pub(crate) struct Var {
 }
 
 #[derive(Default)]
-pub(crate) struct Collector(Mutex<Vec<Arc<FinishedSpan>>>);
+pub(crate) struct Collector(Mutex<Vec<FinishedSpan>>);
 
 impl SpanSink for Collector {
-    fn submit(&self, span: Arc<FinishedSpan>) {
-        self.0.lock().unwrap().push(span);
+    fn submit(&self, spans: &[FinishedSpan]) {
+        self.0.lock().unwrap().extend_from_slice(spans);
     }
 }
 
@@ -137,12 +138,12 @@ impl Agent {
 
     /// The spans that ended so far, which are taken out.
     pub(crate) fn take(&self) -> Spans {
-        Spans(std::mem::take(&mut *self.sink.0.lock().unwrap()))
+        Spans(self.sink.0.lock().unwrap().drain(..).map(|span| TestSpan::of(&span)).collect())
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Spans(Vec<Arc<FinishedSpan>>);
+pub(crate) struct Spans(Vec<TestSpan>);
 
 impl Spans {
     pub(crate) fn names(&self) -> Vec<&str> {
@@ -150,7 +151,7 @@ impl Spans {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Seen<'_>> {
-        self.0.iter().map(|span| Seen(span))
+        self.0.iter().map(Seen)
     }
 
     /// The only span of this name.
@@ -168,12 +169,12 @@ impl Spans {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Seen<'a>(&'a FinishedSpan);
+pub(crate) struct Seen<'a>(&'a TestSpan);
 
 impl std::ops::Deref for Seen<'_> {
-    type Target = FinishedSpan;
+    type Target = TestSpan;
 
-    fn deref(&self) -> &FinishedSpan {
+    fn deref(&self) -> &TestSpan {
         self.0
     }
 }

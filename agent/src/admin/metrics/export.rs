@@ -68,7 +68,11 @@ pub(super) fn exporters(exporters: &[(&'static str, ExportSnapshot)], families: 
 pub(super) fn console(stats: ConsoleSnapshot, families: &mut Families<'_>) -> fmt::Result {
     let ConsoleSnapshot { traces, evicted } = stats;
     families.counter("console_traces", "Traces printed, parts of traces included.", traces)?;
-    families.counter("console_traces_evicted", "Traces printed early: too many were held back.", evicted)
+    families.counter(
+        "console_traces_evicted",
+        "Traces printed early: too many were held back, or too large ones.",
+        evicted,
+    )
 }
 
 /// What the memory of recent traces counts beside its spans.

@@ -2,6 +2,8 @@
 
 use super::summary::Summary;
 use crate::export::recent::Recent;
+use crate::span::FinishedSpan;
+use crate::span::view::value_text;
 use serde::Deserialize;
 use spop_agent::duration;
 use std::cmp::Reverse;
@@ -57,8 +59,15 @@ impl Filter {
             && (self.service.is_empty() || summary.services.iter().any(|name| has(name, &self.service)))
             && (self.text.is_empty()
                 || summary.request.title().is_some_and(|title| has(&title, &self.text))
-                || summary.trace.spans.iter().any(|span| span.any_text(|text| has(text, &self.text))))
+                || summary.trace.spans.iter().any(|span| any_text(span, |text| has(text, &self.text))))
     }
+}
+
+/// Whether the name of a span or the value of an attribute, as text, is as wanted.
+fn any_text(span: &FinishedSpan, wanted: impl Fn(&str) -> bool) -> bool {
+    let view = span.view();
+    let mut values = view.attributes().filter_map(|(_, value)| value_text(value?));
+    wanted(view.name) || values.any(|value| wanted(&value))
 }
 
 impl Wanted {

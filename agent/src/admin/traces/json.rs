@@ -7,15 +7,20 @@ use super::pages::{Failed, Pages};
 use super::summary::Summary;
 use crate::export::heading::HttpRequest;
 use crate::export::recent::{KeptTrace, Recent};
+use crate::export::request;
+use crate::span::FinishedSpan;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use opentelemetry::TraceId;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message;
 use serde::Serialize;
+use serde::ser::Error as _;
 use std::io;
 
 /// The traces, made one at a time while they are sent. Only their ids are held until then, so that a slow reader keeps no trace
@@ -29,6 +34,9 @@ pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
     let body = Body::from_stream(body);
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
+
+/// Bytes of spans that are decoded at once.
+const PART: usize = 256 * 1024;
 
 /// What one trace adds to a list, with commas in between.
 type Elements = fn(&Recent, &KeptTrace) -> serde_json::Result<Vec<u8>>;
@@ -57,16 +65,35 @@ fn part(recent: &Recent, id: TraceId, is_first: bool, of: Elements) -> io::Resul
     }
 }
 
-fn spans_of(recent: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn spans_of(_: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
-    for mut resource_spans in recent.request(trace).resource_spans {
-        if !out.is_empty() {
-            out.push(b',');
+    for part in parts(&trace.spans) {
+        let request =
+            ExportTraceServiceRequest::decode(&*request::encode(part, 0)).map_err(serde_json::Error::custom)?;
+        for mut resource_spans in request.resource_spans {
+            if !out.is_empty() {
+                out.push(b',');
+            }
+            make_finite(&mut resource_spans);
+            serde_json::to_writer(&mut out, &resource_spans)?;
         }
-        make_finite(&mut resource_spans);
-        serde_json::to_writer(&mut out, &resource_spans)?;
     }
     Ok(out)
+}
+
+/// The spans in parts that are decoded one after the other: decoded they are many times as large.
+fn parts(mut spans: &[FinishedSpan]) -> impl Iterator<Item = &[FinishedSpan]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |span: &&FinishedSpan| {
+            bytes += span.bytes().len();
+            bytes <= PART
+        };
+        let len = spans.iter().take_while(fits).count().max(1);
+        let (part, rest) = spans.split_at_checked(len)?;
+        spans = rest;
+        Some(part)
+    })
 }
 
 /// What the page heads the trace by.
@@ -89,7 +116,7 @@ fn heading_of(_: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let HttpRequest { method, path, status } = &request;
     serde_json::to_vec(&Heading {
         trace_id: trace.id.to_string(),
-        name: trace.spans[root].name(),
+        name: trace.spans[root].view().name,
         method,
         path,
         status,
@@ -136,7 +163,6 @@ mod tests {
     use crate::export::receiver::{ReceivedRequest, RequestSink};
     use crate::export::recent::RecentConfig;
     use http_body_util::BodyExt;
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
     use std::sync::Arc;
     use tokio::sync::Semaphore;
@@ -150,7 +176,8 @@ mod tests {
             ..Default::default()
         };
         let message = ExportTraceServiceRequest { resource_spans: [3, 5].map(of_trace).to_vec() };
-        recent.accept(&Arc::new(ReceivedRequest { body: Bytes::new(), message, spans: 2 }));
+        let request = ReceivedRequest::decode(message.encode_to_vec().into(), 1 << 20).unwrap();
+        recent.accept(&Arc::new(request));
         let pages = Pages { recent: Arc::new(recent), rendering: Arc::new(Semaphore::new(1)) };
         for (ids, expected) in [(vec![1, 3, 4, 5, 6], vec![3, 5]), (vec![3, 5], vec![3, 5]), (vec![1, 2], vec![])] {
             let response = response(pages.clone(), ids.into_iter().map(TraceId::from).collect());

@@ -81,7 +81,7 @@ impl ListPage {
 
 impl Row {
     fn new(summary: &Summary, services: &Services, longest: u64) -> Self {
-        let root = summary.trace.spans[summary.root].node();
+        let root = summary.trace.spans[summary.root].view();
         let length = summary.axis.length();
         let named = summary.services.iter().take(SERVICES);
         Self {

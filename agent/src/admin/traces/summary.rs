@@ -7,6 +7,8 @@ use crate::export::recent::{KeptTrace, Recent};
 use crate::export::text;
 use crate::export::tree::{self, Node};
 use crate::semconv::HAPROXY_SPAN_END;
+use crate::span::FinishedSpan;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 /// Services that have a colour of their own.
@@ -28,31 +30,23 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn new(trace: KeptTrace) -> Self {
-        let nodes: Vec<Node> = trace.spans.iter().map(|span| span.node()).collect();
+        let views: Vec<_> = trace.spans.iter().map(FinishedSpan::view).collect();
+        let nodes: Vec<Node> = views.iter().map(Node::of).collect();
         let mut order: Vec<usize> = (0..nodes.len()).collect();
         order.sort_by_key(|&index| nodes[index].start);
         let root = tree::root(&nodes);
-        let root_first = std::iter::once(&root).chain(&order).map(|&index| &trace.spans[index]);
-        let requests = root_first.map(|span| (span.service(), HttpRequest::of_span(|name| span.attribute(name))));
+        let root_first = std::iter::once(&root).chain(&order);
+        let requests = root_first.map(|&index| {
+            let attribute = |name: &str| views[index].attribute(name).map(Cow::Owned);
+            (trace.spans[index].service(), HttpRequest::of_span(attribute))
+        });
         let request = HttpRequest::of_trace(requests);
         let mut seen = HashSet::new();
         let in_order = order.iter().map(|&index| trace.spans[index].service());
         let services = in_order.filter(|name| seen.insert(*name)).map(str::to_owned).collect();
-        let ends = trace
-            .spans
-            .iter()
-            .filter_map(|span| span.attribute(HAPROXY_SPAN_END))
-            .map(|end| end.into_owned())
-            .collect();
-        Self {
-            axis: Axis::of(&nodes),
-            root,
-            request,
-            services,
-            errors: trace.spans.iter().filter(|span| span.is_error()).count(),
-            ends,
-            trace,
-        }
+        let ends = views.iter().filter_map(|span| span.attribute(HAPROXY_SPAN_END)).collect();
+        let errors = views.iter().filter(|span| span.is_error()).count();
+        Self { axis: Axis::of(&nodes), root, request, services, errors, ends, trace }
     }
 }
 
@@ -69,7 +63,7 @@ pub(super) struct Heading {
 
 impl Heading {
     pub(super) fn of(summary: &Summary) -> Self {
-        let name = summary.trace.spans[summary.root].name();
+        let name = summary.trace.spans[summary.root].view().name;
         let request = &summary.request;
         let title = request.title().filter(|title| !name.contains(title.as_str()));
         Self {

@@ -1,17 +1,18 @@
 //! The page of a trace: its spans as a tree on a common time axis.
 
 mod detail;
+mod flat;
 
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary};
 use crate::export::axis::{Axis, duration};
-use crate::export::recent::{self, KeptTrace, Recent};
-use crate::export::text;
+use crate::export::recent::{KeptTrace, Recent};
 use crate::export::tree::{self, Item, Node};
 use crate::semconv::HAPROXY_SPAN_END;
 use askama::Template;
-use detail::{Attributes, Context, Detail, Flat};
-use opentelemetry_proto::tonic::trace::v1 as otlp;
+use detail::{Attributes, Context, Detail};
+use flat::{Flat, Origins};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::collections::HashMap;
 
 /// Rows on one page.
@@ -80,11 +81,10 @@ struct Bar {
 
 impl TracePage {
     pub(super) fn new(recent: &Recent, trace: &KeptTrace) -> Self {
-        let request = recent.request(trace);
-        let names: Vec<String> =
-            request.resource_spans.iter().map(|spans| text::service_name(spans.resource.as_ref())).collect();
-        let spans: Vec<Flat<'_>> = request.resource_spans.iter().zip(&names).enumerate().flat_map(flat).collect();
-        let nodes: Vec<Node> = spans.iter().map(|span| span.node).collect();
+        let mut origins = Origins::default();
+        let flat = |span| Flat { span, view: span.view(), origin: origins.of(span.origin()) };
+        let spans: Vec<Flat<'_>> = trace.spans.iter().map(flat).collect();
+        let nodes: Vec<Node> = spans.iter().map(|span| Node::of(&span.view)).collect();
         let mut items = tree::rows(&nodes);
         let hidden = items.len().saturating_sub(MAX_ROWS);
         items.truncate(MAX_ROWS);
@@ -96,10 +96,17 @@ impl TracePage {
         }
         let axis = Axis::of(&nodes);
         let services = Services::of(recent);
-        let mut context =
-            Context { recent, trace_id: trace.id, axis: &axis, spans: &spans, targets, left: MAX_DETAILS };
+        let mut context = Context {
+            recent,
+            trace_id: trace.id,
+            axis: &axis,
+            spans: &spans,
+            origins: &origins,
+            targets,
+            left: MAX_DETAILS,
+        };
         let rows = items.iter().map(|item| Row::new(item, &services, &mut context)).collect();
-        let resources = request.resource_spans.iter().zip(&names).map(|(spans, name)| {
+        let resources = origins.resources.iter().map(|(name, spans)| {
             let mut attributes: Vec<_> = spans.resource.iter().flat_map(|resource| &resource.attributes).collect();
             attributes.sort_by_key(|attribute| &attribute.key);
             let dropped = spans.resource.as_ref().map_or(0, |resource| resource.dropped_attributes_count);
@@ -125,16 +132,6 @@ impl TracePage {
     }
 }
 
-fn flat<'a>((resource, (spans, service)): (usize, (&'a otlp::ResourceSpans, &'a String))) -> Vec<Flat<'a>> {
-    let scopes = spans.scope_spans.iter();
-    let in_scope = |scope: &'a otlp::ScopeSpans| {
-        let of_span =
-            move |span| Flat { resource, service, scope: scope.scope.as_ref(), span, node: recent::node(span) };
-        scope.spans.iter().map(of_span)
-    };
-    scopes.flat_map(in_scope).collect()
-}
-
 impl Row {
     fn new(row: &tree::Row, services: &Services, context: &mut Context<'_>) -> Self {
         let span = match row.item {
@@ -152,36 +149,36 @@ impl Row {
 
 impl SpanRow {
     fn new(index: usize, is_cycle: bool, services: &Services, context: &mut Context<'_>) -> Self {
-        let Flat { span, node, service, .. } = &context.spans[index];
+        let Flat { span, view, .. } = &context.spans[index];
         let axis = context.axis;
         let at = |time| axis.position(time) * 1000.0;
         // Whatever is too short to be seen is shown as a thin line.
-        let width = (at(node.end) - at(node.start)).max(2.0);
-        let kind = match span.kind() {
-            otlp::span::SpanKind::Server => Some("server"),
-            otlp::span::SpanKind::Client => Some("client"),
-            otlp::span::SpanKind::Producer => Some("producer"),
-            otlp::span::SpanKind::Consumer => Some("consumer"),
-            otlp::span::SpanKind::Internal | otlp::span::SpanKind::Unspecified => None,
+        let width = (at(view.end) - at(view.start)).max(2.0);
+        let kind = match view.kind {
+            SpanKind::Server => Some("server"),
+            SpanKind::Client => Some("client"),
+            SpanKind::Producer => Some("producer"),
+            SpanKind::Consumer => Some("consumer"),
+            SpanKind::Internal | SpanKind::Unspecified => None,
         };
         Self {
-            anchor: (context.targets.get(&node.id) == Some(&index)).then(|| node.id.to_string()),
-            color: services.color(service),
-            service: Shown::name(service),
-            name: Shown::name(&span.name),
+            anchor: (context.targets.get(&view.span_id) == Some(&index)).then(|| view.span_id.to_string()),
+            color: services.color(span.service()),
+            service: Shown::name(span.service()),
+            name: Shown::name(view.name),
             kind,
-            is_error: recent::is_error(span),
-            message: Shown::new(span.status.as_ref().map_or("", |status| &status.message), 80),
-            end: text::attribute(&span.attributes, HAPROXY_SPAN_END).map(|end| Shown::new(&end, 20)),
+            is_error: view.is_error(),
+            message: Shown::new(view.message, 80),
+            end: view.attribute(HAPROXY_SPAN_END).map(|end| Shown::new(&end, 20)),
             is_cycle,
-            is_reversed: node.end < node.start,
+            is_reversed: view.end < view.start,
             bar: Bar {
-                x: at(node.start).min(1000.0 - width),
+                x: at(view.start).min(1000.0 - width),
                 width,
-                marks: span.events.iter().take(MAX_MARKS).map(|event| at(event.time_unix_nano)).collect(),
+                marks: view.event_times().take(MAX_MARKS).map(at).collect(),
             },
-            offset: duration(node.start.saturating_sub(axis.start)),
-            duration: duration(node.end.saturating_sub(node.start)),
+            offset: duration(view.start.saturating_sub(axis.start)),
+            duration: duration(view.end.saturating_sub(view.start)),
             detail: context.detail(index),
         }
     }

@@ -158,6 +158,10 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
     console_quiet: Duration,
 
+    /// Memory of the spans whose traces are not printed yet; beyond it the oldest traces are printed early
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size::parse)]
+    console_bytes: usize,
+
     /// Receive OTLP/HTTP of other programs here: shown on the console and at /traces, forwarded to the collector
     /// [default: off]
     #[arg(long, value_name = "ADDR")]
@@ -277,8 +281,11 @@ impl ExportOptions {
 
     /// `None` if a collector is enough, or the environment chooses other destinations.
     pub fn console(&self, chosen: Option<Destinations>, has_collector: bool) -> Option<ConsoleConfig> {
-        (self.console || chosen.map_or(!has_collector, |chosen| chosen.console))
-            .then(|| ConsoleConfig { quiet: self.console_quiet, ..ConsoleConfig::for_stdout() })
+        (self.console || chosen.map_or(!has_collector, |chosen| chosen.console)).then(|| ConsoleConfig {
+            quiet: self.console_quiet,
+            max_bytes: self.console_bytes,
+            ..ConsoleConfig::for_stdout()
+        })
     }
 
     /// `None` if no trace is to be kept.
@@ -365,7 +372,8 @@ mod tests {
         same(&options.server, &ServerConfig::default());
         same(&options.admin_config, &AdminConfig::default());
         same(&options.export.recent, &RecentConfig::default());
-        assert_eq!(options.export.console_quiet, ConsoleConfig::default().quiet);
+        let console = ConsoleConfig::default();
+        assert_eq!((options.export.console_quiet, options.export.console_bytes), (console.quiet, console.max_bytes));
         let queue = QueueConfig::default();
         assert_eq!((options.export.queue_bytes, options.export.batch_bytes), (queue.max_bytes, queue.batch_bytes));
         let (given, tracer) = (options.tracing, TracerConfig::default());

@@ -16,7 +16,7 @@ use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::weight::Weight;
 use super::{Exporter, QueueConfig, ShutdownFuture};
 use crate::semconv::HAPROXY_SPAN_END;
-use crate::span::{FinishedSpan, OpenSpans};
+use crate::span::{FinishedSpan, OpenSpans, held_with_origins};
 use crate::worker::Worker;
 use opentelemetry::TraceId;
 use render::Format;
@@ -44,6 +44,8 @@ pub struct ConsoleConfig {
     pub max_traces: usize,
     /// Most spans held back, of all traces (default 20,000).
     pub max_spans: usize,
+    /// Most bytes of them (default 32 MiB).
+    pub max_bytes: usize,
     /// Most lines printed of one trace (default 200).
     pub max_rows: usize,
     /// Attributes shown beside a span (default `haproxy.span.end`).
@@ -62,6 +64,7 @@ impl Default for ConsoleConfig {
             quiet: Duration::from_millis(500),
             max_traces: 1_000,
             max_spans: 20_000,
+            max_bytes: 32 << 20,
             max_rows: 200,
             attributes: vec![HAPROXY_SPAN_END.to_owned()],
             width: None,
@@ -101,17 +104,14 @@ struct ConsoleStats {
     evicted: AtomicU64,
 }
 
-enum Item {
-    Own(Arc<FinishedSpan>),
-    Received(Box<ViewSpan>),
-}
+/// A span and the memory that it holds.
+type Held = (FinishedSpan, usize);
 
 type Table = Arc<OnceLock<Weak<dyn OpenSpans>>>;
 
 /// Prints finished traces as trees.
 pub struct Console {
-    attributes: Vec<String>,
-    queue: Arc<BoundedQueue<Item>>,
+    queue: Arc<BoundedQueue<Held>>,
     stats: Arc<ExportStats>,
     console_stats: Arc<ConsoleStats>,
     open_spans: Table,
@@ -133,7 +133,6 @@ impl Console {
         let console_stats = Arc::<ConsoleStats>::default();
         let open_spans = Table::default();
         let printer = Printer::start(output, stats.clone())?;
-        let attributes = config.attributes.clone();
         // A span that waits in the queue must not be taken for absent.
         let quiet = config.quiet.max(config.queue.batch_delay.saturating_mul(2));
         let task = Task {
@@ -141,12 +140,15 @@ impl Console {
             stats: stats.clone(),
             console_stats: console_stats.clone(),
             open_spans: open_spans.clone(),
-            store: Store::new(quiet, config.max_traces, config.max_spans),
+            store: Store::new(
+                quiet,
+                config.max_traces,
+                Weight { spans: config.max_spans.max(1), bytes: config.max_bytes },
+            ),
             printer,
             config,
         };
         Ok(Self {
-            attributes,
             queue,
             stats,
             console_stats,
@@ -172,11 +174,12 @@ impl Console {
         }
     }
 
-    fn push(&self, item: Item, bytes: usize) {
-        self.stats.add_submitted(1);
-        if let Err(cause) = self.queue.push(item, Weight { spans: 1, bytes }) {
-            self.drop_log.dropped(&self.stats, cause, 1);
-        }
+    fn push(&self, spans: impl Iterator<Item = Held>) {
+        let weighed = spans.map(|held| {
+            let weight = Weight { spans: 1, bytes: held.1 };
+            (held, weight)
+        });
+        self.queue.push_all(weighed, |cause, _| self.drop_log.dropped(&self.stats, cause, 1));
     }
 }
 
@@ -185,8 +188,9 @@ impl Exporter for Console {
         "console"
     }
 
-    fn submit(&self, span: &Arc<FinishedSpan>) {
-        self.push(Item::Own(span.clone()), span.held());
+    fn submit(&self, spans: &[FinishedSpan]) {
+        self.stats.add_submitted(spans.len());
+        self.push(spans.iter().map(|span| (span.clone(), span.held())));
     }
 
     fn stats(&self) -> ExportSnapshot {
@@ -207,10 +211,8 @@ impl RequestSink for Console {
     /// Shows the spans as far as there is room; what is not shown is not a
     /// reason to reject it, so this never reports a drop to the sender.
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
-        for span in ViewSpan::from_request(&request.message, &self.attributes) {
-            let bytes = span.size();
-            self.push(Item::Received(Box::new(span)), bytes);
-        }
+        self.stats.add_submitted(request.spans.len());
+        self.push(held_with_origins(&request.spans).map(|(span, bytes)| (span.clone(), bytes)));
         0
     }
 }
@@ -218,7 +220,7 @@ impl RequestSink for Console {
 /// Collects the spans and renders the traces that are finished.
 struct Task {
     config: ConsoleConfig,
-    queue: Arc<BoundedQueue<Item>>,
+    queue: Arc<BoundedQueue<Held>>,
     stats: Arc<ExportStats>,
     console_stats: Arc<ConsoleStats>,
     open_spans: Table,
@@ -247,13 +249,9 @@ impl Task {
         self.printer.finish().await;
     }
 
-    async fn collect(&mut self, batch: Vec<Item>) {
-        for item in batch {
-            let span = match item {
-                Item::Own(span) => ViewSpan::from_finished(&span, &self.config.attributes),
-                Item::Received(span) => *span,
-            };
-            if let Some(evicted) = self.store.add(span, Instant::now()) {
+    async fn collect(&mut self, batch: Vec<Held>) {
+        for (span, bytes) in batch {
+            for evicted in self.store.add(span, bytes, Instant::now()) {
                 self.console_stats.evicted.fetch_add(1, Relaxed);
                 self.print(evicted).await;
             }
@@ -275,7 +273,8 @@ impl Task {
 
     async fn print(&self, finished: Finished) {
         let format = Format { width: self.width(), color: self.config.color, max_rows: self.config.max_rows };
-        let text = render::render(&finished.spans, finished.remarks, format);
+        let views: Vec<_> = finished.spans.iter().map(|span| ViewSpan::of(span, &self.config.attributes)).collect();
+        let text = render::render(&views, finished.remarks, format);
         self.console_stats.traces.fetch_add(1, Relaxed);
         let spans = finished.spans.len();
         if !self.printer.print(text, spans).await {

@@ -1,12 +1,14 @@
 //! A trace as text: a header, then one line per span with service, name in
 //! the tree, bar on the trace's time axis, duration and notes.
 
-use super::view::{ViewLink, ViewSpan, ViewStatus};
+use super::view::{ViewSpan, ViewStatus};
 use crate::export::axis::{Axis, duration};
 use crate::export::heading::HttpRequest;
 use crate::export::tree::{self, Item, Node, Row};
+use crate::span::view::LinkView;
 use anstyle::{AnsiColor, Style};
-use opentelemetry::trace::{SpanId, SpanKind, TraceId};
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -209,7 +211,7 @@ fn line(row: Row, spans: &[ViewSpan], by_id: &HashMap<SpanId, &ViewSpan>, servic
             notes.push(Note::new(format!("✗ {text}"), ERROR));
         }
     }
-    notes.extend(kind(&span.kind).map(|kind| Note::new(kind, DIM)));
+    notes.extend(kind(span.kind).map(|kind| Note::new(kind, DIM)));
     if cycle {
         notes.push(Note::new("its parent is a descendant", MARK));
     }
@@ -233,17 +235,17 @@ fn line(row: Row, spans: &[ViewSpan], by_id: &HashMap<SpanId, &ViewSpan>, servic
     }
 }
 
-fn kind(kind: &SpanKind) -> Option<&'static str> {
+fn kind(kind: SpanKind) -> Option<&'static str> {
     match kind {
         SpanKind::Server => Some("server"),
         SpanKind::Client => Some("client"),
         SpanKind::Producer => Some("producer"),
         SpanKind::Consumer => Some("consumer"),
-        SpanKind::Internal => None,
+        SpanKind::Internal | SpanKind::Unspecified => None,
     }
 }
 
-fn link(link: &ViewLink, span: &ViewSpan, by_id: &HashMap<SpanId, &ViewSpan>) -> Note {
+fn link(link: &LinkView, span: &ViewSpan, by_id: &HashMap<SpanId, &ViewSpan>) -> Note {
     let verb = if link.follows_from { "follows" } else { "linked to" };
     let target = if link.trace_id != span.trace_id {
         format!("trace {} span {}", link.trace_id, link.span_id)

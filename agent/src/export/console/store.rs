@@ -1,7 +1,8 @@
 //! The traces that are held back until they are finished.
 
 use super::render::Remarks;
-use super::view::ViewSpan;
+use crate::export::weight::Weight;
+use crate::span::FinishedSpan;
 use crate::worker::LONGEST_WAIT;
 use opentelemetry::trace::TraceId;
 use std::cmp::Reverse;
@@ -11,17 +12,17 @@ use tokio::time::Instant;
 
 /// A trace to print.
 pub(super) struct Finished {
-    pub(super) spans: Vec<ViewSpan>,
+    pub(super) spans: Vec<FinishedSpan>,
     pub(super) remarks: Remarks,
 }
 
-/// Traces by id, bounded in traces and in spans.
+/// Traces by id, bounded in traces, in spans and in bytes.
 pub(super) struct Store {
     quiet: Duration,
     max_traces: usize,
-    max_spans: usize,
+    max: Weight,
     traces: HashMap<TraceId, Trace>,
-    spans: usize,
+    held: Weight,
     /// Oldest first.
     by_age: BTreeMap<u64, TraceId>,
     /// When to look at a trace again. An entry whose trace is gone, or is
@@ -35,20 +36,21 @@ pub(super) struct Store {
 
 struct Trace {
     number: u64,
-    spans: Vec<ViewSpan>,
+    spans: Vec<FinishedSpan>,
+    bytes: usize,
     last: Instant,
     /// It had an open span when it was last looked at.
     was_open: bool,
 }
 
 impl Store {
-    pub(super) fn new(quiet: Duration, max_traces: usize, max_spans: usize) -> Self {
+    pub(super) fn new(quiet: Duration, max_traces: usize, max: Weight) -> Self {
         Self {
             quiet: quiet.min(LONGEST_WAIT),
             max_traces: max_traces.max(1),
-            max_spans: max_spans.max(1),
+            max,
             traces: HashMap::new(),
-            spans: 0,
+            held: Weight::default(),
             by_age: BTreeMap::new(),
             due: BinaryHeap::new(),
             next_number: 0,
@@ -57,28 +59,42 @@ impl Store {
         }
     }
 
-    /// Adds a span. Gives the oldest trace if that is one too much.
-    pub(super) fn add(&mut self, span: ViewSpan, now: Instant) -> Option<Finished> {
-        let id = span.trace_id;
-        let evicted = if self.spans >= self.max_spans {
-            self.evict("too many spans are held back")
-        } else if self.traces.len() >= self.max_traces && !self.traces.contains_key(&id) {
-            self.evict("too many traces are held back")
-        } else {
-            None
-        };
+    /// Adds a span that holds so many bytes. Gives the oldest traces, as many as make room for it.
+    pub(super) fn add(&mut self, span: FinishedSpan, bytes: usize, now: Instant) -> Vec<Finished> {
+        let id = span.trace_id();
+        // There may be as many places again as are in use.
+        let bytes = bytes.saturating_add(2 * size_of::<FinishedSpan>());
+        let mut evicted = Vec::new();
+        while let Some(why) = self.is_full(id, bytes) {
+            let Some(oldest) = self.evict(why) else { break };
+            evicted.push(oldest);
+        }
         let trace = self.traces.entry(id).or_insert_with(|| {
             let number = self.next_number;
             self.next_number += 1;
             self.by_age.insert(number, id);
             let due = Reverse((now + self.quiet, number, id.to_bytes()));
             self.due.push(due);
-            Trace { number, spans: Vec::new(), last: now, was_open: false }
+            Trace { number, spans: Vec::new(), bytes: 0, last: now, was_open: false }
         });
         trace.last = now;
         trace.spans.push(span);
-        self.spans += 1;
+        trace.bytes += bytes;
+        self.held = self.held.plus(Weight { spans: 1, bytes });
         evicted
+    }
+
+    /// Why a trace has to make room for a span.
+    fn is_full(&self, id: TraceId, bytes: usize) -> Option<&'static str> {
+        if self.held.spans >= self.max.spans {
+            Some("too many spans are held back")
+        } else if self.held.bytes.saturating_add(bytes) > self.max.bytes {
+            Some("the spans that are held back are too large")
+        } else if self.traces.len() >= self.max_traces && !self.traces.contains_key(&id) {
+            Some("too many traces are held back")
+        } else {
+            None
+        }
     }
 
     fn evict(&mut self, why: &'static str) -> Option<Finished> {
@@ -89,7 +105,7 @@ impl Store {
     fn remove(&mut self, id: TraceId, early: Option<&'static str>) -> Option<Finished> {
         let trace = self.traces.remove(&id)?;
         self.by_age.remove(&trace.number);
-        self.spans -= trace.spans.len();
+        self.held = self.held.minus(Weight { spans: trace.spans.len(), bytes: trace.bytes });
         let continued = !self.printed.insert(id);
         if !continued {
             self.printed_order.push_back(id);

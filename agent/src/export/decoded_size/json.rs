@@ -1,6 +1,6 @@
 //! The same of a request in JSON.
 
-use super::{Field, REQUEST, Shape};
+use super::{Field, REQUEST, Shape, list};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::mem::size_of;
@@ -8,7 +8,7 @@ use std::mem::size_of;
 /// What the decoder keeps for a while of a value in a place where it does not know whether it needs it: at most this.
 const UNKNOWN: usize = 64;
 
-/// The memory that a request in JSON takes when decoded, apart from spare capacity.
+/// The memory that a request in JSON takes when decoded.
 ///
 /// # Errors
 /// It is no JSON, nested too deeply, or not of the form that OTLP has in JSON.
@@ -85,11 +85,12 @@ impl<'de> Visitor<'de> for Measure {
             // serde would take one for an object's fields in their order.
             Measure::One(_) => return Err(A::Error::custom("an array where an object is expected")),
         };
-        let mut total = 0_usize;
+        let (mut len, mut total) = (0, 0_usize);
         while let Some(inner) = items.next_element_seed(item)? {
-            total = total.saturating_add(size).saturating_add(inner);
+            len += 1;
+            total = total.saturating_add(inner);
         }
-        Ok(total)
+        Ok(total.saturating_add(list(len, size)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<usize, E> {

@@ -4,7 +4,6 @@ use super::endpoint::{Endpoint, Form, shown};
 use super::error::OtlpConfigError;
 use super::protocol::Protocol;
 use crate::export::QueueConfig;
-use crate::resource;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use std::path::PathBuf;
@@ -90,10 +89,6 @@ pub struct OtlpConfig {
     pub queue: QueueConfig,
     /// Most requests under way at once (default 4).
     pub max_concurrent: usize,
-    /// `service.instance.id` of every resource, unless
-    /// `OTEL_RESOURCE_ATTRIBUTES` has one (default a random UUID, the same in
-    /// all of this process).
-    pub instance_id: String,
     /// Where the user said what may be wrong.
     pub(super) given_by: GivenBy,
 }
@@ -144,7 +139,6 @@ impl OtlpConfig {
             retry: RetryConfig::default(),
             queue: QueueConfig::default(),
             max_concurrent: 4,
-            instance_id: resource::instance_id().to_owned(),
             given_by: GivenBy::default(),
         }
     }

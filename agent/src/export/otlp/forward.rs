@@ -68,7 +68,7 @@ impl Forwarder {
 
 impl RequestSink for Forwarder {
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
-        let spans = request.spans;
+        let spans = request.spans.len();
         self.stats.add_submitted(spans);
         let weight = Weight {
             // A request without spans takes a place, too.

@@ -38,7 +38,6 @@ pub use forward::Forwarder;
 pub use protocol::Protocol;
 
 use super::queue::{Batch, BoundedQueue};
-use super::request::RequestBuilder;
 use super::stats::{DropLog, ExportSnapshot, ExportStats};
 use super::weight::Weight;
 use super::{Exporter, ShutdownFuture};
@@ -48,12 +47,11 @@ use backoff::Backoff;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use payload::Payload;
-use prost::Message;
 use std::sync::Arc;
 use tokio::time::Instant;
 use transport::Transport;
 
-type Queue = Arc<BoundedQueue<Arc<FinishedSpan>>>;
+type Queue = Arc<BoundedQueue<FinishedSpan>>;
 
 /// Exports finished spans to a collector.
 pub struct OtlpExporter {
@@ -76,10 +74,9 @@ impl OtlpExporter {
         let stats = Arc::<ExportStats>::default();
         let drop_log = Arc::new(DropLog::new("spans not exported to the collector"));
         let backoff = Arc::new(Backoff::new(config.retry.clone()));
-        let builder = RequestBuilder::new(&config.instance_id);
         let delivery =
             Delivery::new(config.clone(), transport.clone(), backoff.clone(), stats.clone(), drop_log.clone());
-        let worker = Worker::spawn(run(queue.clone(), builder, delivery));
+        let worker = Worker::spawn(run(queue.clone(), delivery));
         let forwarder = Arc::new(Forwarder::start(config, transport, backoff.clone()));
         Ok(Self { queue, stats, drop_log, backoff, worker, forwarder })
     }
@@ -95,12 +92,10 @@ impl Exporter for OtlpExporter {
         "otlp"
     }
 
-    fn submit(&self, span: &Arc<FinishedSpan>) {
-        self.stats.add_submitted(1);
-        let bytes = span.held();
-        if let Err(cause) = self.queue.push(span.clone(), Weight { spans: 1, bytes }) {
-            self.drop_log.dropped(&self.stats, cause, 1);
-        }
+    fn submit(&self, spans: &[FinishedSpan]) {
+        self.stats.add_submitted(spans.len());
+        let weighed = spans.iter().map(|span| (span.clone(), Weight { spans: 1, bytes: span.held() }));
+        self.queue.push_all(weighed, |cause, _| self.drop_log.dropped(&self.stats, cause, 1));
     }
 
     fn stats(&self) -> ExportSnapshot {
@@ -124,14 +119,14 @@ impl Exporter for OtlpExporter {
 }
 
 /// Takes batches from the queue and delivers them, a bounded number at a time.
-async fn run(queue: Queue, builder: RequestBuilder, delivery: Delivery) {
+async fn run(queue: Queue, delivery: Delivery) {
     let limit = delivery.config.max_concurrent.max(1);
     let mut under_way = FuturesUnordered::new();
     let mut open = true;
     while open || !under_way.is_empty() {
         tokio::select! {
             batch = queue.next_batch(), if open && under_way.len() < limit => match batch {
-                Some(batch) => under_way.push(export(batch, &builder, &delivery)),
+                Some(batch) => under_way.push(export(batch, &delivery)),
                 None => open = false,
             },
             Some(()) = under_way.next() => {}
@@ -139,11 +134,14 @@ async fn run(queue: Queue, builder: RequestBuilder, delivery: Delivery) {
     }
 }
 
-async fn export(mut batch: Batch<Arc<FinishedSpan>>, builder: &RequestBuilder, delivery: &Delivery) {
-    let spans = batch.items.len();
-    let request = builder.request(std::mem::take(&mut batch.items));
-    match Payload::prepare(request.encode_to_vec().into(), spans, &delivery.config).await {
-        Ok(payload) => delivery.deliver(payload, batch.since).await,
-        Err(error) => delivery.not_sent(&error, spans),
+async fn export(mut batch: Batch<FinishedSpan>, delivery: &Delivery) {
+    let spans = std::mem::take(&mut batch.items);
+    match Payload::of_spans(&spans, &delivery.config).await {
+        Ok(payload) => {
+            // The request is what is held of them.
+            drop(spans);
+            delivery.deliver(payload, batch.since).await;
+        }
+        Err(error) => delivery.not_sent(&error, spans.len()),
     }
 }

@@ -2,11 +2,12 @@
 
 use super::config::{Compression, OtlpConfig};
 use super::protocol::Protocol;
+use crate::export::request;
+use crate::span::FinishedSpan;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
-use prost::Message;
+use prost::Message as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -28,21 +29,53 @@ pub(super) struct Payload {
     pub(super) spans: usize,
 }
 
-impl Payload {
-    /// Of a request in protobuf with so many spans.
-    pub(super) async fn prepare(message: Bytes, spans: usize, config: &Arc<OtlpConfig>) -> io::Result<Self> {
-        let as_it_is = config.compression.is_none() && config.protocol != Protocol::HttpJson;
-        if as_it_is || message.len() < LARGE {
-            return Self::new(message, spans, config);
+/// A request in protobuf.
+#[derive(Debug, Clone)]
+struct Message {
+    bytes: Bytes,
+    /// The same as a frame of gRPC, if it was made with room for that.
+    frame: Option<Bytes>,
+    spans: usize,
+}
+
+impl Message {
+    fn of_spans(spans: &[FinishedSpan]) -> io::Result<Self> {
+        let mut frame = request::encode(spans, GRPC_PREFIX);
+        let len = frame_len(frame.len() - GRPC_PREFIX)?;
+        if let Some(mut prefix) = frame.get_mut(..GRPC_PREFIX) {
+            prefix.put_u8(0);
+            prefix.put_u32(len);
         }
-        let config = config.clone();
-        beside(move || Self::new(message, spans, &config)).await
+        let frame = Bytes::from(frame);
+        Ok(Self { bytes: frame.slice(GRPC_PREFIX..), frame: Some(frame), spans: spans.len() })
+    }
+}
+
+impl Payload {
+    /// Of these spans.
+    pub(super) async fn of_spans(spans: &[FinishedSpan], config: &Arc<OtlpConfig>) -> io::Result<Self> {
+        Self::of_message(Message::of_spans(spans)?, config).await
     }
 
-    fn new(message: Bytes, spans: usize, config: &OtlpConfig) -> io::Result<Self> {
+    /// Of a request in protobuf with so many spans.
+    pub(super) async fn prepare(bytes: Bytes, spans: usize, config: &Arc<OtlpConfig>) -> io::Result<Self> {
+        Self::of_message(Message { bytes, frame: None, spans }, config).await
+    }
+
+    async fn of_message(message: Message, config: &Arc<OtlpConfig>) -> io::Result<Self> {
+        let as_it_is = config.compression.is_none() && config.protocol != Protocol::HttpJson;
+        if as_it_is || message.bytes.len() < LARGE {
+            return Self::new(message, config);
+        }
+        let config = config.clone();
+        beside(move || Self::new(message, &config)).await
+    }
+
+    fn new(message: Message, config: &OtlpConfig) -> io::Result<Self> {
+        let Message { bytes, frame, spans } = message;
         let plain = match config.protocol {
-            Protocol::HttpProtobuf | Protocol::Grpc => message.clone(),
-            Protocol::HttpJson => serde_json::to_vec(&ExportTraceServiceRequest::decode(message.clone())?)?.into(),
+            Protocol::HttpProtobuf | Protocol::Grpc => bytes.clone(),
+            Protocol::HttpJson => serde_json::to_vec(&ExportTraceServiceRequest::decode(bytes.clone())?)?.into(),
         };
         let (encoding, mut body) = match config.compression {
             None => (None, plain),
@@ -52,21 +85,21 @@ impl Payload {
             }
         };
         if config.protocol == Protocol::Grpc {
-            body = grpc_frame(&body, encoding.is_some())?;
+            body = match frame {
+                Some(frame) if encoding.is_none() => frame,
+                _ => grpc_frame(&body, encoding.is_some())?,
+            };
         }
-        Ok(Self { message, body, encoding, spans })
+        Ok(Self { message: bytes, body, encoding, spans })
     }
 
     /// Two requests with half of the spans each.
     pub(super) async fn halve(&self, config: &Arc<OtlpConfig>) -> io::Result<[Self; 2]> {
-        let (message, spans, config) = (self.message.clone(), self.spans, config.clone());
+        let (message, config) = (self.message.clone(), config.clone());
         let halve = move || {
-            let half = spans / 2;
-            let (first, second) = split(ExportTraceServiceRequest::decode(message)?, half);
-            Ok([
-                Self::new(first.encode_to_vec().into(), half, &config)?,
-                Self::new(second.encode_to_vec().into(), spans - half, &config)?,
-            ])
+            let spans = request::decode(&message)?;
+            let (first, second) = spans.split_at(spans.len() / 2);
+            Ok([Self::new(Message::of_spans(first)?, &config)?, Self::new(Message::of_spans(second)?, &config)?])
         };
         if self.message.len() < LARGE {
             return halve();
@@ -87,7 +120,7 @@ fn gzip(plain: &[u8]) -> io::Result<Bytes> {
 }
 
 fn grpc_frame(message: &[u8], compressed: bool) -> io::Result<Bytes> {
-    let length = u32::try_from(message.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let length = frame_len(message.len())?;
     let mut frame = BytesMut::with_capacity(GRPC_PREFIX + message.len());
     frame.put_u8(compressed.into());
     frame.put_u32(length);
@@ -95,37 +128,8 @@ fn grpc_frame(message: &[u8], compressed: bool) -> io::Result<Bytes> {
     Ok(frame.freeze())
 }
 
-/// The first so many spans, and the rest, each with its resource and scope.
-fn split(
-    request: ExportTraceServiceRequest,
-    mut first: usize,
-) -> (ExportTraceServiceRequest, ExportTraceServiceRequest) {
-    let (mut head, mut tail) = (ExportTraceServiceRequest::default(), ExportTraceServiceRequest::default());
-    for mut resource in request.resource_spans {
-        let scopes = std::mem::take(&mut resource.scope_spans);
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        for mut scope in scopes {
-            let rest = scope.spans.split_off(first.min(scope.spans.len()));
-            first -= scope.spans.len();
-            if !rest.is_empty() {
-                after.push(ScopeSpans { spans: rest, ..scope_frame(&scope) });
-            }
-            if !scope.spans.is_empty() {
-                before.push(scope);
-            }
-        }
-        if !after.is_empty() {
-            tail.resource_spans.push(ResourceSpans { scope_spans: after, ..resource.clone() });
-        }
-        if !before.is_empty() {
-            head.resource_spans.push(ResourceSpans { scope_spans: before, ..resource });
-        }
-    }
-    (head, tail)
-}
-
-fn scope_frame(scope: &ScopeSpans) -> ScopeSpans {
-    ScopeSpans { scope: scope.scope.clone(), spans: Vec::new(), schema_url: scope.schema_url.clone() }
+fn frame_len(len: usize) -> io::Result<u32> {
+    u32::try_from(len).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 #[cfg(test)]
@@ -133,7 +137,7 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
     use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-    use opentelemetry_proto::tonic::trace::v1::Span;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
     fn scope(name: &str, spans: std::ops::Range<u8>) -> ScopeSpans {
         let scope = InstrumentationScope { name: name.to_owned(), ..Default::default() };
@@ -177,7 +181,7 @@ mod tests {
             resource("s", vec![scope("c", 5..6)]),
         ]);
         let expected = [
-            request(vec![resource("r", vec![scope("a", 0..2), scope("b", 2..3)])]),
+            request(vec![resource("r", vec![scope("a", 0..2)]), resource("r", vec![scope("b", 2..3)])]),
             request(vec![resource("r", vec![scope("b", 3..5)]), resource("s", vec![scope("c", 5..6)])]),
         ];
         for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
@@ -190,8 +194,5 @@ mod tests {
                 assert_eq!(&ExportTraceServiceRequest::decode(&half.body[prefix..]).unwrap(), expected);
             }
         }
-        let (first, rest) = split(whole.clone(), 1);
-        assert_eq!(first, request(vec![resource("r", vec![scope("a", 0..1)])]));
-        assert_eq!(rest.resource_spans.len(), 2);
     }
 }

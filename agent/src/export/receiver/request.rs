@@ -1,19 +1,20 @@
 //! A request's body, decoded.
 
 use crate::export::decoded_size::{decoded_json_size, decoded_size};
+use crate::export::request;
+use crate::span::FinishedSpan;
 use axum::body::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
 /// A valid request that the receiver got.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ReceivedRequest {
     /// The protobuf message as it was sent, decompressed; made anew if it was sent as JSON.
     pub body: Bytes,
-    /// `body`, decoded.
-    pub message: ExportTraceServiceRequest,
-    /// Number of spans in `message`.
-    pub spans: usize,
+    /// The spans in it.
+    pub spans: Vec<FinishedSpan>,
 }
 
 /// A body that is not taken.
@@ -39,8 +40,7 @@ impl ReceivedRequest {
             Some(size) if size > max_decoded => return Err(DecodeError::TooLarge(max_decoded)),
             Some(_) => {}
         }
-        let message = ExportTraceServiceRequest::decode(body.clone()).map_err(invalid)?;
-        Ok(Self::new(body, message))
+        Self::of(body)
     }
 
     /// Decodes the same message in OTLP's JSON.
@@ -52,12 +52,12 @@ impl ReceivedRequest {
             return Err(DecodeError::TooLarge(max_decoded));
         }
         let message: ExportTraceServiceRequest = serde_json::from_slice(body).map_err(invalid)?;
-        Ok(Self::new(message.encode_to_vec().into(), message))
+        Self::of(message.encode_to_vec().into())
     }
 
-    fn new(body: Bytes, message: ExportTraceServiceRequest) -> Self {
-        let scopes = message.resource_spans.iter().flat_map(|r| &r.scope_spans);
-        Self { spans: scopes.map(|scope| scope.spans.len()).sum(), body, message }
+    fn of(body: Bytes) -> Result<Self, DecodeError> {
+        let spans = request::decode(&body).map_err(invalid)?;
+        Ok(Self { body, spans })
     }
 }
 

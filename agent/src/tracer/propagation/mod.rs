@@ -10,7 +10,7 @@ mod w3c;
 
 use std::sync::Arc;
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 use spop_core::Value;
 
 pub(super) use baggage::Baggage;
@@ -31,8 +31,10 @@ pub(super) struct Headers<'a> {
 /// The caller's span, as extracted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RemoteParent {
-    /// The caller's span, without its trace state.
-    pub(super) context: SpanContext,
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    /// As far as we know them.
+    pub(super) flags: TraceFlags,
     /// `tracestate` as it came, to be passed on. One for all spans of the trace.
     pub(super) tracestate: Option<Arc<str>>,
 }
@@ -40,7 +42,7 @@ pub(super) struct RemoteParent {
 impl RemoteParent {
     /// Is the trace id known to be random?
     pub(super) fn is_random(&self) -> bool {
-        self.context.trace_flags() & RANDOM == RANDOM
+        self.flags & RANDOM == RANDOM
     }
 }
 
@@ -93,7 +95,8 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>], tracestate:
                 });
                 extracted.dropped = tracestate.dropped;
                 let flags = flags(decision, random);
-                extracted.parent = Some(remote_parent(trace_id, span_id, flags, tracestate.text));
+                let tracestate = tracestate.text.map(Into::into);
+                extracted.parent = Some(RemoteParent { trace_id, span_id, flags, tracestate });
                 extracted.decision = decision;
                 return extracted;
             }
@@ -112,11 +115,6 @@ fn traceparent_context(header: &[u8]) -> Result<Context, Invalid> {
 fn flags(decision: CallersDecision, random: bool) -> TraceFlags {
     let random = if random { RANDOM } else { TraceFlags::default() };
     random.with_sampled(decision.sampled() == Some(true))
-}
-
-fn remote_parent(trace_id: TraceId, span_id: SpanId, flags: TraceFlags, tracestate: Option<String>) -> RemoteParent {
-    let context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
-    RemoteParent { context, tracestate: tracestate.map(Into::into) }
 }
 
 impl SpanRef {

@@ -7,11 +7,9 @@ mod bucket;
 mod rule;
 mod sampler;
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::Sampler as SdkSampler;
 
@@ -113,18 +111,28 @@ impl Sampling {
         }
     }
 
-    /// Decides. `attributes`: those of the trace's spans, as far as they are known.
-    pub(super) fn decide<'a>(
+    /// True if nothing is sampled, whatever is known of it.
+    pub(super) fn is_never(&self) -> bool {
+        self.disabled || (self.rules.is_empty() && self.sampler.is_never())
+    }
+
+    /// True if a decision may depend on attributes.
+    pub(super) fn needs_path(&self) -> bool {
+        self.needs_path
+    }
+
+    /// Decides. `attribute`: the first of this name of the trace's spans, as far as they are known.
+    pub(super) fn decide(
         &self,
         request: &Request<'_>,
-        attributes: impl Iterator<Item = &'a KeyValue> + Clone,
+        attribute: impl Fn(&str) -> Option<String>,
         now: Instant,
     ) -> Verdict {
         if self.disabled {
             return Verdict { by: DecidedBy::Disabled, sampled: false };
         }
         let callers = request.caller.sampled().filter(|_| self.sampler.is_parent_based());
-        let path = if self.needs_path { path(attributes) } else { None };
+        let path = if self.needs_path { path(attribute) } else { None };
         let matching = self.rules.iter().enumerate().find(|(_, Rule { rule, .. })| {
             (callers.is_none() || rule.ignores_parent()) && rule.matches(request.service, path.as_deref())
         });
@@ -172,13 +180,11 @@ impl Sampling {
 }
 
 /// The first `url.path`, else the path of the first `http.url`.
-fn path<'a>(attributes: impl Iterator<Item = &'a KeyValue> + Clone) -> Option<Cow<'a, str>> {
-    let named = |name: &'static str| attributes.clone().find(move |attribute| attribute.key.as_str() == name);
-    if let Some(path) = named(URL_PATH) {
-        return Some(path.value.as_str());
-    }
-    let url: http::Uri = named(HTTP_URL)?.value.as_str().parse().ok()?;
-    Some(Cow::Owned(url.path().to_owned()))
+fn path(attribute: impl Fn(&str) -> Option<String>) -> Option<String> {
+    attribute(URL_PATH).or_else(|| {
+        let url: http::Uri = attribute(HTTP_URL)?.parse().ok()?;
+        Some(url.path().to_owned())
+    })
 }
 
 #[cfg(test)]

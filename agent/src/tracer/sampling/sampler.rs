@@ -65,6 +65,11 @@ impl Sampler {
         self.parent_based
     }
 
+    /// True if it takes nothing, whatever the caller says.
+    pub(super) fn is_never(&self) -> bool {
+        !self.parent_based && matches!(self.root, SdkSampler::AlwaysOff)
+    }
+
     /// What it says about a trace of which no caller decided.
     pub(super) fn decide(&self, trace_id: TraceId) -> bool {
         decide(&self.root, trace_id)

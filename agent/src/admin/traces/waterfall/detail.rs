@@ -1,26 +1,19 @@
 //! What a span unfolds to: attributes, events, links.
 
+use super::flat::{CameWith, Flat, Origins};
 use crate::admin::traces::shown::{Shown, Time, Value};
 use crate::export::axis::{Axis, duration};
-use crate::export::recent::{self, Recent};
+use crate::export::recent::Recent;
 use crate::export::text;
-use crate::export::tree::Node;
 use crate::semconv::{FOLLOWS_FROM, OPENTRACING_REF_TYPE};
 use askama::Template;
 use askama::filters::HtmlSafe;
 use opentelemetry::{SpanId, TraceId};
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
+use otlp::status::StatusCode;
+use prost::Message;
 use std::collections::HashMap;
-
-/// A span and what it came with.
-pub(super) struct Flat<'a> {
-    pub(super) resource: usize,
-    pub(super) service: &'a str,
-    pub(super) scope: Option<&'a InstrumentationScope>,
-    pub(super) span: &'a otlp::Span,
-    pub(super) node: Node,
-}
 
 /// What all spans of a page have in common.
 pub(super) struct Context<'a> {
@@ -28,6 +21,7 @@ pub(super) struct Context<'a> {
     pub(super) trace_id: TraceId,
     pub(super) axis: &'a Axis,
     pub(super) spans: &'a [Flat<'a>],
+    pub(super) origins: &'a Origins,
     /// The rows that links can lead to.
     pub(super) targets: HashMap<SpanId, usize>,
     /// Bytes of details that the page still takes.
@@ -107,25 +101,27 @@ impl Context<'_> {
             return None;
         }
         let spans = self.spans;
-        let Flat { span, node, scope, resource, .. } = &spans[index];
-        let (status, message) = match &span.status {
-            Some(status) if recent::is_error(span) => ("error", &*status.message),
-            Some(status) if status.code() == otlp::status::StatusCode::Ok => ("ok", ""),
-            _ => ("unset", ""),
+        let Flat { span, view, origin } = &spans[index];
+        let CameWith { resource, scope } = &self.origins.list[*origin];
+        // All that came was decoded before, and dropped again: this is only for a while, too.
+        let span = otlp::Span::decode(span.bytes()).unwrap_or_default();
+        let (status, message) = match view.status {
+            StatusCode::Error => ("error", view.message),
+            StatusCode::Ok => ("ok", ""),
+            StatusCode::Unset => ("unset", ""),
         };
         self.spend(message);
         let attributes = self.attributes(&span.attributes, span.dropped_attributes_count);
         let events = self.while_room(&span.events, Self::event);
         let links = self.while_room(&span.links, Self::link);
-        let scope = scope.map(|scope| format!("{} {}", scope.name, scope.version)).unwrap_or_default();
         Some(Detail {
-            span_id: node.id.to_string(),
-            parent: (node.parent != SpanId::INVALID).then(|| self.target(self.trace_id, node.parent)),
+            span_id: view.span_id.to_string(),
+            parent: (view.parent != SpanId::INVALID).then(|| self.target(self.trace_id, view.parent)),
             status,
             message: Value::new(message),
-            time: Time(node.start),
+            time: Time(view.start),
             trace_state: Shown::new(&span.trace_state, 500),
-            scope: Shown::name(scope.trim()),
+            scope: Shown::name(scope),
             resource: *resource,
             attributes,
             events_left_out: span.events.len() - events.len(),
@@ -203,7 +199,7 @@ impl Context<'_> {
         };
         Target {
             href,
-            name: row.map(|&index| Shown::name(&self.spans[index].span.name)),
+            name: row.map(|&index| Shown::name(self.spans[index].view.name)),
             span_id: span_id.to_string(),
             trace_id: (!is_here).then(|| trace_id.to_string()),
         }

@@ -6,7 +6,7 @@ const NIL: usize = usize::MAX;
 
 /// Neighbours of an entry in one list.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     prev: usize,
     next: usize,
 }
@@ -18,13 +18,13 @@ impl Default for Links {
 }
 
 /// Something with links of this kind: it can be in one list of each kind at once.
-pub(super) trait Linked<const KIND: usize> {
+pub(crate) trait Linked<const KIND: usize> {
     fn links(&mut self) -> &mut Links;
 }
 
 /// A list, from its oldest to its newest entry, through the links of one kind.
 #[derive(Debug)]
-pub(super) struct List<const KIND: usize> {
+pub(crate) struct List<const KIND: usize> {
     head: usize,
     tail: usize,
     len: usize,
@@ -37,17 +37,17 @@ impl<const KIND: usize> Default for List<KIND> {
 }
 
 impl<const KIND: usize> List<KIND> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// The oldest entry.
-    pub(super) fn front(&self) -> Option<usize> {
+    pub(crate) fn front(&self) -> Option<usize> {
         (self.head != NIL).then_some(self.head)
     }
 
     /// Appends an entry that is in no list of this kind.
-    pub(super) fn push_back<T: Linked<KIND>>(&mut self, slab: &mut Slab<T>, slot: usize) {
+    pub(crate) fn push_back<T: Linked<KIND>>(&mut self, slab: &mut Slab<T>, slot: usize) {
         let Some(entry) = slab.get_mut(slot) else { return };
         *entry.links() = Links { prev: self.tail, next: NIL };
         match slab.get_mut(self.tail) {
@@ -59,7 +59,7 @@ impl<const KIND: usize> List<KIND> {
     }
 
     /// Takes out an entry of this list.
-    pub(super) fn remove<T: Linked<KIND>>(&mut self, slab: &mut Slab<T>, slot: usize) {
+    pub(crate) fn remove<T: Linked<KIND>>(&mut self, slab: &mut Slab<T>, slot: usize) {
         let Some(entry) = slab.get_mut(slot) else { return };
         let Links { prev, next } = std::mem::take(entry.links());
         match slab.get_mut(prev) {

@@ -1,0 +1,258 @@
+//! The attributes of an open span or of an event: encoded as they come, and found by their names.
+
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use spop_core::Value;
+
+use super::counters::Counters;
+use super::limits::SpanLimits;
+use super::value;
+use crate::heap::{block, block_of};
+use crate::span::proto::{field_len, key_value, put_bytes, put_number, varint_len};
+use crate::span::view;
+
+/// So many are found faster one by one than by hash.
+const FEW: usize = 16;
+/// So many bytes of replaced attributes are not worth a move.
+const FEW_BYTES: usize = 256;
+
+/// Its seed is random. Names that collide nevertheless cost as much as [`SpanLimits`] let a span have.
+static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+
+/// A bounded list of attributes with unique names.
+#[derive(Debug, Default)]
+pub(super) struct Attributes {
+    /// Messages `KeyValue`, also replaced ones.
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+    /// Indices of places by name, once there are more than [`FEW`].
+    index: Option<Box<HashTable<usize>>>,
+    /// Bytes of replaced attributes.
+    replaced: usize,
+    dropped: u32,
+}
+
+/// Where an attribute is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    len: u32,
+    name_len: u32,
+}
+
+impl Place {
+    fn attribute(self, bytes: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        bytes.get(start..start + self.len as usize).unwrap_or_default()
+    }
+
+    fn name(self, bytes: &[u8]) -> &[u8] {
+        let start = self.start as usize + 1 + varint_len(self.name_len as usize);
+        bytes.get(start..start + self.name_len as usize).unwrap_or_default()
+    }
+}
+
+impl Attributes {
+    /// Sets an attribute, instead of one of the same name; nothing if the values are NULL.
+    pub(super) fn set<'v>(
+        &mut self,
+        name: &str,
+        values: impl Iterator<Item = Value<'v>>,
+        max: u32,
+        limits: &SpanLimits,
+        counters: &Counters,
+    ) {
+        let start = self.bytes.len();
+        put_bytes(&mut self.bytes, key_value::KEY, name.as_bytes());
+        let Some(cut) = value::put(&mut self.bytes, values, limits.max_value_len) else {
+            self.bytes.truncate(start);
+            return;
+        };
+        counters.values_cut.add(usize::from(cut));
+        if !self.place(start, name, max as usize) {
+            self.bytes.truncate(start);
+            self.dropped = self.dropped.saturating_add(1);
+            counters.attributes_dropped.one();
+        }
+    }
+
+    /// Sets a text, limits or not.
+    pub(super) fn put(&mut self, name: &str, text: &str) {
+        let start = self.bytes.len();
+        put_bytes(&mut self.bytes, key_value::KEY, name.as_bytes());
+        value::put(&mut self.bytes, std::iter::once(Value::from(text)), None);
+        self.place(start, name, usize::MAX);
+    }
+
+    /// Takes the attribute that begins at `start` into the list; false if there are too many.
+    fn place(&mut self, start: usize, name: &str, max: usize) -> bool {
+        let known = self.find(name.as_bytes());
+        let len = self.bytes.len() - start;
+        let as_u32 = |(a, b, c)| Some((u32::try_from(a).ok()?, u32::try_from(b).ok()?, u32::try_from(c).ok()?));
+        let Some((at, len32, name_len)) = as_u32((start, len, name.len())) else { return false };
+        match known {
+            Some(index) => {
+                let Some(place) = self.places.get_mut(index) else { return false };
+                if place.len == len32 {
+                    self.bytes.copy_within(start.., place.start as usize);
+                    self.bytes.truncate(start);
+                    return true;
+                }
+                self.replaced += place.len as usize;
+                (place.start, place.len) = (at, len32);
+                self.compact();
+            }
+            None if self.places.len() >= max => return false,
+            None => {
+                self.places.push(Place { start: at, len: len32, name_len });
+                self.enter();
+            }
+        }
+        true
+    }
+
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let is_it = |place: &Place| place.name_len as usize == name.len() && place.name(&self.bytes) == name;
+        match &self.index {
+            None => self.places.iter().position(is_it),
+            Some(index) => index.find(hash(name), |&at| self.places.get(at).is_some_and(is_it)).copied(),
+        }
+    }
+
+    /// Enters the last one into the index.
+    fn enter(&mut self) {
+        let Attributes { bytes, places, index, .. } = self;
+        let hash_at = |at: &usize| places.get(*at).map_or(0, |place| hash(place.name(bytes)));
+        let last = places.len().saturating_sub(1);
+        match index {
+            Some(index) => {
+                index.insert_unique(hash_at(&last), last, hash_at);
+            }
+            None if places.len() > FEW => {
+                let index = index.insert(Box::default());
+                for at in 0..places.len() {
+                    index.insert_unique(hash_at(&at), at, hash_at);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Takes out the replaced ones once they are more than the others.
+    fn compact(&mut self) {
+        if self.replaced < FEW_BYTES || self.replaced < self.bytes.len() / 2 {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.replaced);
+        for place in &mut self.places {
+            // It is not longer than before.
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(place.attribute(&self.bytes));
+            place.start = start;
+        }
+        self.bytes = bytes;
+        self.replaced = 0;
+    }
+
+    /// The attribute of this name as text.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let place = self.places.get(self.find(name.as_bytes())?)?;
+        view::attribute_text(place.attribute(&self.bytes))
+    }
+
+    /// Bytes of the fields that [`write`](Self::write) appends.
+    pub(super) fn encoded_len(&self, field: u32, dropped_field: u32) -> usize {
+        let attributes = self.places.iter().map(|place| field_len(field, place.len as usize));
+        let dropped =
+            if self.dropped == 0 { 0 } else { field_len(dropped_field, 0) - 1 + varint_len(self.dropped as usize) };
+        attributes.sum::<usize>() + dropped
+    }
+
+    /// Appends the attributes as fields of this number, and the number of dropped ones.
+    pub(super) fn write(&self, out: &mut Vec<u8>, field: u32, dropped_field: u32) {
+        for place in &self.places {
+            put_bytes(out, field, place.attribute(&self.bytes));
+        }
+        put_number(out, dropped_field, self.dropped.into());
+    }
+
+    /// Memory that it holds.
+    pub(super) fn held(&self) -> usize {
+        let index = self.index.as_deref();
+        let index = index.map_or(0, |index| block_of::<HashTable<usize>>(1) + block(index.allocation_size()));
+        block(self.bytes.capacity()) + block_of::<Place>(self.places.capacity()) + index
+    }
+
+    /// Takes out all, and keeps what they took.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.places.clear();
+        self.index = None;
+        (self.replaced, self.dropped) = (0, 0);
+    }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    HASHER.hash_one(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::SpanView;
+
+    fn set(attributes: &mut Attributes, name: &str, value: &str, max: u32) {
+        let values = std::iter::once(Value::from(value));
+        attributes.set(name, values, max, &SpanLimits::default(), &Counters::default());
+    }
+
+    fn written(attributes: &Attributes) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        attributes.write(&mut out, 9, 10);
+        assert_eq!(out.len(), attributes.encoded_len(9, 10));
+        let view = SpanView::of(&out);
+        let texts = view.attributes().map(|(name, value)| (name.to_owned(), view::value_text(value.unwrap()).unwrap()));
+        texts.collect()
+    }
+
+    #[test]
+    fn attributes_are_found_whatever_came_and_was_replaced() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut attributes, mut expected) = (Attributes::default(), Vec::<(String, String)>::new());
+        for round in 0..5_000 {
+            if round % 1000 == 0 {
+                attributes.clear();
+                expected.clear();
+            }
+            // Lengths on both sides of where a length takes a second byte.
+            let name = "n".repeat(random.usize(0..2) * 130) + &random.u32(0..60).to_string();
+            let value = "v".repeat(random.usize(0..300));
+            set(&mut attributes, &name, &value, 50);
+            match expected.iter().position(|(known, _)| *known == name) {
+                Some(at) => expected[at].1 = value,
+                None if expected.len() < 50 => expected.push((name.clone(), value)),
+                None => {}
+            }
+            let known = expected.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+            assert_eq!(attributes.text(&name), known);
+            assert!(attributes.replaced <= FEW_BYTES.max(attributes.bytes.len() / 2) + 600);
+        }
+        assert_eq!(written(&attributes), expected);
+        assert!(attributes.index.is_some() && attributes.dropped > 0);
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_is_counted_and_leaves_nothing() {
+        let (mut attributes, counters) = (Attributes::default(), Counters::default());
+        for name in ["a", "b", "c", "a"] {
+            let values = [Value::from(name)].into_iter();
+            attributes.set(name, values, 2, &SpanLimits::default(), &counters);
+        }
+        attributes.put("d", "beyond");
+        assert_eq!((attributes.dropped, counters.snapshot().attributes_dropped), (1, 1));
+        let texts = [("a", "a"), ("b", "b"), ("d", "beyond")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(written(&attributes), texts);
+    }
+}
