@@ -4,66 +4,71 @@ use std::time::Duration;
 
 use spop_core::Capabilities;
 
+#[cfg(feature = "clap")]
+use crate::{duration, size};
+
 /// The most NOTIFYs that can be in flight on a connection.
 pub const MAX_IN_FLIGHT: usize = 128;
-
-/// The largest frame unless an option says otherwise: four times that of a HAProxy whose `tune.bufsize` nobody changed.
-const MAX_FRAME_SIZE: u32 = 64 * 1024;
 
 /// Limits and timeouts of a server. All have defaults that suit HAProxy's.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct ServerConfig {
     /// Largest frame to take, in bytes; the smaller of this and HAProxy's counts. While it is handled, others wait
-    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = MAX_FRAME_SIZE, value_parser = clap::value_parser!(u32).range(256..)))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES"))]
+    #[cfg_attr(feature = "clap", arg(default_value_t = Self::DEFAULT.max_frame_size, value_parser = clap::value_parser!(u32).range(256..)))]
     pub max_frame_size: u32,
 
     /// Largest fragmented NOTIFY to take, in bytes (HAProxy up to 3.0); 0 does not announce fragmentation
-    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = 64 * 1024))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = Self::DEFAULT.max_reassembly))]
     pub max_reassembly: usize,
 
     /// Most memory that all connections together hold for frames and ACKs, beyond 256 KiB of each; a connection that
     /// needs more then is ended
-    #[cfg_attr(
-        feature = "clap",
-        arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = crate::size::parse)
-    )]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SIZE"))]
+    #[cfg_attr(feature = "clap", arg(default_value = size::text(Self::DEFAULT.max_buffered), value_parser = size::parse))]
     pub max_buffered: usize,
 
     /// Most connections at once; further ones are refused
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = 4096))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::DEFAULT.max_connections))]
     pub max_connections: usize,
 
     /// File descriptors (ulimit -n) that connections leave to others, such as admin endpoints and a collector
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = 128))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::DEFAULT.reserved_files))]
     pub reserved_files: u64,
 
     /// Most NOTIFYs in flight on a connection (1 to 128) before it is not read any more
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = MAX_IN_FLIGHT, value_parser = in_flight))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    #[cfg_attr(feature = "clap", arg(default_value_t = Self::DEFAULT.max_in_flight, value_parser = in_flight))]
     pub max_in_flight: usize,
 
     /// How long HAProxy may take for its HELLO
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
+    #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.hello_timeout), value_parser = duration::parse))]
     pub hello_timeout: Duration,
 
     /// How long a frame may stay half received
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
+    #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.half_frame_timeout), value_parser = duration::parse))]
     pub half_frame_timeout: Duration,
 
     /// Close connections that were idle for so long [default: off, HAProxy ends idle connections]
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", value_parser = duration::parse))]
     pub connection_idle_timeout: Option<Duration>,
 
     /// How long HAProxy may leave ACKs unread
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
+    #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.write_timeout), value_parser = duration::parse))]
     pub write_timeout: Duration,
 
     /// How long a handler may take; then the NOTIFY gets an empty ACK
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
+    #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.handler_timeout), value_parser = duration::parse))]
     pub handler_timeout: Duration,
 
     /// How long to wait at the end for open NOTIFYs and for HAProxy to close
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", default_value = "8s", value_parser = crate::duration::parse))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
+    #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.grace), value_parser = duration::parse))]
     pub grace: Duration,
 }
 
@@ -75,22 +80,28 @@ fn in_flight(text: &str) -> Result<usize, String> {
     }
 }
 
+impl ServerConfig {
+    /// What holds unless an option says otherwise.
+    pub const DEFAULT: Self = Self {
+        // Four times that of a HAProxy whose `tune.bufsize` nobody changed.
+        max_frame_size: 64 * 1024,
+        max_reassembly: 64 * 1024,
+        max_buffered: 256 * 1024 * 1024,
+        max_connections: 4096,
+        reserved_files: 128,
+        max_in_flight: MAX_IN_FLIGHT,
+        hello_timeout: Duration::from_secs(5),
+        half_frame_timeout: Duration::from_secs(10),
+        connection_idle_timeout: None,
+        write_timeout: Duration::from_secs(30),
+        handler_timeout: Duration::from_secs(5),
+        grace: Duration::from_secs(8),
+    };
+}
+
 impl Default for ServerConfig {
     fn default() -> Self {
-        ServerConfig {
-            max_frame_size: MAX_FRAME_SIZE,
-            max_reassembly: 64 * 1024,
-            max_buffered: 256 * 1024 * 1024,
-            max_connections: 4096,
-            reserved_files: 128,
-            max_in_flight: MAX_IN_FLIGHT,
-            hello_timeout: Duration::from_secs(5),
-            half_frame_timeout: Duration::from_secs(10),
-            connection_idle_timeout: None,
-            write_timeout: Duration::from_secs(30),
-            handler_timeout: Duration::from_secs(5),
-            grace: Duration::from_secs(8),
-        }
+        Self::DEFAULT
     }
 }
 

@@ -9,3 +9,8 @@ use std::time::Duration;
 pub fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for instance 500ms, 5s, 2m or 1h"))
 }
+
+/// Writes a time as an option's default, as [`parse`] reads it.
+pub fn text(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}

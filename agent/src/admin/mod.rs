@@ -32,24 +32,29 @@ use tokio::net::TcpListener;
 use crate::http_server::{HttpLimits, HttpServer, HttpStats};
 use crate::worker::deadline_after;
 use host::Hosts;
+use spop_agent::duration;
 
 /// Bounds of the admin listener.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AdminConfig {
     /// Most connections to the admin endpoints at once; an idle one makes room, else further ones are closed
-    #[arg(id = "admin_max_connections", long = "admin-max-connections", value_name = "N", default_value_t = 64)]
+    #[arg(id = "admin_max_connections", long = "admin-max-connections", value_name = "N")]
+    #[arg(default_value_t = Self::DEFAULT.max_connections)]
     pub max_connections: usize,
 
     /// Most of these of one peer, which is an address, or a /64 network of IPv6
-    #[arg(id = "admin_max_per_peer", long = "admin-max-per-peer", value_name = "N", default_value_t = 32)]
+    #[arg(id = "admin_max_per_peer", long = "admin-max-per-peer", value_name = "N")]
+    #[arg(default_value_t = Self::DEFAULT.max_per_peer)]
     pub max_per_peer: usize,
 
     /// How long the head of a request to them may take, and an idle connection stays open
-    #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME", default_value = "30s", value_parser = spop_agent::duration::parse)]
+    #[arg(id = "admin_head_timeout", long = "admin-head-timeout", value_name = "TIME")]
+    #[arg(default_value = duration::text(Self::DEFAULT.head_timeout), value_parser = duration::parse)]
     pub head_timeout: Duration,
 
     /// How long a client may leave their response unread
-    #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME", default_value = "30s", value_parser = spop_agent::duration::parse)]
+    #[arg(id = "admin_write_timeout", long = "admin-write-timeout", value_name = "TIME")]
+    #[arg(default_value = duration::text(Self::DEFAULT.write_timeout), value_parser = duration::parse)]
     pub write_timeout: Duration,
 
     /// Further host name that they are asked by, beside localhost, addresses, the name in --admin and this system's own;
@@ -58,16 +63,19 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
 }
 
+impl AdminConfig {
+    const DEFAULT: Self = Self {
+        max_connections: 64,
+        max_per_peer: 32,
+        head_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(30),
+        hosts: Vec::new(),
+    };
+}
+
 impl Default for AdminConfig {
     fn default() -> Self {
-        let timeout = Duration::from_secs(30);
-        AdminConfig {
-            max_connections: 64,
-            max_per_peer: 32,
-            head_timeout: timeout,
-            write_timeout: timeout,
-            hosts: Vec::new(),
-        }
+        Self::DEFAULT
     }
 }
 

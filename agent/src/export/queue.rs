@@ -17,15 +17,15 @@ const FEW: usize = 256;
 /// Bounds of one exporter's queue and of the batches taken from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueConfig {
-    /// Most spans that may wait or be on their way (default 65,536).
+    /// Most spans that may wait or be on their way.
     pub max_spans: usize,
-    /// Most bytes of memory that may wait or be on their way (default 64 MiB).
+    /// Most bytes of memory that may wait or be on their way.
     pub max_bytes: usize,
-    /// Most spans in one batch (default 512).
+    /// Most spans in one batch.
     pub batch_spans: usize,
-    /// Bytes from which on a batch takes no further span (default 2 MiB).
+    /// Bytes from which on a batch takes no further span.
     pub batch_bytes: usize,
-    /// How long a span may wait for its batch to fill up (default 1 s).
+    /// How long a span may wait for its batch to fill up.
     pub batch_delay: Duration,
 }
 

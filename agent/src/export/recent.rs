@@ -17,6 +17,7 @@ use crate::span::{FinishedSpan, held_with_origins};
 use bytesize::ByteSize;
 use opentelemetry::TraceId;
 use ring::Ring;
+use spop_agent::size;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
@@ -24,17 +25,22 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct RecentConfig {
     /// How many recent traces to keep for the page /traces; 0 keeps none
-    #[arg(long = "admin-traces", value_name = "N", default_value_t = 500)]
+    #[arg(long = "admin-traces", value_name = "N", default_value_t = Self::DEFAULT.max_traces)]
     pub max_traces: usize,
 
     /// Memory of the recent traces: the oldest make room for new ones, and one trace may take a quarter of it
-    #[arg(long = "admin-traces-bytes", value_name = "SIZE", default_value = "32MiB", value_parser = spop_agent::size::parse)]
+    #[arg(long = "admin-traces-bytes", value_name = "SIZE")]
+    #[arg(default_value = size::text(Self::DEFAULT.max_bytes), value_parser = size::parse)]
     pub max_bytes: usize,
+}
+
+impl RecentConfig {
+    const DEFAULT: Self = Self { max_traces: 500, max_bytes: 32 << 20 };
 }
 
 impl Default for RecentConfig {
     fn default() -> Self {
-        Self { max_traces: 500, max_bytes: 32 << 20 }
+        Self::DEFAULT
     }
 }
 

@@ -17,12 +17,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// OpenTelemetry's variable for the least severe messages.
 pub const VARIABLE: &str = "OTEL_LOG_LEVEL";
 
+/// The level that nobody chose.
+const LEVEL: Level = Level::Info;
+
 /// What is logged, and in which form.
 #[derive(Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogOptions {
-    /// Least severe messages to log [env: OTEL_LOG_LEVEL] [default: info]
     #[arg(long = "log-level", value_name = "LEVEL", value_enum, ignore_case = true)]
+    #[arg(help = format!("Least severe messages to log [env: {VARIABLE}] [default: {}]", LevelFilter::from(LEVEL)))]
     level: Option<Level>,
 
     /// Another level for a part of the program, such as spop_agent=debug; repeatable
@@ -90,7 +93,7 @@ impl Log {
         let log = Log::to(io::stderr(), options.buffer)?;
         let variable = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
         let from_variable = variable.as_deref().map(|value| Level::from_str(value, true));
-        let level = options.level.or(from_variable.clone().and_then(Result::ok)).unwrap_or(Level::Info);
+        let level = options.level.or(from_variable.clone().and_then(Result::ok)).unwrap_or(LEVEL);
         let filter = Targets::new().with_default(level).with_targets(options.parts.clone());
         let layer = tracing_subscriber::fmt::layer().with_writer(log.0.clone());
         let layer = match options.format {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use spoa_otel::admin::AdminConfig;
+use spoa_otel::export::QueueConfig;
 use spoa_otel::export::console::ConsoleConfig;
 use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
@@ -81,15 +82,15 @@ Exit status:
 #[command(next_help_heading = "Tracing")]
 pub struct TracingOptions {
     /// End the spans of an id that had no event for so long; longer than your slowest request
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = duration::text(TracerConfig::default().idle_timeout), value_parser = duration::parse)]
     idle_timeout: Duration,
 
     /// End the spans of an id that is open for so long
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = duration::text(TracerConfig::default().max_lifetime), value_parser = duration::parse)]
     max_lifetime: Duration,
 
     /// Memory of all open ids; beyond it the least recently used ones are ended
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", default_value = size::text(TracerConfig::default().max_memory), value_parser = size::parse)]
     max_memory: usize,
 
     /// Most open spans of an id; further ones are not opened
@@ -120,34 +121,43 @@ pub struct ExportOptions {
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 
-    /// Protocol of the collector: http/protobuf, http/json or grpc [default: http/protobuf]
     #[arg(long, value_name = "PROTOCOL")]
+    #[arg(help = format!("Protocol of the collector: http/protobuf, http/json or grpc [default: {}]", Protocol::default()))]
     pub otlp_protocol: Option<Protocol>,
 
-    /// Most spans that wait for the collector or are on their way to it; further ones are dropped
-    /// [env: OTEL_BSP_MAX_QUEUE_SIZE] [default: 65536]
     #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(help = format!(
+        "Most spans that wait for the collector or are on their way to it; further ones are dropped \
+         [env: OTEL_BSP_MAX_QUEUE_SIZE] [default: {}]",
+        QueueConfig::default().max_spans
+    ))]
     queue_spans: Option<usize>,
 
     /// Memory of these spans; further ones are dropped
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", default_value = size::text(QueueConfig::default().max_bytes), value_parser = size::parse)]
     queue_bytes: usize,
 
-    /// Most spans in one request [env: OTEL_BSP_MAX_EXPORT_BATCH_SIZE] [default: 512]
     #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(help = format!(
+        "Most spans in one request [env: OTEL_BSP_MAX_EXPORT_BATCH_SIZE] [default: {}]",
+        QueueConfig::default().batch_spans
+    ))]
     batch_spans: Option<usize>,
 
     /// Memory of spans from which on no further one joins their request; a collector that finds a request too large gets
     /// it in halves
-    #[arg(long, value_name = "SIZE", default_value = "2MiB", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", default_value = size::text(QueueConfig::default().batch_bytes), value_parser = size::parse)]
     batch_bytes: usize,
 
-    /// How long a span waits for others to go with it [env: OTEL_BSP_SCHEDULE_DELAY] [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(help = format!(
+        "How long a span waits for others to go with it [env: OTEL_BSP_SCHEDULE_DELAY] [default: {}]",
+        duration::text(QueueConfig::default().batch_delay)
+    ))]
     batch_delay: Option<Duration>,
 
     /// Spans that the collector could not take for so long are dropped
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = duration::text(OtlpConfig::MAX_AGE), value_parser = duration::parse)]
     export_max_age: Duration,
 
     /// Print each finished trace as a tree; the default without a collector
@@ -155,7 +165,7 @@ pub struct ExportOptions {
     console: bool,
 
     /// Print a trace once it had no new and no open span for so long
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = duration::text(ConsoleConfig::default().quiet), value_parser = duration::parse)]
     console_quiet: Duration,
 
     /// Memory of the spans whose traces are not printed yet; beyond it the oldest traces are printed early
@@ -299,7 +309,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use clap::CommandFactory;
-    use spoa_otel::export::QueueConfig;
+
+    use spoa_otel::tracer::SpanLimits;
 
     use super::*;
 
@@ -379,5 +390,24 @@ mod tests {
         let (given, tracer) = (options.tracing, TracerConfig::default());
         assert_eq!((given.idle_timeout, given.max_lifetime), (tracer.idle_timeout, tracer.max_lifetime));
         assert_eq!(given.max_memory, tracer.max_memory);
+    }
+
+    #[test]
+    fn the_defaults_of_variables_are_told() {
+        let (tracer, limits) = (TracerConfig::default(), SpanLimits::default());
+        let told = |text: String| assert!(AFTER_HELP.contains(&text), "{text}");
+        told(format!("OTEL_SERVICE_NAME (default {})", tracer.default_service));
+        told(format!("_SPAN_LINK_COUNT_LIMIT (default {} each)", limits.max_links_per_span));
+        let counts = [limits.max_attributes_per_span, limits.max_events_per_span, limits.max_attributes_per_event];
+        assert_eq!([counts, [limits.max_attributes_per_link; 3]], [[limits.max_links_per_span; 3]; 2]);
+        let (sampler, propagators) = ("parentbased_always_on", "tracecontext,baggage");
+        told(format!("OTEL_TRACES_SAMPLER_ARG (default {sampler})"));
+        told(format!("OTEL_PROPAGATORS (default {propagators};"));
+        let mut given = TracerConfig::default();
+        let variables = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_PROPAGATORS", propagators)];
+        let warnings = given.read_env(|name| {
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
+        });
+        assert_eq!((warnings, format!("{given:?}")), (Vec::new(), format!("{tracer:?}")));
     }
 }

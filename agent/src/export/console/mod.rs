@@ -37,24 +37,24 @@ const MAX_RENDERED: usize = 16;
 /// Configuration of the console.
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
-    /// How long no span of a trace must have come in before it is printed
-    /// (default 500 ms; at least twice the queue's batch delay).
+    /// How long no span of a trace must have come in before it is printed; at
+    /// least twice the queue's batch delay.
     pub quiet: Duration,
-    /// Most traces held back (default 1,000).
+    /// Most traces held back.
     pub max_traces: usize,
-    /// Most spans held back, of all traces (default 20,000).
+    /// Most spans held back, of all traces.
     pub max_spans: usize,
-    /// Most bytes of them (default 32 MiB).
+    /// Most bytes of them.
     pub max_bytes: usize,
-    /// Most lines printed of one trace (default 200).
+    /// Most lines printed of one trace.
     pub max_rows: usize,
-    /// Attributes shown beside a span (default `haproxy.span.end`).
+    /// Attributes shown beside a span.
     pub attributes: Vec<String>,
     /// Width in columns; without it the terminal's, or 100.
     pub width: Option<usize>,
-    /// Whether to use colours (default no).
+    /// Whether to use colours.
     pub color: bool,
-    /// Bounds of the queue (default 20,000 spans, 32 MiB).
+    /// Bounds of the queue.
     pub queue: QueueConfig,
 }
 

@@ -44,13 +44,13 @@ pub struct TlsFiles {
 /// When a failing collector is asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryConfig {
-    /// Wait after the first failure (default 250 ms), doubled at each further
-    /// one. Up to half of each wait is left out at random.
+    /// Wait after the first failure, doubled at each further one. Up to half of
+    /// each wait is left out at random.
     pub initial_delay: Duration,
-    /// Longest wait between two attempts (default 5 s).
+    /// Longest wait between two attempts.
     pub max_delay: Duration,
     /// Longest wait that a collector may ask for by `Retry-After` or
-    /// `RetryInfo` (default 60 s).
+    /// `RetryInfo`.
     pub max_retry_after: Duration,
 }
 
@@ -76,10 +76,9 @@ pub struct OtlpConfig {
     pub headers: HeaderMap,
     /// Compression of the requests.
     pub compression: Option<Compression>,
-    /// Time for one attempt (default 10 s); zero is as long as `max_age`.
+    /// Time for one attempt; zero is as long as `max_age`.
     pub timeout: Duration,
-    /// A batch is given up when its oldest span ended so long ago (default
-    /// 5 minutes).
+    /// A batch is given up when its oldest span ended so long ago.
     pub max_age: Duration,
     /// Certificates for `https`.
     pub tls: TlsFiles,
@@ -87,7 +86,7 @@ pub struct OtlpConfig {
     pub retry: RetryConfig,
     /// Bounds of the queue of spans and, separately, of the forwarder's queue.
     pub queue: QueueConfig,
-    /// Most requests under way at once (default 4).
+    /// Most requests under way at once.
     pub max_concurrent: usize,
     /// Where the user said what may be wrong.
     pub(super) given_by: GivenBy,
@@ -114,6 +113,9 @@ impl Default for GivenBy {
 }
 
 impl OtlpConfig {
+    /// Default of [`max_age`](Self::max_age).
+    pub const MAX_AGE: Duration = Duration::from_secs(300);
+
     /// What stands in the way of a connection.
     pub(super) fn setup_error(&self, reason: impl Into<String>) -> OtlpConfigError {
         OtlpConfigError::Setup { url: shown(&self.url), reason: reason.into() }
@@ -134,7 +136,7 @@ impl OtlpConfig {
             headers: authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect(),
             compression: None,
             timeout: Duration::from_secs(10),
-            max_age: Duration::from_secs(300),
+            max_age: Self::MAX_AGE,
             tls: TlsFiles::default(),
             retry: RetryConfig::default(),
             queue: QueueConfig::default(),
