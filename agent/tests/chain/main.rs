@@ -12,6 +12,7 @@ mod load;
 mod metrics;
 mod nine_spans;
 mod origin;
+#[allow(dead_code)] // A part is for other tests.
 mod process;
 mod program_section;
 mod propagation;

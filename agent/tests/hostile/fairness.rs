@@ -2,8 +2,8 @@
 //! is no more than a bounded amount of ordinary work. Counted in the agent's own time of CPU, so that neither the machine's
 //! speed, nor what else it does, nor an optimised build plays a part.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use spop_core::{FrameId, NotifyEncoder, StreamId, Value};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::common::{patiently, Peer, Running};
+use crate::common::{Peer, Running, patiently};
 use spop_agent::{Ack, Notify, Result, Server};
 use spop_core::{ClientConfig, Value};
 use tokio::io::AsyncWriteExt;
