@@ -103,7 +103,7 @@ fn requests(c: &mut Criterion) {
                         let received = Timestamp::now();
                         for payload in &payloads {
                             if let Ok(mut ack) = AckEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1)) {
-                                tracer.handle(Messages::new(payload), received, &mut ack);
+                                tracer.handle(Messages::new(payload).validate().expect("valid"), received, &mut ack);
                                 black_box(ack.finish());
                             }
                         }

@@ -300,7 +300,7 @@ impl Pair {
                 return;
             }
             AgentLog::Disconnect { .. } => return,
-            AgentLog::Broken { .. } | AgentLog::Error(_) => {
+            AgentLog::Error(_) => {
                 assert!(self.noise, "{entry:?}");
                 return;
             }

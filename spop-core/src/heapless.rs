@@ -19,6 +19,7 @@ pub use ::heapless::Vec;
 use crate::error::DecodeError;
 use crate::frame::{FrameId, Messages, StreamId};
 use crate::reassembly::{Reassembled, Reassembler};
+use crate::valid;
 
 /// Why a container of fixed capacity could not be filled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -71,12 +72,14 @@ pub fn collect<T, const N: usize>(
 /// use spop_core::heapless::OwnedMessages;
 ///
 /// let owned = OwnedMessages::<64>::new(b"\x05check\x01\x02ip\x06\xc0\0\x02\x11")?;
-/// assert_eq!(owned.messages().flatten().next().map(|message| message.name), Some(&b"check"[..]));
+/// assert_eq!(owned.messages().next().map(|message| message.name), Some(&b"check"[..]));
 /// # Ok::<(), spop_core::heapless::CollectError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnedMessages<const N: usize> {
     payload: Vec<u8, N>,
+    /// How many messages there are.
+    len: usize,
 }
 
 impl<const N: usize> OwnedMessages<N> {
@@ -85,14 +88,14 @@ impl<const N: usize> OwnedMessages<N> {
     /// # Errors
     /// The first error of the payload; [`CollectError::Full`] if it has more than `N` bytes.
     pub fn new(payload: &[u8]) -> Result<Self, CollectError> {
-        Messages::new(payload).validate()?;
+        let len = Messages::new(payload).validate()?.len();
         let payload = Vec::from_slice(payload).map_err(|_| CollectError::Full { capacity: N })?;
-        Ok(Self { payload })
+        Ok(Self { payload, len })
     }
 
-    /// The messages. No error comes up in them.
-    pub fn messages(&self) -> Messages<'_> {
-        Messages::new(&self.payload)
+    /// The messages.
+    pub fn messages(&self) -> valid::Messages<'_> {
+        valid::Messages::kept(&self.payload, self.len)
     }
 }
 
@@ -162,7 +165,7 @@ mod tests {
     #[test]
     fn owned_messages_are_whole_and_valid() {
         let owned = OwnedMessages::<10>::new(PAYLOAD).expect("it fits");
-        assert_eq!(owned.messages().validate(), Ok(2));
+        assert_eq!(owned.messages().map(|message| message.args().count()).collect::<Vec<_, 3>>(), [1, 0]);
         assert_eq!(OwnedMessages::<9>::new(PAYLOAD), Err(CollectError::Full { capacity: 9 }));
         assert!(matches!(OwnedMessages::<10>::new(&PAYLOAD[..4]), Err(CollectError::Malformed(_))));
     }
@@ -173,7 +176,7 @@ mod tests {
         buffer.start(IDS, &PAYLOAD[..3]);
         assert!(buffer.is_open(IDS) && !buffer.is_open((IDS.0, FrameId(8))));
         buffer.push(&PAYLOAD[3..]);
-        assert_eq!(buffer.finish().expect("it fits").validate(), Ok(2));
+        assert_eq!(buffer.finish().expect("it fits").count(), 2);
 
         buffer.start(IDS, PAYLOAD);
         buffer.push(b"x");

@@ -18,12 +18,23 @@ pub struct Kv<'a> {
 impl<'a> Kv<'a> {
     #[inline(never)]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Ok(Kv { key: reader.string()?, value: Value::decode(reader)? })
+        let mut rest = reader.remaining();
+        let Some(kv) = Self::take(&mut rest) else { return Err(Self::error(*reader)) };
+        *reader = reader.advanced_to(rest);
+        Ok(kv)
     }
 
+    /// Takes the pair at the start of `bytes`; `None` for any error.
     #[inline(always)]
-    fn decode_inline(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Ok(Kv { key: reader.string()?, value: Value::decode_inline(reader)? })
+    pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        Some(Kv { key: varint::take_string(bytes)?, value: Value::take(bytes)? })
+    }
+
+    /// Why there is no pair at `reader`.
+    #[cold]
+    #[inline(never)]
+    fn error(mut reader: Reader<'_>) -> DecodeError {
+        reader.string().err().unwrap_or_else(|| Value::error(reader))
     }
 
     /// The key as text, if it is UTF-8.
@@ -102,9 +113,10 @@ impl<'a> Args<'a> {
     }
 
     /// Passes over all that is left; the cursor behind it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip_all(self) -> Result<Reader<'a>, DecodeError> {
-        match skip(self.reader.remaining(), self.left) {
+        let bytes = self.reader.remaining();
+        match skip(bytes, 0, self.left).and_then(|at| bytes.get(at..)) {
             Some(rest) => Ok(self.reader.advanced_to(rest)),
             None => decode_all(self.reader.remaining(), self.reader.offset(), self.left),
         }
@@ -121,15 +133,14 @@ fn decode_all(bytes: &[u8], base: usize, count: usize) -> Result<Reader<'_>, Dec
     Ok(reader)
 }
 
-/// What follows `count` pairs; `None` for any error.
+/// The position behind the `count` pairs from `at` on, maybe beyond the end of `bytes`; `None` if one is malformed otherwise.
 #[inline(always)]
-fn skip(bytes: &[u8], count: usize) -> Option<&[u8]> {
-    let mut at = 0;
+pub(crate) fn skip(bytes: &[u8], mut at: usize, count: usize) -> Option<usize> {
     for _ in 0..count {
         at = varint::skip_string(bytes, at)?;
         at = Value::skip(bytes, at)?;
     }
-    bytes.get(at..)
+    Some(at)
 }
 
 impl<'a> Iterator for Args<'a> {
@@ -138,11 +149,17 @@ impl<'a> Iterator for Args<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let item = Kv::decode_inline(&mut self.reader);
-        if item.is_err() {
-            *self = Args::at(Reader::new(&[]), 0);
+        let mut rest = self.reader.remaining();
+        match Kv::take(&mut rest) {
+            Some(kv) => {
+                self.reader = self.reader.advanced_to(rest);
+                Some(Ok(kv))
+            }
+            None => {
+                let broken = core::mem::replace(self, Args::at(Reader::new(&[]), 0));
+                Some(Err(Kv::error(broken.reader)))
+            }
         }
-        Some(item)
     }
 }
 
@@ -175,7 +192,8 @@ mod tests {
                         );
                         let skipped = args.skip_all().map(|reader| reader.offset());
                         assert_eq!(skipped, decoded, "{:x?}", &bytes[..len]);
-                        assert_eq!(skip(&bytes[..len], 1).is_some(), decoded.is_ok(), "{:x?}", &bytes[..len]);
+                        let fast = skip(&bytes[..len], 0, 1).filter(|&at| at <= len);
+                        assert_eq!(fast.is_some(), decoded.is_ok(), "{:x?}", &bytes[..len]);
                         found[usize::from(decoded.is_ok())] += 1;
                     }
                 }

@@ -39,11 +39,9 @@
 //!             let (n, event) = agent.handle_input(&input[used..], &mut reassembly).unwrap_or((0, None));
 //!             used += n;
 //!             if let Some(AgentEvent::Notify(notify)) = event {
-//!                 if let Err(broken) = notify.messages().validate() {
-//!                     agent.close(broken.status());
-//!                 } else if let Ok(mut ack) = agent.ack(&mut out, notify.ticket) {
-//!                     for message in notify.messages().flatten() {
-//!                         if let Ok(Some(Value::Ipv4(ip))) = message.arg("ip") {
+//!                 if let Ok(mut ack) = agent.ack(&mut out, notify.ticket) {
+//!                     for message in notify.messages() {
+//!                         if let Some(Value::Ipv4(ip)) = message.arg("ip") {
 //!                             let score = ip.octets().map(i64::from).iter().sum::<i64>() % 101;
 //!                             let _full = ack.set_var(Scope::Session, "ip_score", score);
 //!                         }
@@ -103,6 +101,7 @@ mod kv;
 pub mod raw;
 mod reader;
 mod reassembly;
+pub mod valid;
 mod value;
 pub mod varint;
 mod writer;

@@ -69,33 +69,46 @@ impl<'a> Value<'a> {
     /// [`DecodeReason::IntegerOutOfRange`] for a 32-bit type with a larger value.
     #[inline(never)]
     pub fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Value::decode_inline(reader)
+        let mut rest = reader.remaining();
+        let Some(value) = Self::take(&mut rest) else { return Err(Self::error(*reader)) };
+        *reader = reader.advanced_to(rest);
+        Ok(value)
     }
 
-    /// The same as a part of the caller, for the walk over a message's arguments: there the call costs more than the code.
+    /// Takes the value at the start of `bytes`; `None` for any error.
     #[inline(always)]
-    pub(crate) fn decode_inline(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let first = reader.u8()?;
-        let start = reader.offset().wrapping_sub(1);
-        Ok(match first & TYPE_MASK {
+    pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        let (&first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        Some(match first & TYPE_MASK {
             data_type::NULL => Value::Null,
             data_type::BOOL => Value::Bool(first & FLAG_TRUE != 0),
-            data_type::INT32 => match i32::try_from(reader.varint()? as i64) {
-                Ok(n) => Value::Int32(n),
-                Err(_) => return Err(DecodeError::new(DecodeReason::IntegerOutOfRange, start)),
-            },
-            data_type::UINT32 => match u32::try_from(reader.varint()?) {
-                Ok(n) => Value::UInt32(n),
-                Err(_) => return Err(DecodeError::new(DecodeReason::IntegerOutOfRange, start)),
-            },
-            data_type::INT64 => Value::Int64(reader.varint()? as i64),
-            data_type::UINT64 => Value::UInt64(reader.varint()?),
-            data_type::IPV4 => Value::Ipv4(Ipv4Addr::from(reader.array::<4>()?)),
-            data_type::IPV6 => Value::Ipv6(Ipv6Addr::from(reader.array::<16>()?)),
-            data_type::STRING => Value::String(reader.string()?),
-            data_type::BINARY => Value::Binary(reader.string()?),
-            reserved => return Err(DecodeError::new(DecodeReason::ReservedType(reserved), start)),
+            data_type::INT32 => Value::Int32(int32(varint::take(bytes)?)?),
+            data_type::UINT32 => Value::UInt32(uint32(varint::take(bytes)?)?),
+            data_type::INT64 => Value::Int64(varint::take(bytes)? as i64),
+            data_type::UINT64 => Value::UInt64(varint::take(bytes)?),
+            data_type::IPV4 => Value::Ipv4(Ipv4Addr::from(take_array::<4>(bytes)?)),
+            data_type::IPV6 => Value::Ipv6(Ipv6Addr::from(take_array::<16>(bytes)?)),
+            data_type::STRING => Value::String(varint::take_string(bytes)?),
+            data_type::BINARY => Value::Binary(varint::take_string(bytes)?),
+            _ => return None,
         })
+    }
+
+    /// Why there is no value at `reader`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn error(mut reader: Reader<'_>) -> DecodeError {
+        let start = reader.offset();
+        let found = reader.u8().and_then(|first| match first & TYPE_MASK {
+            data_type::NULL..=data_type::BOOL => Ok(()),
+            data_type::INT32..=data_type::UINT64 => reader.varint().map(drop),
+            data_type::IPV4 => reader.bytes(4).map(drop),
+            data_type::IPV6 => reader.bytes(16).map(drop),
+            data_type::STRING..=data_type::BINARY => reader.string().map(drop),
+            reserved => Err(DecodeError::new(DecodeReason::ReservedType(reserved), start)),
+        });
+        found.err().unwrap_or(DecodeError::new(DecodeReason::IntegerOutOfRange, start))
     }
 
     /// The position behind the value at `at`, maybe beyond the end of `bytes`; `None` if [`decode`](Self::decode)
@@ -110,8 +123,8 @@ impl<'a> Value<'a> {
             data_type::INT64 | data_type::UINT64 => Some(varint::read(bytes, at)?.1),
             data_type::IPV4 => Some(at + 4),
             data_type::IPV6 => Some(at + 16),
-            data_type::INT32 => varint::read(bytes, at).filter(|&(n, _)| i32::try_from(n as i64).is_ok()).map(|r| r.1),
-            data_type::UINT32 => varint::read(bytes, at).filter(|&(n, _)| u32::try_from(n).is_ok()).map(|r| r.1),
+            data_type::INT32 => varint::read(bytes, at).filter(|&(n, _)| int32(n).is_some()).map(|r| r.1),
+            data_type::UINT32 => varint::read(bytes, at).filter(|&(n, _)| uint32(n).is_some()).map(|r| r.1),
             _ => None,
         }
     }
@@ -212,6 +225,22 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+}
+
+#[inline(always)]
+fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (&array, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(array)
+}
+
+/// The INT32 of this encoding, which is sign-extended to 64 bits.
+fn int32(n: u64) -> Option<i32> {
+    i32::try_from(n as i64).ok()
+}
+
+fn uint32(n: u64) -> Option<u32> {
+    u32::try_from(n).ok()
 }
 
 macro_rules! from {

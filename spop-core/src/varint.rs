@@ -71,6 +71,23 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((value, rest.get(used?.get()..)?))
 }
 
+/// Takes the varint at the start of `bytes`; `None` for any error.
+#[inline(always)]
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, rest) = split(bytes)?;
+    *bytes = rest;
+    Some(value)
+}
+
+/// Takes the string body at the start of `bytes`; `None` for any error.
+#[inline(always)]
+pub(crate) fn take_string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = split(bytes)?;
+    let (string, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    *bytes = rest;
+    Some(string)
+}
+
 /// The varint at `at` and the position behind it; `None` for any error.
 #[inline(always)]
 pub(crate) fn read(bytes: &[u8], at: usize) -> Option<(u64, usize)> {

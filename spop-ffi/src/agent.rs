@@ -52,7 +52,7 @@ impl spop_agent {
                     *used = used.saturating_add(taken);
                     match event {
                         None | Some(AgentEvent::Fragment { .. } | AgentEvent::Ignored(_)) => {}
-                        Some(event) => return self.checked(event),
+                        Some(event) => return (Code(crate::error::SPOP_OK), event.into()),
                     }
                 }
                 Err(error) => {
@@ -64,18 +64,6 @@ impl spop_agent {
                 }
             }
         }
-    }
-
-    /// The event, unless it is a NOTIFY with a broken payload, which is answered by DISCONNECT and not by ACK.
-    #[inline]
-    fn checked(&mut self, event: AgentEvent<'_>) -> (Code, spop_event) {
-        if let AgentEvent::Notify(notify) = &event {
-            if let Err(broken) = notify.messages().validate() {
-                self.core.close(broken.status());
-                return (broken.into(), spop_event::error(broken.into(), broken.offset));
-            }
-        }
-        (Code(crate::error::SPOP_OK), event.into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the state machines report.
 
-use spop_core::{AgentEvent, ClientEvent, FrameId, Negotiated, StreamId, raw};
+use spop_core::{AgentEvent, ClientEvent, FrameId, FrameType, Header, Negotiated, StreamId, raw};
 
 use crate::cursor::{SPOP_LIST_ACTIONS, SPOP_LIST_MESSAGES, spop_cursor};
 use crate::error::{Code, spop_error};
@@ -175,12 +175,13 @@ impl From<AgentEvent<'_>> for spop_event {
         match event {
             AgentEvent::Hello { negotiated, engine_id } => spop_event::hello(negotiated, engine_id),
             AgentEvent::Notify(notify) => {
-                let first = raw::args_reader(&raw::messages_pending(&notify.messages()));
+                let header = Header::new(FrameType::NOTIFY, notify.stream_id, notify.frame_id);
+                let before = if notify.fragmented { 0 } else { header.encoded_len() };
                 let notify = spop_notify_event {
                     ticket: notify.ticket.to_bits(),
                     stream_id: notify.stream_id.0,
                     frame_id: notify.frame_id.0,
-                    messages: spop_cursor::new(SPOP_LIST_MESSAGES, first, 0),
+                    messages: spop_cursor::new(SPOP_LIST_MESSAGES, raw::reader(notify.payload(), before), 0),
                     payload: notify.payload().into(),
                     fragmented: notify.fragmented.into(),
                 };

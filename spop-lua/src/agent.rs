@@ -3,9 +3,7 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use spop_core::{
-    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Negotiated, PREFIX_LEN, ProtocolError, Status, Want,
-};
+use spop_core::{AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Negotiated, PREFIX_LEN, Status, Want};
 
 use crate::buffers::{Input, Output};
 use crate::encode::{NO_ROOM, Options, more_room, write_actions};
@@ -146,7 +144,7 @@ fn feed(stack: &Stack<'_>) -> Outcome {
             if output.is_full() {
                 break;
             }
-            let step = contain(|| step(agent, rest, reassembly))?;
+            let step = contain(|| agent.handle_input(rest, reassembly))?;
             let (used, event) = match step {
                 Ok(step) => step,
                 Err(error) => {
@@ -185,23 +183,6 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         stack.push_boolean(frame_waits);
         Ok(2)
     })
-}
-
-/// One frame. A NOTIFY is walked to its end: a broken one is the peer's fault like a broken frame.
-#[inline]
-fn step<'a>(
-    agent: &mut spop_core::Agent,
-    input: &'a [u8],
-    reassembly: &'a mut [u8],
-) -> Result<(usize, Option<AgentEvent<'a>>), ProtocolError> {
-    let (used, event) = agent.handle_input(input, reassembly)?;
-    if let Some(AgentEvent::Notify(notify)) = &event
-        && let Err(error) = notify.messages().validate()
-    {
-        agent.close(error.status());
-        return Err(error.into());
-    }
-    Ok((used, event))
 }
 
 fn has_fragmentation(negotiated: Negotiated) -> bool {

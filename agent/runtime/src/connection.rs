@@ -274,19 +274,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                         self.received.count(event.frame_type());
                     }
                     let reassembled = event.as_ref().is_some_and(ends_reassembly);
-                    let result = match event {
-                        Some(event) => self.responder.on_event(&mut self.agent, event, received),
-                        None => Ok(()),
-                    };
+                    if let Some(event) = event {
+                        self.responder.on_event(&mut self.agent, event, received);
+                    }
                     self.input.consume(used);
                     self.turn.bytes += used;
                     self.turn.handler += std::mem::take(&mut self.responder.worked);
                     if reassembled {
                         self.reassembly = Vec::new();
-                    }
-                    if let Err(broken) = result {
-                        self.agent.close(broken.status());
-                        self.on_protocol_error(&broken.into());
                     }
                 }
                 Err(error) => self.on_protocol_error(&error),

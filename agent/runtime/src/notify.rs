@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use spop_core::valid::Messages;
 use spop_core::{AckEncoder, EncodeError, FrameId, Negotiated, Scope, StreamId, Value};
 
-use crate::messages::Messages;
 use crate::time::Timestamp;
 
 /// The connection of a NOTIFY.
@@ -26,20 +26,21 @@ pub struct Notify<'a> {
     received: Timestamp,
     stream_id: StreamId,
     frame_id: FrameId,
+    messages: Messages<'a>,
     payload: &'a [u8],
 }
 
 impl<'a> Notify<'a> {
-    /// The payload has been validated.
-    pub(crate) const fn new(connection: &'a Connection, received: Timestamp, notify: &spop_core::Notify<'a>) -> Self {
+    pub(crate) fn new(connection: &'a Connection, received: Timestamp, notify: &spop_core::Notify<'a>) -> Self {
         let (stream_id, frame_id) = (notify.stream_id, notify.frame_id);
-        Notify { connection, received, stream_id, frame_id, payload: notify.payload() }
+        let (messages, payload) = (notify.messages(), notify.payload());
+        Self { connection, received, stream_id, frame_id, messages, payload }
     }
 
     /// The messages.
     #[inline]
-    pub const fn messages(&self) -> Messages<'a> {
-        Messages::validated(self.payload)
+    pub fn messages(&self) -> Messages<'a> {
+        self.messages.clone()
     }
 
     /// The connection it came on.
@@ -63,7 +64,7 @@ impl<'a> Notify<'a> {
         self.frame_id
     }
 
-    /// The bytes of the messages, for [`spop_core::Messages`]; validated.
+    /// The bytes of the messages, to be kept, and read again by [`Messages::kept`].
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
@@ -119,18 +120,20 @@ pub struct Request {
     stream_id: StreamId,
     frame_id: FrameId,
     payload: Vec<u8>,
+    /// How many messages it has.
+    messages: usize,
 }
 
 impl Request {
-    /// The payload has been validated.
     pub(crate) fn new(connection: Arc<Connection>, received: Timestamp, notify: &spop_core::Notify<'_>) -> Self {
         let (stream_id, frame_id) = (notify.stream_id, notify.frame_id);
-        Request { connection, received, stream_id, frame_id, payload: notify.payload().to_vec() }
+        let (messages, payload) = (notify.messages().len(), notify.payload().to_vec());
+        Self { connection, received, stream_id, frame_id, payload, messages }
     }
 
     /// The messages.
     pub fn messages(&self) -> Messages<'_> {
-        Messages::validated(&self.payload)
+        Messages::kept(&self.payload, self.messages)
     }
 
     /// The connection it came on.
@@ -154,7 +157,7 @@ impl Request {
         self.frame_id
     }
 
-    /// The bytes of the messages, for [`spop_core::Messages`]; validated.
+    /// The bytes of the messages, to be kept, and read again by [`Messages::kept`].
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{Action, Agent, AgentEvent, DecodeError, PREFIX_LEN, Status, Ticket};
+use spop_core::{Action, Agent, AgentEvent, PREFIX_LEN, Status, Ticket};
 use tokio::task::JoinSet;
 
 use crate::buffer::Output;
@@ -47,22 +47,18 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    /// An error is a broken payload, to be answered by a DISCONNECT.
     pub(crate) fn on_event<const OPEN: usize>(
         &mut self,
         agent: &mut Agent<OPEN>,
         event: AgentEvent<'_>,
         received: Timestamp,
-    ) -> Result<(), DecodeError> {
+    ) {
         let (shared, id) = (&self.shared, self.connection.id);
         match event {
-            AgentEvent::Notify(notify) => {
-                notify.messages().validate()?;
-                match &shared.clone().handler {
-                    AnyHandler::Sync(handler) => self.answer(agent, handler.as_ref(), &notify, received),
-                    AnyHandler::Async(handler) => self.start(handler.clone(), &notify, received),
-                }
-            }
+            AgentEvent::Notify(notify) => match &shared.clone().handler {
+                AnyHandler::Sync(handler) => self.answer(agent, handler.as_ref(), &notify, received),
+                AnyHandler::Async(handler) => self.start(handler.clone(), &notify, received),
+            },
             AgentEvent::Hello { negotiated, engine_id } => {
                 let counter = if negotiated.healthcheck { &shared.stats.healthchecks } else { &shared.stats.hellos };
                 ServerStats::add(counter, 1);
@@ -93,7 +89,6 @@ impl Responder {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn answer<const OPEN: usize>(

@@ -49,9 +49,6 @@ pub(super) fn apply(
     while let Some(item) = items.next() {
         message.item(item);
     }
-    if items.is_broken() {
-        env.counters.undecodable.one();
-    }
     message.end();
 }
 

@@ -75,10 +75,6 @@ metrics! {
         /// Messages rejected: their NOTIFY has too many, or opens and ends too many spans.
         rejected_too_many = "too_many",
     }
-    Counter "messages_undecodable" "Messages cut short by an argument that cannot be decoded." {
-        /// Messages cut short by an argument that cannot be decoded. The runtime refuses such a NOTIFY before.
-        undecodable,
-    }
     Counter "arguments_ignored" "Arguments of messages, or values of them, that were ignored." by "cause" {
         /// Arguments with an unknown name.
         args_unknown = "unknown",

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::hash::BuildHasher;
 
-use spop_core::{Args, Kv, Message, Value};
+use spop_core::valid::{Args, Message};
+use spop_core::{Kv, Value};
 
 use super::counters::Counters;
 use super::value;
@@ -195,20 +196,17 @@ impl Item<'_, '_> {
 pub(super) struct Items<'a> {
     args: Args<'a>,
     next: Option<Kv<'a>>,
-    is_broken: bool,
 }
 
 impl<'a> Items<'a> {
     fn new(args: Args<'a>) -> Self {
-        let mut items = Items { args, next: None, is_broken: false };
+        let mut items = Items { args, next: None };
         items.advance();
         items
     }
 
     fn advance(&mut self) {
-        let next = self.args.next();
-        self.is_broken |= matches!(next, Some(Err(_)));
-        self.next = next.and_then(Result::ok);
+        self.next = self.args.next();
     }
 
     /// The next item; what nobody asked for of the one before is passed over.
@@ -226,11 +224,6 @@ impl<'a> Items<'a> {
 
     fn is_next(&self, keyword: Keyword) -> bool {
         self.next.is_some_and(|next| Keyword::of(next.key) == Some(keyword))
-    }
-
-    /// Was there something that cannot be decoded?
-    pub(super) fn is_broken(&self) -> bool {
-        self.is_broken
     }
 }
 

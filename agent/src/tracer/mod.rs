@@ -32,7 +32,8 @@ use std::time::Instant;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::RandomIdGenerator;
 use smallvec::SmallVec;
-use spop_core::{AckEncoder, Messages, Scope, Value};
+use spop_core::valid::Messages;
+use spop_core::{AckEncoder, Scope, Value};
 
 use crate::span::{OpenSpans, Origins, SpanSink};
 use env::Env;
@@ -94,17 +95,12 @@ impl Tracer {
 
     /// Carries out the messages of a NOTIFY, whose bytes were read at `received`, and adds the actions to its ACK.
     ///
-    /// The messages have been validated ([`Messages::validate`]). Does not block: no I/O, and no lock is held for
-    /// longer than the messages of one id take.
+    /// Does not block: no I/O, and no lock is held for longer than the messages of one id take.
     pub fn handle(&self, messages: Messages<'_>, received: Timestamp, ack: &mut AckEncoder<'_>) {
         let counters = &self.env.counters;
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
         let (mut taken, mut too_many) = (0, 0);
         for message in messages {
-            let Ok(message) = message else {
-                counters.undecodable.one();
-                break;
-            };
             let Some(dialect) = Dialect::of(message.name) else {
                 counters.messages_foreign.one();
                 continue;

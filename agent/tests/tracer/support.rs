@@ -10,7 +10,8 @@ use spoa_otel::span::FinishedSpan;
 use spoa_otel::span::SpanSink;
 use spoa_otel::tracer::{Clock, Tracer, TracerConfig, TracerStats};
 use spop_agent::time::Timestamp;
-use spop_core::{AckEncoder, Action, Frame, FrameId, Messages, NotifyEncoder, Scope, StreamId, Value};
+use spop_core::valid::Messages;
+use spop_core::{AckEncoder, Action, Frame, FrameId, NotifyEncoder, Scope, StreamId, Value};
 
 /// A message with its arguments: `message!("otel:a", "id" = "1", "span" = "A", "tag" = "t", "" = 7)`.
 #[macro_export]
@@ -109,7 +110,8 @@ impl Agent {
         *self.clock.0.lock().unwrap() = at(ms + 1);
         let mut buf = vec![0; 32 * 1024];
         let mut ack = AckEncoder::new(&mut buf, ack_size, StreamId(1), FrameId(1)).unwrap();
-        self.tracer.handle(Messages::new(payload), self.timestamp(ms), &mut ack);
+        // Of what is malformed, as much as can be read.
+        self.tracer.handle(Messages::kept(payload, payload.len()), self.timestamp(ms), &mut ack);
         let len = ack.finish();
         Frame::decode(&buf[4..len])
             .unwrap()

@@ -63,7 +63,7 @@ impl Fixture {
     pub fn notify(&mut self, payload: &[u8], room: usize) -> Vec<(String, Variable)> {
         let mut out = vec![0; room.max(32)];
         let mut ack = AckEncoder::new(&mut out, 16380, StreamId(1), FrameId(1)).unwrap();
-        self.tracer.handle(Messages::new(payload), self.now, &mut ack);
+        self.tracer.handle(Messages::new(payload).validate().unwrap(), self.now, &mut ack);
         let len = ack.finish();
         self.check();
         let variables = decode(&out[..len]).actions().map(|action| match action {

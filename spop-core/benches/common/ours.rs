@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use spop_core::{
     AckEncoder, Agent, AgentConfig, AgentEvent, Client, ClientConfig, DecodeError, EncodeError, Frame, FrameId,
-    MAX_TRANSMIT_LEN, Message, Messages, PREFIX_LEN, Reassembled, Reassembler, Scope, StreamId, Value, peek_len,
+    MAX_TRANSMIT_LEN, Message, Messages, PREFIX_LEN, Reassembled, Reassembler, Scope, StreamId, Value, peek_len, valid,
 };
 
 use super::{SCORE, SCORE_NAME};
@@ -62,6 +62,19 @@ fn walk_plainly(messages: Messages<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// The same over messages that are known to be valid.
+#[inline(always)]
+fn walk_valid(messages: valid::Messages<'_>) {
+    let mut sum = 0_u64;
+    for message in messages {
+        sum = sum.wrapping_add(message.name.len() as u64);
+        for kv in message.args() {
+            sum = sum.wrapping_add(kv.key.len() as u64).wrapping_add(weigh(kv.value));
+        }
+    }
+    black_box(sum);
+}
+
 fn weigh(value: Value<'_>) -> u64 {
     match value {
         Value::Null => 0,
@@ -101,11 +114,12 @@ impl Connection {
         Connection { agent, reassembly: vec![0; 64 * 1024], out }
     }
 
-    /// From the bytes of a NOTIFY to those of its ACK: all arguments are walked once, one variable is set.
+    /// From the bytes of a NOTIFY to those of its ACK, as a driver and its handler do it: the agent checks the payload to its
+    /// end, the handler looks at all arguments, one variable is set.
     pub(crate) fn notify_to_ack(&mut self, notify: &[u8]) -> Option<usize> {
         let (_, event) = self.agent.handle_input(notify, &mut self.reassembly).ok()?;
         let Some(AgentEvent::Notify(notify)) = event else { return None };
-        walk(notify.messages()).ok()?;
+        walk_valid(notify.messages());
         let mut ack = self.agent.ack(&mut self.out, notify.ticket).ok()?;
         ack.set_var(Scope::Session, SCORE_NAME.as_bytes(), Value::Int64(black_box(SCORE))).ok()?;
         Some(ack.finish())

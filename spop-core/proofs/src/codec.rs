@@ -5,9 +5,9 @@ use core::fmt::{Debug, Display, Write as _};
 
 use spop_core::encoded_len;
 use spop_core::{
-    AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError, Disconnect, DisconnectEncoder, EncodeError,
-    Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList, Message, Messages, NotifyEncoder,
-    ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer, peek_len, raw, supports_2_0, varint,
+    peek_len, raw, supports_2_0, valid, varint, AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError,
+    Disconnect, DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList,
+    Message, Messages, NotifyEncoder, ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer,
 };
 
 use crate::source::{Source, touch};
@@ -94,15 +94,26 @@ fn kv(kv: &Kv<'_>) {
     show_debug(kv);
 }
 
+pub fn valid_messages(messages: valid::Messages<'_>, name: &[u8]) {
+    touch((messages.size_hint(), messages.len()));
+    show_debug(&messages);
+    for message in messages {
+        touch((message.name_str(), message.arg(name)));
+        touch(message.args().len());
+        message.args().for_each(|arg| kv(&arg));
+        show_debug(&message);
+    }
+}
+
 pub fn messages(messages: Messages<'_>, name: &[u8]) {
-    touch(messages.clone().validate());
+    touch(messages.clone().validate().map(|messages| valid_messages(messages, name)));
     for message in messages.clone() {
         match message {
             Ok(message) => self::message(&message, name),
             Err(e) => error(&e),
         }
     }
-    touch(raw::messages_after(raw::messages_pending(&messages)).validate());
+    touch(raw::messages_after(raw::messages_pending(&messages)).validate().map(|messages| messages.len()));
     let mut messages = messages;
     while let Some(Ok(mut message)) = messages.next() {
         message.args.next().iter().flatten().for_each(kv);

@@ -1,11 +1,11 @@
 //! Every function of the two state machines, in any order.
 
 use spop_core::{
-    Agent, AgentConfig, AgentEvent, Client, ClientConfig, ClientEvent, Disconnect, EngineId, NotifyEncoder, Ticket,
+    valid, Agent, AgentConfig, AgentEvent, Client, ClientConfig, ClientEvent, Disconnect, EngineId, NotifyEncoder, Ticket,
 };
 
-use crate::codec::{actions, fill, messages, show, show_debug};
-use crate::source::{Source, touch};
+use crate::codec::{actions, fill, show, show_debug, valid_messages};
+use crate::source::{touch, Source};
 
 pub fn all(mut source: Source<'_>) {
     agent::<128>(&mut source);
@@ -59,8 +59,8 @@ fn receive<const OPEN: usize>(agent: &mut Agent<OPEN>, source: &mut Source<'_>, 
             touch(event.as_ref().map(AgentEvent::frame_type));
             match event? {
                 AgentEvent::Notify(notify) => {
-                    messages(notify.messages(), source.bytes());
-                    touch(notify.payload());
+                    valid_messages(notify.messages(), source.bytes());
+                    valid_messages(valid::Messages::kept(notify.payload(), source.usize()), source.bytes());
                     return Some(Ticket::from_bits(notify.ticket.to_bits()));
                 }
                 AgentEvent::Disconnect(end) => disconnect(&end),

@@ -2,9 +2,10 @@
 
 use super::encoder::FrameEncoder;
 use super::header::{FrameId, FrameType, Header, StreamId};
-use crate::error::{DecodeError, EncodeError};
+use crate::error::{DecodeError, DecodeReason, EncodeError};
 use crate::kv::Args;
 use crate::reader::Reader;
+use crate::valid;
 use crate::value::Value;
 use crate::writer::Writer;
 
@@ -75,11 +76,6 @@ impl<'a> Messages<'a> {
         self.pending.clone()
     }
 
-    /// All the bytes, as long as no message was taken.
-    pub(crate) const fn payload(&self) -> &'a [u8] {
-        self.pending.reader().remaining()
-    }
-
     /// Continues behind `args`, the arguments of the last message as far as they were walked, which spares the next
     /// message the way through them. Their errors come up in them alone then, and end the list.
     ///
@@ -100,17 +96,21 @@ impl<'a> Messages<'a> {
         self.pending = args;
     }
 
-    /// Walks to the end; the number of messages.
+    /// Looks at all that is left: the same messages, in which no error comes up any more.
     ///
     /// # Errors
     /// The first error of the payload.
-    pub fn validate(self) -> Result<usize, DecodeError> {
-        let mut count = 0;
-        for message in self {
-            message?;
-            count += 1;
-        }
-        Ok(count)
+    pub fn validate(self) -> Result<valid::Messages<'a>, DecodeError> {
+        let rest = self.pending.clone().skip_all()?.remaining();
+        valid::Messages::parse(rest).ok_or_else(|| self.first_error())
+    }
+
+    /// Why this is nothing that [`valid::Messages::parse`] takes.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn first_error(mut self) -> DecodeError {
+        let end = self.pending.reader();
+        self.find_map(Result::err).unwrap_or(DecodeError::new(DecodeReason::Truncated, end.offset()))
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! An [`Agent`] with its buffers, driven as a runtime drives it.
 
 use spop_core::{
-    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, DecodeError, Header, MAX_TRANSMIT_LEN, Messages, Negotiated,
+    AckEncoder, AckError, Agent, AgentConfig, AgentEvent, Header, MAX_TRANSMIT_LEN, Messages, Negotiated,
     ProtocolError, Status, Ticket, Want,
 };
 
@@ -20,11 +20,6 @@ pub enum AgentLog {
         ids: Ids,
         fragmented: bool,
         payload: Vec<u8>,
-    },
-    /// A NOTIFY whose payload is broken: answered by a DISCONNECT.
-    Broken {
-        ids: Ids,
-        error: DecodeError,
     },
     Aborted(Ids),
     TooBig(Ids),
@@ -103,19 +98,11 @@ impl<const OPEN: usize> AgentSide<OPEN> {
                 }
                 AgentEvent::Notify(notify) => {
                     let ids = plain((notify.stream_id, notify.frame_id));
-                    match notify.messages().validate() {
-                        Ok(_) => {
-                            answered = Some(notify.ticket);
-                            assert_eq!(Ticket::from_bits(notify.ticket.to_bits()), notify.ticket);
-                            assert_eq!(Messages::new(notify.payload()).validate(), notify.messages().validate());
-                            let payload = walk::messages(notify.messages()).unwrap();
-                            AgentLog::Notify { ticket: notify.ticket, ids, fragmented: notify.fragmented, payload }
-                        }
-                        Err(error) => {
-                            self.agent.close(error.status());
-                            AgentLog::Broken { ids, error }
-                        }
-                    }
+                    answered = Some(notify.ticket);
+                    assert_eq!(Ticket::from_bits(notify.ticket.to_bits()), notify.ticket);
+                    let payload = walk::messages(Messages::new(notify.payload())).unwrap();
+                    assert_eq!(walk::valid_messages(notify.messages()), payload);
+                    AgentLog::Notify { ticket: notify.ticket, ids, fragmented: notify.fragmented, payload }
                 }
                 AgentEvent::Aborted { stream_id, frame_id } => AgentLog::Aborted(plain((stream_id, frame_id))),
                 AgentEvent::TooBig { stream_id, frame_id } => AgentLog::TooBig(plain((stream_id, frame_id))),

@@ -2,6 +2,7 @@
 
 use spop_core::{
     Action, Actions, DecodeError, EncodeError, Frame, FrameEncoder, FrameType, KvList, Messages, PREFIX_LEN, Writer,
+    valid,
 };
 
 /// The payload of `frame` as its type says, written again; a fragment's bytes as they are.
@@ -43,6 +44,17 @@ pub fn messages(list: Messages<'_>) -> Result<Vec<u8>, DecodeError> {
         assert_eq!(found, announced);
     }
     Ok(out)
+}
+
+/// Messages without errors.
+pub fn valid_messages(list: valid::Messages<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for message in list {
+        append(&mut out, |w| w.string(message.name));
+        out.push(u8::try_from(message.args().len()).unwrap());
+        message.args().for_each(|kv| append(&mut out, |w| w.kv(kv.key, kv.value)));
+    }
+    out
 }
 
 /// The actions; with an error, those before it.

@@ -125,13 +125,26 @@ fn every_protocol_error_has_its_status() {
         pair.exchange();
         assert!(matches!(pair.client.log[..], [ClientLog::Disconnect { status: Some(s), .. }] if s == Status(status)));
     }
-    // The payload of a NOTIFY is the handler's to judge.
-    let mut pair: Pair = Pair::running(AgentConfig::DEFAULT, ClientConfig::DEFAULT);
-    pair.agent.feed(&raw_frame(FrameType::NOTIFY, 1, (1, 1), bad_payload));
-    let [AgentLog::Broken { ids: (1, 1), error }] = pair.agent.log[..] else { panic!("{:?}", pair.agent.log) };
-    assert_eq!(error.reason, DecodeReason::Truncated);
-    pair.exchange();
-    assert!(matches!(pair.client.log[..], [ClientLog::Disconnect { status: Some(Status::INVALID_FRAME), .. }]));
+    // So is a NOTIFY whose payload is broken, whole or in fragments; the open ones are void.
+    for fragmented in [false, true] {
+        let mut pair: Pair = Pair::running(AgentConfig::DEFAULT, ClientConfig::DEFAULT);
+        pair.agent.feed(&raw_frame(FrameType::NOTIFY, 1, (1, 1), b"\x01m\0"));
+        if fragmented {
+            pair.agent.feed(&raw_frame(FrameType::NOTIFY, 0, (2, 1), &bad_payload[..1]));
+            pair.agent.feed(&raw_frame(FrameType::UNSET, 1, (2, 1), &bad_payload[1..]));
+        } else {
+            pair.agent.feed(&raw_frame(FrameType::NOTIFY, 1, (2, 1), bad_payload));
+        }
+        let [AgentLog::Notify { ticket, .. }, AgentLog::Error(ProtocolError::Malformed(error))] = pair.agent.log[..]
+        else {
+            panic!("{:?}", pair.agent.log)
+        };
+        assert_eq!(error.reason, DecodeReason::Truncated);
+        assert_eq!(pair.agent.ack(ticket), Err(AckError::NotOpen));
+        assert_eq!((pair.agent.agent.stats().notifies, pair.agent.agent.stats().voided), (1, 1));
+        pair.exchange();
+        assert!(matches!(pair.client.log[..], [ClientLog::Disconnect { status: Some(Status::INVALID_FRAME), .. }]));
+    }
     // An ACK of nothing without pipelining.
     let mut pair: Pair = Pair::running(agent_with(super::ALL[2]), client_with(super::ALL[0]));
     pair.client.feed(&raw_frame(FrameType::ACK, 1, (1, 1), b""));

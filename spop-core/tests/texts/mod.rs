@@ -62,7 +62,7 @@ fn the_other_errors() {
 /// The text of a decode error names the number that was wrong, and where.
 #[test]
 fn decode_errors_say_what_and_where() {
-    let first = |payload: &[u8]| Messages::new(payload).validate().unwrap_err().to_string();
+    let first = |payload: &[u8]| Messages::new(payload).validate().map(drop).unwrap_err().to_string();
     assert_eq!(first(b"\x01m\x02\x01k\x00\x01l\x0d"), "reserved data type 13 at byte 8");
     assert_eq!(first(b"\x01m\x01\x01k\x06\x7f"), "the data ends inside a field at byte 6");
     assert_eq!(first(b"\x01m\x01\x01k\x03\xff\xf0\xfe\xfe\xfe\x00"), "a 32-bit integer is out of range at byte 5");

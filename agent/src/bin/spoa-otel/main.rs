@@ -34,7 +34,6 @@ use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
 use spop_agent::{Ack, Handler, Notify, Server, ServerConfig, stop_signal};
-use spop_core::Messages;
 use tracing::{info, warn};
 
 /// glibc's malloc would keep for ever what many connections took once.
@@ -110,7 +109,7 @@ struct TracingHandler(Arc<Tracer>);
 
 impl Handler for TracingHandler {
     fn notify(&self, notify: &Notify<'_>, ack: &mut Ack<'_>) -> spop_agent::Result {
-        self.0.handle(Messages::new(notify.payload()), notify.received(), ack.encoder());
+        self.0.handle(notify.messages(), notify.received(), ack.encoder());
         Ok(())
     }
 }

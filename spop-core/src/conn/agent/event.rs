@@ -1,7 +1,8 @@
 //! What the agent's side reports and counts.
 
 use super::Negotiated;
-use crate::frame::{Disconnect, FrameId, FrameType, Messages, StreamId};
+use crate::frame::{Disconnect, FrameId, FrameType, StreamId};
+use crate::valid;
 
 /// What a frame brought. Borrows from the input or from the reassembly slice, never from the [`Agent`](super::Agent).
 #[derive(Clone, Debug)]
@@ -75,18 +76,19 @@ pub struct Notify<'a> {
     pub frame_id: FrameId,
     /// It came in fragments.
     pub fragmented: bool,
-    pub(super) messages: Messages<'a>,
+    pub(super) messages: valid::Messages<'a>,
 }
 
 impl<'a> Notify<'a> {
-    /// The messages. Walk them to the end ([`Messages::validate`]) before the answer: a broken payload is to be
-    /// answered by [`Agent::close`](super::Agent::close) with its status, not by an ACK.
-    pub fn messages(&self) -> Messages<'a> {
+    /// The messages. They are well-formed to their end: a NOTIFY with a broken payload is a
+    /// [`ProtocolError`](crate::ProtocolError) and no event.
+    #[inline]
+    pub fn messages(&self) -> valid::Messages<'a> {
         self.messages.clone()
     }
 
     /// The bytes of the messages, put together if they came in fragments; to be kept, and read again by
-    /// [`Messages::new`].
+    /// [`valid::Messages::kept`].
     pub const fn payload(&self) -> &'a [u8] {
         self.messages.payload()
     }

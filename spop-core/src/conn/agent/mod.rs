@@ -16,6 +16,7 @@ use crate::frame::{
     MIN_MAX_FRAME_SIZE, Messages, PREFIX_LEN, StreamId, Version, peek_len, supports_2_0,
 };
 use crate::reassembly::{Reassembled, Reassembler};
+use crate::valid;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -257,7 +258,7 @@ impl<const OPEN: usize> Agent<OPEN> {
             self.stats.cancelled += 1;
             return Ok(Some(AgentEvent::Ignored(FrameType::NOTIFY)));
         }
-        Ok(self.open_notify(ids, frame.messages(), false))
+        self.open_notify(ids, frame.messages(), frame.payload, false)
     }
 
     #[inline(never)]
@@ -286,18 +287,19 @@ impl<const OPEN: usize> Agent<OPEN> {
         if !flags.fin() {
             return Ok(Some(AgentEvent::Fragment { first: false, stream_id, frame_id }));
         }
-        Ok(match self.reassembler.finish() {
+        match self.reassembler.finish() {
             Reassembled::Whole(len) => {
                 let payload: &'a [u8] = reassembly;
-                self.open_notify(ids, Messages::new(payload.get(..len).unwrap_or_default()), true)
+                let payload = payload.get(..len).unwrap_or_default();
+                self.open_notify(ids, Messages::new(payload), payload, true)
             }
             Reassembled::TooBig => {
                 self.stats.too_big += 1;
                 self.supersede(ids);
                 self.transmit = Transmit::EmptyAck(ids);
-                Some(AgentEvent::TooBig { stream_id, frame_id })
+                Ok(Some(AgentEvent::TooBig { stream_id, frame_id }))
             }
-        })
+        }
     }
 
     /// What holds for every frame that is a part of a fragmented one.
@@ -325,13 +327,21 @@ impl<const OPEN: usize> Agent<OPEN> {
         }
     }
 
+    /// `messages` are those of `payload`.
     #[inline]
-    fn open_notify<'a>(&mut self, ids: Ids, messages: Messages<'a>, fragmented: bool) -> Option<AgentEvent<'a>> {
+    fn open_notify<'a>(
+        &mut self,
+        ids: Ids,
+        messages: Messages<'a>,
+        payload: &'a [u8],
+        fragmented: bool,
+    ) -> Result<Option<AgentEvent<'a>>, ProtocolError> {
+        let Some(messages) = valid::Messages::parse(payload) else { return Err(messages.first_error().into()) };
         self.supersede(ids);
-        let serial = self.open.insert(ids)?;
+        let Some(serial) = self.open.insert(ids) else { return Ok(None) };
         self.stats.notifies += 1;
         let (stream_id, frame_id) = ids;
-        Some(AgentEvent::Notify(Notify { ticket: Ticket(serial), stream_id, frame_id, fragmented, messages }))
+        Ok(Some(AgentEvent::Notify(Notify { ticket: Ticket(serial), stream_id, frame_id, fragmented, messages })))
     }
 
     /// Answers a NOTIFY: its ACK is written into `out`, bounded by the negotiated size. Finish it and send it; an

@@ -2,7 +2,7 @@
 
 use spop_core::{
     Actions, AgentHello, Capabilities, DecodeError, DecodeReason, Disconnect, Frame, HaproxyHello, Header, KvList,
-    Messages, Reader, Status, Value, Version, peek_len, supports_2_0, varint,
+    Messages, Reader, Status, Value, Version, peek_len, supports_2_0, valid, varint,
 };
 
 use crate::common::{check_text, walk};
@@ -39,7 +39,19 @@ pub fn actions(bytes: &[u8]) {
 /// However one walks, the same error is the first.
 pub fn messages(bytes: &[u8]) {
     let error = first_error(Messages::new(bytes), bytes);
-    assert_eq!(Messages::new(bytes).validate().err(), error);
+    match Messages::new(bytes).validate() {
+        Ok(valid) => {
+            assert_eq!(error, None);
+            assert_eq!(walk::valid_messages(valid.clone()), walk::messages(Messages::new(bytes)).unwrap());
+            assert_eq!(valid.len(), Messages::new(bytes).count());
+            assert_eq!(valid::Messages::kept(bytes, usize::MAX).count(), valid.len());
+        }
+        Err(found) => assert_eq!(Some(found), error),
+    }
+    // What was never valid is cut short.
+    for message in valid::Messages::kept(bytes, bytes.len()) {
+        assert!(message.args().count() <= message.args().len());
+    }
     let mut thorough = None;
     'messages: for message in Messages::new(bytes) {
         let message = match message {

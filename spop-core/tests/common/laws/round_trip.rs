@@ -77,7 +77,7 @@ pub fn notify((stream, frame): Ids, list: &[Msg]) {
     let decoded = decode(&buf);
     assert_eq!(decoded.header, Header::new(FrameType::NOTIFY, ids.0, ids.1));
     assert_eq!(decoded.payload, payload(list));
-    assert_eq!(decoded.messages().validate(), Ok(list.len()));
+    assert_eq!(decoded.messages().validate().unwrap().len(), list.len());
     for (found, expected) in decoded.messages().zip(list) {
         let found = found.unwrap();
         assert_eq!(found.name, &expected.name);
