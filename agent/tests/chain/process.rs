@@ -55,15 +55,6 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// The time of CPU that it took so far.
-    pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The name before may hold anything.
-        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32
-    }
-
     /// The lines written so far.
     pub fn output(&self) -> Vec<String> {
         self.output.lock().unwrap().clone()
