@@ -3,12 +3,12 @@
 //! shutdown.
 
 mod limits;
+mod stats;
 mod table;
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -30,6 +30,7 @@ use crate::worker::Worker;
 pub(crate) use limits::HttpLimits;
 use spop_agent::descriptors;
 use spop_agent::ratelimit::LogLimit;
+pub use stats::{HttpSnapshot, HttpStats};
 pub(crate) use table::Peer;
 use table::{Activity, Place, Table};
 
@@ -38,66 +39,20 @@ const BUFFER: usize = 64 * 1024;
 /// Pause after a failed accept, which is as a rule a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What an HTTP listener counts.
-#[derive(Debug, Default)]
-pub struct HttpStats {
-    connections: AtomicU64,
-    open: AtomicU64,
-    refused: AtomicU64,
-    evicted: AtomicU64,
-    timeouts: AtomicU64,
-    misdirected: AtomicU64,
-}
-
-/// The connections of an HTTP listener at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HttpSnapshot {
-    /// Connections accepted.
-    pub connections: u64,
-    /// Gauge: connections open now.
-    pub open: u64,
-    /// Connections closed at once because too many were open, all or those of the peer, or few file descriptors left.
-    pub refused: u64,
-    /// Idle connections closed to make room for others.
-    pub evicted: u64,
-    /// Connections closed because the client stood still, idle ones included.
-    pub timeouts: u64,
-    /// Requests refused because they were for another host.
-    pub misdirected: u64,
-}
-
-impl HttpStats {
-    /// The present values.
-    pub fn snapshot(&self) -> HttpSnapshot {
-        HttpSnapshot {
-            connections: self.connections.load(Relaxed),
-            open: self.open.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            evicted: self.evicted.load(Relaxed),
-            timeouts: self.timeouts.load(Relaxed),
-            misdirected: self.misdirected.load(Relaxed),
-        }
-    }
-
-    pub(crate) fn misdirected(&self) {
-        self.misdirected.fetch_add(1, Relaxed);
-    }
-}
-
 /// Counts an open connection until it is dropped.
 struct Open(Arc<HttpStats>);
 
 impl Open {
     fn count(stats: &Arc<HttpStats>) -> Self {
-        stats.connections.fetch_add(1, Relaxed);
-        stats.open.fetch_add(1, Relaxed);
+        stats.counters.connections.one();
+        stats.counters.open.rise();
         Open(stats.clone())
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        self.0.counters.open.fall();
     }
 }
 
@@ -153,7 +108,7 @@ async fn serve(
             }
         };
         if !descriptors::leaves(&stream, limits.reserved_files) {
-            stats.refused.fetch_add(1, Relaxed);
+            stats.counters.refused.one();
             if let Some(left_out) = files_log.pass() {
                 let reserved = limits.reserved_files;
                 tracing::warn!(reserved, left_out, "HTTP connection refused: the file descriptors left are reserved");
@@ -163,10 +118,10 @@ async fn serve(
         match connections.place_for(peer, &limits) {
             Place::Free => {}
             Place::Vacated => {
-                stats.evicted.fetch_add(1, Relaxed);
+                stats.counters.evicted.one();
             }
             Place::None => {
-                stats.refused.fetch_add(1, Relaxed);
+                stats.counters.refused.one();
                 if let Some(left_out) = refused_log.pass() {
                     let HttpLimits { max_connections, max_per_peer, .. } = limits;
                     tracing::warn!(
@@ -187,7 +142,7 @@ async fn serve(
         connections.spawn(peer, activity, async move {
             if let Err(error) = connection.await {
                 if is_timeout(&error) {
-                    open.0.timeouts.fetch_add(1, Relaxed);
+                    open.0.counters.timeouts.one();
                 }
                 tracing::debug!(%error, "HTTP connection ended with an error");
             }

@@ -14,28 +14,34 @@ pub struct LogLimit(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     last: Option<Instant>,
-    left_out: u64,
+    /// Since the last line.
+    untold: u64,
 }
 
 impl LogLimit {
     /// An open gate.
     pub const fn new() -> Self {
-        LogLimit(Mutex::new(State { last: None, left_out: 0 }))
+        LogLimit(Mutex::new(State { last: None, untold: 0 }))
     }
 
     /// May a line be written now? If so, how many were left out since the last one.
     pub fn pass(&self) -> Option<u64> {
-        self.pass_at(Instant::now())
+        self.occurred(1).map(|occurred| occurred - 1)
     }
 
-    fn pass_at(&self, now: Instant) -> Option<u64> {
+    /// Something happened so many times. May a line be written now? If so, how many times since the last one.
+    pub fn occurred(&self, count: u64) -> Option<u64> {
+        self.occurred_at(count, Instant::now())
+    }
+
+    fn occurred_at(&self, count: u64, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.untold = state.untold.saturating_add(count);
         if state.last.is_some_and(|last| now.saturating_duration_since(last) < SILENCE) {
-            state.left_out += 1;
             return None;
         }
         state.last = Some(now);
-        Some(std::mem::take(&mut state.left_out))
+        Some(std::mem::take(&mut state.untold))
     }
 }
 
@@ -55,9 +61,10 @@ mod tests {
     fn one_line_in_a_while_with_the_number_left_out() {
         let limit = LogLimit::new();
         let start = Instant::now();
-        assert_eq!(limit.pass_at(start), Some(0));
-        assert_eq!(limit.pass_at(start + SILENCE / 2), None);
-        assert_eq!(limit.pass_at(start + SILENCE / 2), None);
-        assert_eq!(limit.pass_at(start + SILENCE), Some(2));
+        assert_eq!(limit.occurred_at(2, start), Some(2));
+        assert_eq!(limit.occurred_at(1, start + SILENCE / 2), None);
+        assert_eq!(limit.occurred_at(3, start + SILENCE / 2), None);
+        assert_eq!(limit.occurred_at(1, start + SILENCE), Some(5));
+        assert_eq!(LogLimit::new().pass(), Some(0));
     }
 }

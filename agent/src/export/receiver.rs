@@ -5,11 +5,13 @@ mod body;
 mod config;
 mod format;
 mod request;
+mod stats;
 
 pub use config::ReceiverConfig;
 pub use request::{DecodeError, ReceivedRequest};
+pub use stats::ReceiverSnapshot;
 
-use crate::http_server::{HttpLimits, HttpServer, HttpSnapshot, HttpStats, Peer};
+use crate::http_server::{HttpLimits, HttpServer, HttpStats, Peer};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -18,9 +20,9 @@ use axum::routing::post;
 use axum::{Extension, Router};
 use body::Budget;
 use format::{Form, Refusal};
+use stats::Counters;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Semaphore;
@@ -37,31 +39,9 @@ pub trait RequestSink: Send + Sync {
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize;
 }
 
-/// The receiver's counters at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ReceiverSnapshot {
-    /// Valid requests.
-    pub requests: u64,
-    /// Spans in them.
-    pub spans: u64,
-    /// Spans reported to their sender as rejected because a sink was full.
-    pub rejected_spans: u64,
-    /// Requests answered with an error because of what they contain.
-    pub rejected_requests: u64,
-    /// Requests answered 503 because too much was being handled.
-    pub busy_requests: u64,
-    /// Its connections.
-    pub http: HttpSnapshot,
-}
-
 #[derive(Debug, Default)]
 struct ReceiverStats {
-    requests: AtomicU64,
-    spans: AtomicU64,
-    rejected_spans: AtomicU64,
-    rejected_requests: AtomicU64,
-    busy_requests: AtomicU64,
+    counters: Counters,
     http: Arc<HttpStats>,
 }
 
@@ -117,14 +97,7 @@ impl Receiver {
     /// The receiver's counters.
     pub fn stats(&self) -> ReceiverSnapshot {
         let stats = &self.shared.stats;
-        ReceiverSnapshot {
-            requests: stats.requests.load(Relaxed),
-            spans: stats.spans.load(Relaxed),
-            rejected_spans: stats.rejected_spans.load(Relaxed),
-            rejected_requests: stats.rejected_requests.load(Relaxed),
-            busy_requests: stats.busy_requests.load(Relaxed),
-            http: stats.http.snapshot(),
-        }
+        ReceiverSnapshot { http: stats.http.snapshot(), ..stats.counters.snapshot() }
     }
 
     /// Accepts no more connections and lets requests under way finish for at
@@ -148,8 +121,9 @@ async fn receive(
     match outcome {
         Ok(rejected) => format.accepted(rejected),
         Err(refusal) => {
-            let counter = if refusal.is_busy() { &stats.busy_requests } else { &stats.rejected_requests };
-            counter.fetch_add(1, Relaxed);
+            let counter =
+                if refusal.is_busy() { &stats.counters.busy_requests } else { &stats.counters.rejected_requests };
+            counter.one();
             tracing::debug!(status = %refusal.0, reason = refusal.1, "OTLP request refused");
             format.refused(refusal)
         }
@@ -170,11 +144,11 @@ async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Res
     let work = move || {
         let (_decoder, _part) = (decoder, part);
         let request = Arc::new(form.decode(body, &shared.config)?);
-        let stats = &shared.stats;
-        stats.requests.fetch_add(1, Relaxed);
-        stats.spans.fetch_add(request.spans.len() as u64, Relaxed);
+        let stats = &shared.stats.counters;
+        stats.requests.one();
+        stats.spans.add(request.spans.len());
         let rejected = shared.sinks.iter().map(|sink| sink.accept(&request)).max().unwrap_or(0);
-        stats.rejected_spans.fetch_add(rejected as u64, Relaxed);
+        stats.rejected_spans.add(rejected);
         Ok(rejected)
     };
     let failed = |_| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be handled".to_owned());

@@ -2,9 +2,10 @@
 //! once more when it leaves it: as exported or under the cause of its loss.
 
 use super::weight::Weight;
+use crate::metric::{Counter, metrics};
 use spop_agent::histogram::{Durations, Histogram};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use spop_agent::ratelimit::LogLimit;
+use std::time::Duration;
 
 /// From a millisecond to 16 seconds.
 const FIRST_BUCKET: u64 = 1_000_000;
@@ -49,84 +50,91 @@ impl DropCause {
     }
 }
 
+metrics! {
+    /// [`ExportStats`] at one instant.
+    snapshot ExportSnapshot, counters Counters
+    and {
+        /// How long requests took until their answer, their failure or the end of their time.
+        request_durations: RequestDurations,
+    };
+    Counter "export_spans_submitted" "Spans given to the exporter." {
+        /// Spans given to the exporter.
+        submitted,
+    }
+    Counter "export_spans_exported" "Spans delivered: taken by the collector, or printed." {
+        /// Spans delivered: acknowledged by the collector, or printed.
+        exported,
+    }
+    Counter "export_spans_dropped" "Spans lost, by cause." by "cause" {
+        /// Spans lost because the queue held its maximum of spans.
+        dropped_queue_full = "queue_full",
+        /// Spans lost because the queue held its maximum of bytes.
+        dropped_queue_bytes = "queue_bytes",
+        /// Spans lost because they could not be written.
+        dropped_export_failed = "export_failed",
+        /// Spans lost because the destination refused them, a part of a request or all of it.
+        dropped_rejected = "rejected",
+        /// Spans lost because the destination could not be reached for too long.
+        dropped_expired = "expired",
+        /// Spans lost because the exporter stopped first.
+        dropped_shutdown = "shutdown",
+    }
+    Gauge "export_queue_spans" "Spans that wait or are on their way now." {
+        /// Gauge: spans that wait or are on their way.
+        queued_spans,
+    }
+    Gauge "export_queue_bytes" "Memory of these spans." {
+        /// Gauge: bytes of these.
+        queued_bytes,
+    }
+    Counter "export_requests" "Requests sent, repeated ones included." {
+        /// Requests sent to the destination, repeated ones included.
+        attempts,
+    }
+    Counter "export_request_failures" "Requests that failed: to be sent again, in halves, or given up." by "outcome" {
+        /// Requests that failed and are sent again.
+        retries = "retried",
+        /// Requests that the destination found too large: two with half of the spans follow.
+        halved = "halved",
+        /// Requests given up.
+        failures = "given_up",
+    }
+}
+
 /// Live counters of one exporter, shared with the tasks that update them.
 #[derive(Debug, Default)]
 pub struct ExportStats {
-    submitted: AtomicU64,
-    exported: AtomicU64,
-    dropped: [AtomicU64; DropCause::ALL.len()],
-    attempts: AtomicU64,
-    retries: AtomicU64,
-    halved: AtomicU64,
-    failures: AtomicU64,
+    counters: Counters,
     request_durations: Histogram<FIRST_BUCKET, BUCKETS>,
-}
-
-/// [`ExportStats`] at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ExportSnapshot {
-    /// Spans given to the exporter.
-    pub submitted: u64,
-    /// Spans delivered: acknowledged by the collector, or printed.
-    pub exported: u64,
-    /// Spans lost because the queue held its maximum of spans.
-    pub dropped_queue_full: u64,
-    /// Spans lost because the queue held its maximum of bytes.
-    pub dropped_queue_bytes: u64,
-    /// Spans lost because they could not be written.
-    pub dropped_export_failed: u64,
-    /// Spans lost because the destination refused them, a part of a request or
-    /// all of it.
-    pub dropped_rejected: u64,
-    /// Spans lost because the destination could not be reached for too long.
-    pub dropped_expired: u64,
-    /// Spans lost because the exporter stopped first.
-    pub dropped_shutdown: u64,
-    /// Requests sent to the destination, repeated ones included.
-    pub attempts: u64,
-    /// Requests that failed and are sent again.
-    pub retries: u64,
-    /// Requests that the destination found too large: two with half of the spans follow.
-    pub halved: u64,
-    /// Requests given up.
-    pub failures: u64,
-    /// How long requests took until their answer, their failure or the end of
-    /// their time.
-    pub request_durations: RequestDurations,
-    /// Gauge: spans that wait or are on their way.
-    pub queued_spans: u64,
-    /// Gauge: bytes of these.
-    pub queued_bytes: u64,
 }
 
 impl ExportStats {
     pub(crate) fn add_submitted(&self, spans: usize) {
-        self.submitted.fetch_add(spans as u64, Relaxed);
+        self.counters.submitted.add(spans);
     }
 
     pub(crate) fn add_exported(&self, spans: usize) {
-        self.exported.fetch_add(spans as u64, Relaxed);
+        self.counters.exported.add(spans);
     }
 
     pub(crate) fn add_dropped(&self, cause: DropCause, spans: usize) {
-        self.dropped[cause as usize].fetch_add(spans as u64, Relaxed);
+        self.dropped(cause).add(spans);
     }
 
     pub(crate) fn add_attempt(&self) {
-        self.attempts.fetch_add(1, Relaxed);
+        self.counters.attempts.one();
     }
 
     pub(crate) fn add_retry(&self) {
-        self.retries.fetch_add(1, Relaxed);
+        self.counters.retries.one();
     }
 
     pub(crate) fn add_halved(&self) {
-        self.halved.fetch_add(1, Relaxed);
+        self.counters.halved.one();
     }
 
     pub(crate) fn add_failure(&self) {
-        self.failures.fetch_add(1, Relaxed);
+        self.counters.failures.one();
     }
 
     pub(crate) fn add_duration(&self, took: Duration) {
@@ -136,23 +144,18 @@ impl ExportStats {
     /// Reads all counters; the gauges are 0. Concurrent updates may be seen in
     /// part.
     pub fn snapshot(&self) -> ExportSnapshot {
-        let dropped = |cause: DropCause| self.dropped[cause as usize].load(Relaxed);
-        ExportSnapshot {
-            submitted: self.submitted.load(Relaxed),
-            exported: self.exported.load(Relaxed),
-            dropped_queue_full: dropped(DropCause::QueueFull),
-            dropped_queue_bytes: dropped(DropCause::QueueBytes),
-            dropped_export_failed: dropped(DropCause::ExportFailed),
-            dropped_rejected: dropped(DropCause::Rejected),
-            dropped_expired: dropped(DropCause::Expired),
-            dropped_shutdown: dropped(DropCause::Shutdown),
-            attempts: self.attempts.load(Relaxed),
-            retries: self.retries.load(Relaxed),
-            halved: self.halved.load(Relaxed),
-            failures: self.failures.load(Relaxed),
-            request_durations: self.request_durations.snapshot(),
-            queued_spans: 0,
-            queued_bytes: 0,
+        ExportSnapshot { request_durations: self.request_durations.snapshot(), ..self.counters.snapshot() }
+    }
+
+    fn dropped(&self, cause: DropCause) -> &Counter {
+        let counters = &self.counters;
+        match cause {
+            DropCause::QueueFull => &counters.dropped_queue_full,
+            DropCause::QueueBytes => &counters.dropped_queue_bytes,
+            DropCause::ExportFailed => &counters.dropped_export_failed,
+            DropCause::Rejected => &counters.dropped_rejected,
+            DropCause::Expired => &counters.dropped_expired,
+            DropCause::Shutdown => &counters.dropped_shutdown,
         }
     }
 
@@ -160,7 +163,7 @@ impl ExportStats {
     /// shutdown. To be called once, after the exporter's tasks ended.
     pub(crate) fn drop_pending(&self) {
         let pending = self.snapshot().pending();
-        self.dropped[DropCause::Shutdown as usize].fetch_add(pending, Relaxed);
+        self.dropped(DropCause::Shutdown).add(pending as usize);
     }
 }
 
@@ -211,46 +214,9 @@ impl DropLog {
             return;
         }
         stats.add_dropped(cause, spans);
-        if let Some(spans) = self.limits[cause as usize].occurred(spans) {
+        if let Some(spans) = self.limits[cause as usize].occurred(spans as u64) {
             tracing::warn!(spans, cause = cause.as_str(), "{}", self.text);
         }
-    }
-}
-
-/// Lets one log line through per interval and counts what it held back, so
-/// that an overload does not flood the log.
-#[derive(Debug)]
-pub(crate) struct LogLimit {
-    origin: Instant,
-    interval: Duration,
-    /// Milliseconds after `origin` from which the next line may pass.
-    next: AtomicU64,
-    held_back: AtomicU64,
-}
-
-impl LogLimit {
-    pub(crate) fn new(interval: Duration) -> Self {
-        Self { origin: Instant::now(), interval, next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
-    }
-
-    /// Adds `count` occurrences; gives the number to report if a line may be
-    /// written now.
-    pub(crate) fn occurred(&self, count: usize) -> Option<u64> {
-        self.held_back.fetch_add(count as u64, Relaxed);
-        let now = self.origin.elapsed().as_millis() as u64;
-        let next = self.next.load(Relaxed);
-        if now < next {
-            return None;
-        }
-        let after = now + self.interval.as_millis() as u64;
-        self.next.compare_exchange(next, after, Relaxed, Relaxed).ok()?;
-        Some(self.held_back.swap(0, Relaxed))
-    }
-}
-
-impl Default for LogLimit {
-    fn default() -> Self {
-        Self::new(Duration::from_secs(10))
     }
 }
 
@@ -275,15 +241,5 @@ mod tests {
         stats.drop_pending();
         assert_eq!(stats.snapshot().dropped_shutdown, 7);
         assert_eq!(stats.snapshot().pending(), 0);
-    }
-
-    #[test]
-    fn log_limit_reports_what_it_held_back() {
-        let limit = LogLimit::new(Duration::from_secs(3600));
-        assert_eq!(limit.occurred(2), Some(2));
-        assert_eq!(limit.occurred(1), None);
-        let open = LogLimit::new(Duration::ZERO);
-        assert_eq!(open.occurred(1), Some(1));
-        assert_eq!(open.occurred(4), Some(4));
     }
 }

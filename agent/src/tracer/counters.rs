@@ -1,47 +1,6 @@
-//! What the tracer counts: each metric is declared here once, and its counters, their snapshot and its family in
-//! `/metrics` follow.
+//! What the tracer counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::metric::{Kind, Metric};
-
-/// `Kind "family" "help" { field, }`, or with a row for each value of a label
-/// `Kind "family" "help" by "label" { field = "value", }`; in the order of `/metrics`.
-macro_rules! metrics {
-    ($($kind:ident $family:literal $help:literal $(by $label:literal)? {
-        $($(#[$doc:meta])* $field:ident $(= $value:literal)?,)+
-    })+) => {
-        /// The tracer's counters since its start, and its gauges.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub struct TracerStats {
-            $($($(#[$doc])* pub $field: u64,)+)+
-        }
-
-        impl TracerStats {
-            /// Their families, in the order in which they are shown.
-            pub(crate) const METRICS: &'static [Metric<Self>] = &[$(Metric {
-                name: $family,
-                help: $help,
-                kind: Kind::$kind,
-                label: concat!($($label)?),
-                rows: &[$((concat!($($value)?), |stats| stats.$field),)+],
-            },)+];
-        }
-
-        #[derive(Debug, Default)]
-        pub(super) struct Counters {
-            $($(pub(super) $field: $kind,)+)+
-        }
-
-        impl Counters {
-            /// The counters; the gauges are 0.
-            pub(super) fn snapshot(&self) -> TracerStats {
-                TracerStats { $($($field: self.$field.get(),)+)+ }
-            }
-        }
-    };
-}
+use crate::metric::metrics;
 
 impl TracerStats {
     /// Spans that ended, whatever ended them.
@@ -55,6 +14,8 @@ impl TracerStats {
 }
 
 metrics! {
+    /// The tracer's counters since its start, and its gauges.
+    snapshot TracerStats, counters Counters;
     Counter "messages" "Messages of the tracing language, rejected ones included." {
         /// Messages of the tracing language, those rejected included.
         messages,
@@ -215,35 +176,5 @@ metrics! {
         traces_sampled = "sampled",
         /// Ids whose trace was not sampled.
         traces_unsampled = "unsampled",
-    }
-}
-
-/// A counter that only grows.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add(&self, n: usize) {
-        if n > 0 {
-            self.0.fetch_add(n as u64, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn one(&self) {
-        self.add(1);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What is looked up when it is asked for: nothing is kept.
-#[derive(Debug, Default)]
-pub(super) struct Gauge;
-
-impl Gauge {
-    fn get(&self) -> u64 {
-        0
     }
 }

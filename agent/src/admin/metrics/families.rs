@@ -36,6 +36,27 @@ impl<'a> Families<'a> {
         })
     }
 
+    /// The families that several sources declare, each with a label for itself.
+    pub(super) fn metrics_by<S>(
+        &mut self,
+        source: &'static str,
+        sources: &[(&'static str, S)],
+        metrics: &[Metric<S>],
+    ) -> fmt::Result {
+        metrics.iter().try_for_each(|Metric { name, help, kind, label, rows }| {
+            let rows = sources.iter().flat_map(|(value, stats)| {
+                rows.iter().map(move |&(row, figure)| {
+                    let own = Some((*label, row)).filter(|(label, _)| !label.is_empty());
+                    (std::iter::once((source, *value)).chain(own).collect::<Vec<_>>(), figure(stats))
+                })
+            });
+            match kind {
+                Kind::Counter => self.counters(name, help, rows),
+                Kind::Gauge => self.gauges(name, help, rows),
+            }
+        })
+    }
+
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
     }

@@ -1,9 +1,8 @@
 //! `/metrics`: everything that is counted, in Prometheus's text format.
 //!
-//! The figures are read when they are asked for. The tracer's families are declared beside its counters; the other
-//! snapshots are taken apart without `..`, so that a field that is not exposed does not compile.
+//! The figures are read when they are asked for. Families are declared beside their counters; the runtime knows nothing of
+//! them, so its snapshot is taken apart without `..`: a field that is not exposed does not compile.
 
-mod export;
 mod families;
 #[cfg(target_os = "linux")]
 mod process;
@@ -25,12 +24,12 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::registry::Registry;
 
 use super::Endpoint;
-use crate::export::Pipeline;
-use crate::export::console::Console;
+use crate::export::console::{Console, ConsoleSnapshot};
 use crate::export::otlp::Forwarder;
-use crate::export::receiver::Receiver;
-use crate::export::recent::Recent;
-use crate::http_server::HttpStats;
+use crate::export::receiver::{Receiver, ReceiverSnapshot};
+use crate::export::recent::{Recent, RecentSnapshot};
+use crate::export::{ExportSnapshot, Pipeline};
+use crate::http_server::{HttpSnapshot, HttpStats};
 use crate::tracer::Tracer;
 use families::Families;
 use spop_agent::ServerStats;
@@ -79,16 +78,22 @@ impl Collector for Sources {
         tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
         let mut exporters = self.pipeline.stats();
         exporters.extend(self.forwarder.iter().map(|forwarder| ("forward", forwarder.stats())));
-        export::exporters(&exporters, &mut families)?;
-        let console = self.console.iter().map(|console| console.console_stats());
-        console.into_iter().try_for_each(|stats| export::console(stats, &mut families))?;
-        let recent = self.recent.iter().map(|recent| recent.recent_stats());
-        recent.into_iter().try_for_each(|stats| export::recent(stats, &mut families))?;
-        let receiver = self.receiver.as_ref().map(|receiver| receiver.stats());
-        receiver.into_iter().try_for_each(|stats| export::receiver(stats, &mut families))?;
+        families.metrics_by("exporter", &exporters, ExportSnapshot::METRICS)?;
+        let took = exporters.iter().map(|(name, stats)| ([("exporter", *name)], stats.request_durations));
+        families.histograms("export_request_duration_seconds", "How long requests took.", took)?;
+        if let Some(console) = &self.console {
+            families.metrics(&console.console_stats(), ConsoleSnapshot::METRICS)?;
+        }
+        if let Some(recent) = &self.recent {
+            families.metrics(&recent.recent_stats(), RecentSnapshot::METRICS)?;
+        }
         let mut listeners = vec![("admin", self.admin.snapshot())];
-        listeners.extend(receiver.map(|stats| ("otlp", stats.http)));
-        server::http_listeners(&listeners, &mut families)?;
+        if let Some(receiver) = &self.receiver {
+            let stats = receiver.stats();
+            families.metrics(&stats, ReceiverSnapshot::METRICS)?;
+            listeners.push(("otlp", stats.http));
+        }
+        families.metrics_by("listener", &listeners, HttpSnapshot::METRICS)?;
         let lost = self.log_lines_lost.load(Relaxed);
         families.counter("log_lines_lost", "Lines of the log that standard error did not take in time.", lost)
     }

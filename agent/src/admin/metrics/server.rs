@@ -1,9 +1,8 @@
-//! The connections: of HAProxy, and of HTTP.
+//! The SPOP server.
 
 use std::fmt;
 
 use super::families::{Families, Labels};
-use crate::http_server::HttpSnapshot;
 use spop_agent::{Side, StatsSnapshot};
 
 /// The SPOP server.
@@ -126,30 +125,4 @@ fn side_name(side: Side) -> &'static str {
         Side::Haproxy => "haproxy",
         Side::Agent => "agent",
     }
-}
-
-/// The HTTP listeners: each with its name.
-pub(super) fn http_listeners(listeners: &[(&'static str, HttpSnapshot)], families: &mut Families<'_>) -> fmt::Result {
-    let (mut accepted, mut opened, mut closed, mut expired) = (vec![], vec![], vec![], vec![]);
-    let (mut foreign, mut vacated) = (vec![], vec![]);
-    for &(name, snapshot) in listeners {
-        let HttpSnapshot { connections, open, refused, evicted, timeouts, misdirected } = snapshot;
-        let labels = [("listener", name)];
-        accepted.push((labels, connections));
-        opened.push((labels, open));
-        closed.push((labels, refused));
-        vacated.push((labels, evicted));
-        expired.push((labels, timeouts));
-        foreign.push((labels, misdirected));
-    }
-    families.counters("http_connections", "HTTP connections accepted.", accepted)?;
-    families.gauges("http_connections_open", "HTTP connections open now.", opened)?;
-    families.counters(
-        "http_connections_refused",
-        "HTTP connections refused: too many were open, or few files left.",
-        closed,
-    )?;
-    families.counters("http_connections_evicted", "Idle HTTP connections closed to make room.", vacated)?;
-    families.counters("http_connection_timeouts", "HTTP connections ended: the client stood still.", expired)?;
-    families.counters("http_requests_misdirected", "HTTP requests refused: they were for another host.", foreign)
 }

@@ -15,13 +15,13 @@ use super::receiver::{ReceivedRequest, RequestSink};
 use super::stats::{DropCause, DropLog, ExportSnapshot, ExportStats};
 use super::weight::Weight;
 use super::{Exporter, QueueConfig, ShutdownFuture};
+use crate::metric::metrics;
 use crate::semconv::HAPROXY_SPAN_END;
 use crate::span::{FinishedSpan, OpenSpans, held_with_origins};
 use crate::worker::Worker;
 use opentelemetry::TraceId;
 use render::Format;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use store::{Finished, Store};
@@ -88,20 +88,17 @@ impl ConsoleConfig {
     }
 }
 
-/// The console's own counters at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ConsoleSnapshot {
-    /// Traces handed to the output, parts of traces included.
-    pub traces: u64,
-    /// Those of them that were printed early because of the memory bounds.
-    pub evicted: u64,
-}
-
-#[derive(Debug, Default)]
-struct ConsoleStats {
-    traces: AtomicU64,
-    evicted: AtomicU64,
+metrics! {
+    /// The console's own counters at one instant.
+    snapshot ConsoleSnapshot, counters ConsoleStats;
+    Counter "console_traces" "Traces printed, parts of traces included." {
+        /// Traces handed to the output, parts of traces included.
+        traces,
+    }
+    Counter "console_traces_evicted" "Traces printed early: too many were held back, or too large ones." {
+        /// Those of them that were printed early because of the memory bounds.
+        evicted,
+    }
 }
 
 /// A span and the memory that it holds.
@@ -168,10 +165,7 @@ impl Console {
 
     /// The console's own counters.
     pub fn console_stats(&self) -> ConsoleSnapshot {
-        ConsoleSnapshot {
-            traces: self.console_stats.traces.load(Relaxed),
-            evicted: self.console_stats.evicted.load(Relaxed),
-        }
+        self.console_stats.snapshot()
     }
 
     fn push(&self, spans: impl Iterator<Item = Held>) {
@@ -252,7 +246,7 @@ impl Task {
     async fn collect(&mut self, batch: Vec<Held>) {
         for (span, bytes) in batch {
             for evicted in self.store.add(span, bytes, Instant::now()) {
-                self.console_stats.evicted.fetch_add(1, Relaxed);
+                self.console_stats.evicted.one();
                 self.print(evicted).await;
             }
         }
@@ -275,7 +269,7 @@ impl Task {
         let format = Format { width: self.width(), color: self.config.color, max_rows: self.config.max_rows };
         let views: Vec<_> = finished.spans.iter().map(|span| ViewSpan::of(span, &self.config.attributes)).collect();
         let text = render::render(&views, finished.remarks, format);
-        self.console_stats.traces.fetch_add(1, Relaxed);
+        self.console_stats.traces.one();
         let spans = finished.spans.len();
         if !self.printer.print(text, spans).await {
             self.stats.add_dropped(DropCause::ExportFailed, spans);

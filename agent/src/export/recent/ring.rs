@@ -4,6 +4,7 @@ use crate::export::stats::DropCause;
 use crate::export::weight::Weight;
 use crate::heap::shared;
 use crate::list::{Linked, Links, List};
+use crate::metric::metrics;
 use crate::span::FinishedSpan;
 use hashbrown::HashMap;
 use opentelemetry::TraceId;
@@ -19,16 +20,21 @@ const SPARE: usize = 16;
 
 type Spans = Arc<Vec<FinishedSpan>>;
 
-/// The memory's own counters at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct RecentSnapshot {
-    /// Gauge: traces held; their spans and bytes are in [`ExportSnapshot`].
-    pub traces: u64,
-    /// Traces that made room for newer ones.
-    pub evicted_traces: u64,
-    /// Spans of these.
-    pub evicted_spans: u64,
+metrics! {
+    /// The memory's own counters at one instant.
+    snapshot RecentSnapshot;
+    Gauge "memory_traces" "Recent traces kept for /traces." {
+        /// Gauge: traces held; their spans and bytes are in [`ExportSnapshot`].
+        traces,
+    }
+    Counter "memory_traces_evicted" "Traces that made room for newer ones." {
+        /// Traces that made room for newer ones.
+        evicted_traces,
+    }
+    Counter "memory_spans_evicted" "Spans of these." {
+        /// Spans of these.
+        evicted_spans,
+    }
 }
 
 /// A trace as far as it is kept.
