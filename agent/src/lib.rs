@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+mod cut;
 pub mod export;
 mod heap;
 mod http_server;

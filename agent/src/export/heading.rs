@@ -1,6 +1,7 @@
 //! What a trace is headed by: method, path and status of its request. The name of its root is the same for all traces
 //! as a rule.
 
+use crate::cut;
 use crate::semconv::{
     HTTP_METHOD, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_STATUS_CODE, HTTP_TARGET, HTTP_URL, URL_FULL,
     URL_PATH,
@@ -27,7 +28,7 @@ impl HttpRequest {
     /// What the attributes of a span say.
     pub(crate) fn of_span<'a>(attribute: impl Fn(&'static str) -> Option<Cow<'a, str>>) -> Self {
         let first = |names: &[&'static str]| names.iter().find_map(|name| attribute(name));
-        let text = |value: Option<Cow<'a, str>>| value.map(|value| cut(&value)).unwrap_or_default();
+        let text = |value: Option<Cow<'a, str>>| value.map(|value| cut::to_chars(&value, MAX_TEXT)).unwrap_or_default();
         let path = attribute(URL_PATH).or_else(|| first(&URLS).map(|url| path_of(&url).to_owned().into()));
         Self { method: text(first(&METHOD)), path: text(path), status: text(first(&STATUS)) }
     }
@@ -73,13 +74,6 @@ fn path_of(url: &str) -> &str {
     match url.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
         None => url,
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -15,6 +15,7 @@
 pub(crate) mod axis;
 pub mod console;
 mod decoded_size;
+pub(crate) mod duration;
 pub(crate) mod heading;
 pub mod otlp;
 mod queue;

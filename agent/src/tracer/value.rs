@@ -1,5 +1,6 @@
 //! Values of arguments as text and as attribute values.
 
+use crate::cut;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -109,7 +110,7 @@ fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) 
 
 /// Says whether it was cut.
 fn put_given(out: &mut Vec<u8>, text: &str, max_len: Option<usize>) -> bool {
-    let end = end_of(text, max_len);
+    let end = max_len.and_then(|max| cut::end(text, max));
     let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
     put_len(out, key_value::VALUE, field_len(any_value::STRING, text.len()));
     put_bytes(out, any_value::STRING, text.as_bytes());
@@ -125,7 +126,7 @@ fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut U
     let text = out.len();
     write(&mut Utf8(out));
     let written = out.get(text..).and_then(|written| std::str::from_utf8(written).ok());
-    let end = written.and_then(|written| end_of(written, max_len));
+    let end = written.and_then(|written| cut::end(written, max_len?));
     let len = end.unwrap_or(out.len() - text);
     let value_len = field_len(any_value::STRING, len);
     let more = encoded_len_varint(value_len as u64) + encoded_len_varint(len as u64) - 2;
@@ -138,11 +139,6 @@ fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut U
         encode_varint(len as u64, &mut head);
     }
     end.is_some()
-}
-
-/// Where a text that is too long ends.
-fn end_of(text: &str, max_len: Option<usize>) -> Option<usize> {
-    text.char_indices().nth(max_len?).map(|(end, _)| end)
 }
 
 /// Bytes to which only text is written.

@@ -22,7 +22,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Agent(String),
     /// No answer in time.
-    #[error("no {awaited} within {}{hint}", humantime::format_duration(*.limit))]
+    #[error("no {awaited} within {}{hint}", spop_agent::duration::text(*.limit))]
     Timeout { awaited: &'static str, limit: Duration, hint: String },
     /// A file, the input or the output failed.
     #[error("{name}: {error}")]

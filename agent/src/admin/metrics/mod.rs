@@ -1,7 +1,7 @@
 //! `/metrics`: everything that is counted, in Prometheus's text format.
 //!
-//! The figures are read when they are asked for. Families are declared beside their counters; the runtime knows nothing of
-//! them, so its snapshot is taken apart without `..`: a field that is not exposed does not compile.
+//! The figures are read when they are asked for. Families are declared beside their counters; those of the server are
+//! here, since the runtime knows nothing of them.
 
 mod families;
 #[cfg(target_os = "linux")]
@@ -74,7 +74,7 @@ impl Collector for Sources {
         let mut families = Families::new(encoder);
         let build = [("version", self.version), ("commit", self.commit)];
         families.info("build", "The running program.", &build)?;
-        server::encode(self.server.snapshot(), &mut families)?;
+        server::encode(&self.server.snapshot(), &mut families)?;
         tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
         let mut exporters = self.pipeline.stats();
         exporters.extend(self.forwarder.iter().map(|forwarder| ("forward", forwarder.stats())));

@@ -4,7 +4,7 @@ use super::filter::{Filter, Wanted, matching};
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary};
 use crate::export::Exporter;
-use crate::export::axis::duration;
+use crate::export::duration::duration;
 use crate::export::recent::{Recent, RecentConfig};
 use askama::Template;
 use bytesize::ByteSize;

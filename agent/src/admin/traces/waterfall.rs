@@ -5,7 +5,8 @@ mod flat;
 
 use super::shown::{Shown, Time};
 use super::summary::{Heading, Services, Summary};
-use crate::export::axis::{Axis, duration};
+use crate::export::axis::Axis;
+use crate::export::duration::duration;
 use crate::export::recent::{KeptTrace, Recent};
 use crate::export::tree::{self, Item, Node};
 use crate::semconv::HAPROXY_SPAN_END;

@@ -2,7 +2,9 @@
 //! the tree, bar on the trace's time axis, duration and notes.
 
 use super::view::{ViewSpan, ViewStatus};
-use crate::export::axis::{Axis, duration};
+use crate::cut;
+use crate::export::axis::Axis;
+use crate::export::duration::duration;
 use crate::export::heading::HttpRequest;
 use crate::export::tree::{self, Item, Node, Row};
 use crate::span::view::LinkView;
@@ -12,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// Columns of the bar: at least, at most.
 const BAR: (usize, usize) = (14, 60);
@@ -299,7 +301,7 @@ impl Columns {
     }
 
     fn write(&self, line: &Line, spans: &[ViewSpan], axis: &Axis, painter: &Painter, out: &mut String) {
-        let service = cut(&line.service, self.service);
+        let service = cut::to_columns(&line.service, self.service);
         painter.put(out, &service, line.service_style);
         pad(out, self.service.saturating_sub(service.width()));
         out.push_str(GAP);
@@ -309,8 +311,8 @@ impl Columns {
             out.push('\n');
             return;
         };
-        let guides = cut(&line.tree, self.tree);
-        let name = cut(&line.name, self.tree - guides.width());
+        let guides = cut::to_columns(&line.tree, self.tree);
+        let name = cut::to_columns(&line.name, self.tree - guides.width());
         painter.put(out, &guides, DIM);
         painter.put(out, &name, line.name_style);
         pad(out, self.tree.saturating_sub(guides.width() + name.width()));
@@ -327,7 +329,7 @@ impl Columns {
         let shorten = notes_width(&line.notes, |note| &note.text) > free;
         for note in &line.notes {
             let text = if shorten { &note.short } else { &note.text };
-            let text = cut(text, free);
+            let text = cut::to_columns(text, free);
             if text.is_empty() {
                 break;
             }
@@ -346,24 +348,4 @@ fn notes_width(notes: &[Note], text: fn(&Note) -> &String) -> usize {
 
 fn pad(out: &mut String, columns: usize) {
     out.extend(std::iter::repeat_n(' ', columns));
-}
-
-/// The text, or as much of it as fits, ended by `…`.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut used = 1;
-    for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used > columns {
-            break;
-        }
-        out.push(c);
-    }
-    if columns > 0 {
-        out.push('…');
-    }
-    out
 }

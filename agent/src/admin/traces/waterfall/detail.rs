@@ -2,7 +2,8 @@
 
 use super::flat::{CameWith, Flat, Origins};
 use crate::admin::traces::shown::{Shown, Time, Value};
-use crate::export::axis::{Axis, duration};
+use crate::export::axis::Axis;
+use crate::export::duration::duration;
 use crate::export::recent::Recent;
 use crate::export::text;
 use crate::semconv::{FOLLOWS_FROM, OPENTRACING_REF_TYPE};
