@@ -1,6 +1,6 @@
 //! Lists of key and value: the payload of HELLO and DISCONNECT, and the arguments of a message.
 
-use crate::error::DecodeError;
+use crate::error::{DecodeError, DecodeReason};
 use crate::reader::Reader;
 use crate::value::Value;
 use crate::varint;
@@ -18,10 +18,7 @@ pub struct Kv<'a> {
 impl<'a> Kv<'a> {
     #[inline(never)]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut rest = reader.remaining();
-        let Some(kv) = Self::take(&mut rest) else { return Err(Self::error(*reader)) };
-        *reader = reader.advanced_to(rest);
-        Ok(kv)
+        Ok(Kv { key: reader.string()?, value: Value::decode(reader)? })
     }
 
     /// Takes the pair at the start of `bytes`; `None` for any error.
@@ -33,8 +30,9 @@ impl<'a> Kv<'a> {
     /// Why there is no pair at `reader`.
     #[cold]
     #[inline(never)]
-    fn error(mut reader: Reader<'_>) -> DecodeError {
-        reader.string().err().unwrap_or_else(|| Value::error(reader))
+    fn error(mut reader: Reader<'a>) -> DecodeError {
+        // A fallback that cannot be reached: `take` and `decode` agree.
+        Self::decode(&mut reader).err().unwrap_or(DecodeError::new(DecodeReason::Truncated, reader.offset()))
     }
 
     /// The key as text, if it is UTF-8.
@@ -118,19 +116,18 @@ impl<'a> Args<'a> {
         let bytes = self.reader.remaining();
         match skip(bytes, 0, self.left).and_then(|at| bytes.get(at..)) {
             Some(rest) => Ok(self.reader.advanced_to(rest)),
-            None => decode_all(self.reader.remaining(), self.reader.offset(), self.left),
+            None => self.decode_all(),
         }
     }
-}
 
-/// The same with the error.
-#[cold]
-fn decode_all(bytes: &[u8], base: usize, count: usize) -> Result<Reader<'_>, DecodeError> {
-    let mut reader = Reader::resume(bytes, base);
-    for _ in 0..count {
-        Kv::decode(&mut reader)?;
+    /// The same with the error.
+    #[cold]
+    pub(crate) fn decode_all(mut self) -> Result<Reader<'a>, DecodeError> {
+        for _ in 0..self.left {
+            Kv::decode(&mut self.reader)?;
+        }
+        Ok(self.reader)
     }
-    Ok(reader)
 }
 
 /// The position behind the `count` pairs from `at` on, maybe beyond the end of `bytes`; `None` if one is malformed otherwise.

@@ -114,7 +114,15 @@ impl<'a> Reader<'a> {
     /// Those of [`varint`](Self::varint) and [`bytes`](Self::bytes).
     #[inline]
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
-        let len = self.varint()?;
-        self.bytes(len)
+        varint::take_string(&mut self.rest).ok_or_else(|| string_error(self.rest, self.end))
     }
+}
+
+/// Why there is no string body at the start of `bytes`: its length is broken, or goes past the end.
+#[cold]
+#[inline(never)]
+fn string_error(bytes: &[u8], end: usize) -> DecodeError {
+    let mut reader = Reader { rest: bytes, end };
+    let length = reader.varint();
+    length.err().unwrap_or_else(|| DecodeError::new(DecodeReason::Truncated, reader.offset()))
 }

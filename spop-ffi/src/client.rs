@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::mem::{align_of, size_of};
 
-use spop_core::{Client, FrameId, NotifyError, ProtocolError, Status, StreamId, Want};
+use spop_core::{Client, ClientEvent, FrameId, NotifyError, ProtocolError, Status, StreamId, Want};
 
 use crate::agent::SPOP_MAX_OPEN;
 use crate::config::{spop_client_config, spop_client_stats};
@@ -34,8 +34,9 @@ impl spop_client {
                 }
                 Ok((taken, event)) => {
                     *used = used.saturating_add(taken);
-                    if let Some(event) = event {
-                        return (Code(SPOP_OK), event.into());
+                    match event {
+                        None | Some(ClientEvent::Ignored(_)) => {}
+                        Some(event) => return (Code(SPOP_OK), event.into()),
                     }
                 }
                 Err(error) => {

@@ -41,7 +41,7 @@ pub(crate) fn run(body: impl FnOnce() -> Result<(), Code>) -> spop_error {
 ///
 /// # Safety
 /// The rules of the crate; the view is used no longer than they allow.
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn input<'a>(ptr: *const c_void, len: usize) -> Result<&'a [u8], Code> {
     check_bytes(ptr, len)?;
     if len == 0 {
@@ -56,7 +56,7 @@ pub(crate) unsafe fn input<'a>(ptr: *const c_void, len: usize) -> Result<&'a [u8
 ///
 /// # Safety
 /// The rules of the crate; the view is used no longer than they allow.
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn output<'a>(ptr: *mut c_void, len: usize) -> Result<&'a mut [u8], Code> {
     check_bytes(ptr, len)?;
     if len == 0 {

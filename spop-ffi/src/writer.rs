@@ -63,7 +63,7 @@ impl spop_writer {
     ///
     /// # Safety
     /// The rules of the crate.
-    #[inline]
+    #[inline(never)]
     pub(crate) unsafe fn resume<'a>(this: *mut Self, kinds: u32) -> Result<(&'a mut Self, Writer<'a>), Code> {
         // SAFETY: the rules of the crate.
         let this = unsafe { unique(this)? };
@@ -113,7 +113,7 @@ impl spop_writer {
     ///
     /// # Safety
     /// The rules of the crate.
-    #[inline]
+    #[inline(never)]
     unsafe fn finish(this: *mut Self, kinds: u32, len: *mut usize) -> spop_error {
         run(|| {
             // SAFETY: the rules of the crate.

@@ -114,7 +114,7 @@ fn feed(stack: &Stack<'_>) -> Outcome {
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
-            if let Some(event) = event {
+            if let Some(event) = event.filter(|event| !matches!(event, ClientEvent::Ignored(_))) {
                 events += 1;
                 push_event(stack, event);
                 stack.set_position(events);

@@ -128,6 +128,7 @@ fn read<const OPEN: usize>(client: &mut Client<OPEN>, source: &mut Source<'_>) {
         Ok((used, event)) => {
             touch(used);
             event.iter().for_each(show_debug);
+            touch(event.as_ref().map(ClientEvent::frame_type));
             match event {
                 Some(ClientEvent::Ack { actions: list, .. }) => actions(list),
                 Some(ClientEvent::Disconnect(end)) => disconnect(&end),

@@ -6,6 +6,7 @@
 //! caller's output.
 
 mod agent;
+mod builders;
 mod client;
 mod error;
 mod open;

@@ -2,7 +2,7 @@
 
 use super::encoder::FrameEncoder;
 use super::header::{FrameId, FrameType, Header, StreamId};
-use crate::error::{DecodeError, DecodeReason, EncodeError};
+use crate::error::{DecodeError, EncodeError};
 use crate::kv::Args;
 use crate::reader::Reader;
 use crate::valid;
@@ -108,9 +108,19 @@ impl<'a> Messages<'a> {
     /// Why this is nothing that [`valid::Messages::parse`] takes.
     #[cold]
     #[inline(never)]
-    pub(crate) fn first_error(mut self) -> DecodeError {
-        let end = self.pending.reader();
-        self.find_map(Result::err).unwrap_or(DecodeError::new(DecodeReason::Truncated, end.offset()))
+    pub(crate) fn first_error(self) -> DecodeError {
+        let mut args = self.pending;
+        loop {
+            let next = args.decode_all().and_then(|mut reader| {
+                reader.string()?;
+                let count = usize::from(reader.u8()?);
+                Ok(Args::at(reader, count))
+            });
+            match next {
+                Ok(next) => args = next,
+                Err(error) => return error,
+            }
+        }
     }
 
     #[inline(always)]

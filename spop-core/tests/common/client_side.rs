@@ -1,8 +1,8 @@
 //! A [`Client`] with its buffers: HAProxy's part.
 
 use spop_core::{
-    Client, ClientConfig, ClientEvent, DecodeError, FrameId, MAX_TRANSMIT_LEN, Negotiated, NotifyEncoder, NotifyError,
-    ProtocolError, Status, StreamId, Want,
+    Client, ClientConfig, ClientEvent, DecodeError, FrameId, Header, MAX_TRANSMIT_LEN, Negotiated, NotifyEncoder,
+    NotifyError, ProtocolError, Status, StreamId, Want,
 };
 
 use super::{Ids, check_text, plain, walk};
@@ -66,7 +66,11 @@ impl<const OPEN: usize> ClientSide<OPEN> {
             }
         };
         assert!(used <= self.input.len());
-        if let Some(event) = event {
+        if let Some(event) = &event {
+            let header = Header::peek(&self.input).expect("a whole frame");
+            assert_eq!(event.frame_type(), header.frame_type);
+        }
+        if let Some(event) = event.filter(|event| !matches!(event, ClientEvent::Ignored(_))) {
             let entry = match event {
                 ClientEvent::Hello(negotiated) => {
                     assert_eq!(self.client.negotiated(), Some(negotiated));

@@ -1,5 +1,6 @@
 //! What an agent offers and tolerates.
 
+use crate::conn::builders::builders;
 use crate::frame::Capabilities;
 
 /// What an agent offers and tolerates. Times are in ticks, whose unit is the caller's.
@@ -45,53 +46,14 @@ impl AgentConfig {
         idle_timeout: None,
     };
 
-    /// The same with another [`max_frame_size`](Self::max_frame_size).
-    #[must_use]
-    pub const fn with_max_frame_size(mut self, max_frame_size: u32) -> Self {
-        self.max_frame_size = max_frame_size;
-        self
-    }
-
-    /// The same with another [`hello_max_frame_size`](Self::hello_max_frame_size).
-    #[must_use]
-    pub const fn with_hello_max_frame_size(mut self, hello_max_frame_size: u32) -> Self {
-        self.hello_max_frame_size = hello_max_frame_size;
-        self
-    }
-
-    /// The same with another [`capabilities`](Self::capabilities).
-    #[must_use]
-    pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
-        self.capabilities = capabilities;
-        self
-    }
-
-    /// The same with another [`max_fragments`](Self::max_fragments).
-    #[must_use]
-    pub const fn with_max_fragments(mut self, max_fragments: u32) -> Self {
-        self.max_fragments = max_fragments;
-        self
-    }
-
-    /// The same with another [`hello_timeout`](Self::hello_timeout).
-    #[must_use]
-    pub const fn with_hello_timeout(mut self, hello_timeout: Option<u64>) -> Self {
-        self.hello_timeout = hello_timeout;
-        self
-    }
-
-    /// The same with another [`half_frame_timeout`](Self::half_frame_timeout).
-    #[must_use]
-    pub const fn with_half_frame_timeout(mut self, half_frame_timeout: Option<u64>) -> Self {
-        self.half_frame_timeout = half_frame_timeout;
-        self
-    }
-
-    /// The same with another [`idle_timeout`](Self::idle_timeout).
-    #[must_use]
-    pub const fn with_idle_timeout(mut self, idle_timeout: Option<u64>) -> Self {
-        self.idle_timeout = idle_timeout;
-        self
+    builders! {
+        with_max_frame_size => max_frame_size: u32,
+        with_hello_max_frame_size => hello_max_frame_size: u32,
+        with_capabilities => capabilities: Capabilities,
+        with_max_fragments => max_fragments: u32,
+        with_hello_timeout => hello_timeout: Option<u64>,
+        with_half_frame_timeout => half_frame_timeout: Option<u64>,
+        with_idle_timeout => idle_timeout: Option<u64>,
     }
 }
 

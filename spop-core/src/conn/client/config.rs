@@ -1,5 +1,6 @@
 //! What a client offers.
 
+use crate::conn::builders::builders;
 use crate::frame::Capabilities;
 
 /// What the client offers. Times are in ticks, whose unit is the caller's.
@@ -29,39 +30,12 @@ impl ClientConfig {
         hello_timeout: None,
     };
 
-    /// The same with another [`max_frame_size`](Self::max_frame_size).
-    #[must_use]
-    pub const fn with_max_frame_size(mut self, max_frame_size: u32) -> Self {
-        self.max_frame_size = max_frame_size;
-        self
-    }
-
-    /// The same with another [`capabilities`](Self::capabilities).
-    #[must_use]
-    pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
-        self.capabilities = capabilities;
-        self
-    }
-
-    /// The same with another [`healthcheck`](Self::healthcheck).
-    #[must_use]
-    pub const fn with_healthcheck(mut self, healthcheck: bool) -> Self {
-        self.healthcheck = healthcheck;
-        self
-    }
-
-    /// The same with another [`engine_id`](Self::engine_id).
-    #[must_use]
-    pub const fn with_engine_id(mut self, engine_id: Option<EngineId>) -> Self {
-        self.engine_id = engine_id;
-        self
-    }
-
-    /// The same with another [`hello_timeout`](Self::hello_timeout).
-    #[must_use]
-    pub const fn with_hello_timeout(mut self, hello_timeout: Option<u64>) -> Self {
-        self.hello_timeout = hello_timeout;
-        self
+    builders! {
+        with_max_frame_size => max_frame_size: u32,
+        with_capabilities => capabilities: Capabilities,
+        with_healthcheck => healthcheck: bool,
+        with_engine_id => engine_id: Option<EngineId>,
+        with_hello_timeout => hello_timeout: Option<u64>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the client's side reports and counts.
 
 use super::Negotiated;
-use crate::frame::{Actions, Disconnect, FrameId, StreamId};
+use crate::frame::{Actions, Disconnect, FrameId, FrameType, StreamId};
 
 /// What happened. Borrows from the input, never from the [`Client`](super::Client).
 #[derive(Clone, Debug)]
@@ -22,6 +22,20 @@ pub enum ClientEvent<'a> {
     },
     /// The agent ends the connection; nothing is to be answered.
     Disconnect(Disconnect<'a>),
+    /// A frame that asks for nothing: of an unknown type, an ACK of nothing, or whatever came after our DISCONNECT.
+    Ignored(FrameType),
+}
+
+impl ClientEvent<'_> {
+    /// The type of the frame.
+    pub const fn frame_type(&self) -> FrameType {
+        match self {
+            ClientEvent::Hello(_) => FrameType::AGENT_HELLO,
+            ClientEvent::Ack { .. } => FrameType::ACK,
+            ClientEvent::Disconnect(_) => FrameType::AGENT_DISCONNECT,
+            ClientEvent::Ignored(frame_type) => *frame_type,
+        }
+    }
 }
 
 /// Why a NOTIFY cannot be sent now.

@@ -147,7 +147,7 @@ impl<const OPEN: usize> Client<OPEN> {
         match (self.state, frame.header.frame_type) {
             (_, FrameType::AGENT_DISCONNECT) => self.on_disconnect(&frame),
             // Between our DISCONNECT and the agent's everything else is late.
-            (State::Closing, _) => Ok(None),
+            (State::Closing, late) => Ok(Some(ClientEvent::Ignored(late))),
             (State::Running, FrameType::ACK) => self.on_ack(&frame),
             (State::AwaitHello, FrameType::AGENT_HELLO) => self.on_hello(&frame),
             (State::Running, FrameType::UNSET) => Err(ProtocolError::NotFragmentable(FrameType::UNSET)),
@@ -162,9 +162,9 @@ impl<const OPEN: usize> Client<OPEN> {
                 | FrameType::HAPROXY_DISCONNECT
                 | FrameType::NOTIFY),
             ) => Err(ProtocolError::UnexpectedFrame(unexpected)),
-            _ => {
+            (_, unknown) => {
                 self.stats.ignored += 1;
-                Ok(None)
+                Ok(Some(ClientEvent::Ignored(unknown)))
             }
         }
     }
@@ -205,7 +205,7 @@ impl<const OPEN: usize> Client<OPEN> {
                 return Err(ProtocolError::UnknownAck);
             }
             self.stats.ignored += 1;
-            return Ok(None);
+            return Ok(Some(ClientEvent::Ignored(FrameType::ACK)));
         }
         if flags.abort() && self.fragmenting.is_some_and(|f| f.ids == (stream_id, frame_id)) {
             self.fragmenting = None;
