@@ -66,7 +66,8 @@ impl Process {
         eventually(&format!("{name}: {what}"), || {
             // Asked before the output: the last lines of a process may be read after its end.
             let complete = self.readers.iter().all(JoinHandle::is_finished);
-            let found = self.output.lock().unwrap().iter().find_map(|line| find(line));
+            // Not under the lock: `find` may fail, and the output is to be shown then.
+            let found = self.output().iter().find_map(|line| find(line));
             if found.is_none() && complete {
                 self.assert_alive();
             }
