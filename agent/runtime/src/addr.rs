@@ -31,7 +31,7 @@ const LONGEST: usize = 107;
 impl AbstractName {
     fn new(name: &str, padded: bool) -> Result<Self, AddrError> {
         match name.len() {
-            1..=LONGEST if !name.contains('\0') => Ok(AbstractName { name: name.to_owned(), padded }),
+            1..=LONGEST if !name.contains('\0') => Ok(Self { name: name.to_owned(), padded }),
             _ => Err(AddrError::BadName(name.to_owned())),
         }
     }
@@ -86,7 +86,7 @@ impl FromStr for Addr {
             return match path.strip_prefix('@') {
                 Some(name) => Err(AddrError::AtSign(text.into(), name.into())),
                 None if path.is_empty() => Err(AddrError::NoPath(text.into())),
-                None => Ok(Addr::Unix(path.into())),
+                None => Ok(Self::Unix(path.into())),
             };
         }
         if let Some(name) = text.strip_prefix("abns@") {
@@ -106,23 +106,24 @@ impl FromStr for Addr {
         if host.contains(['/', '@']) || (host.contains(':') && !bracketed) {
             return Err(AddrError::BadHost(host.into()));
         }
-        Ok(Addr::Tcp(format!("{host}:{port}")))
+        Ok(Self::Tcp(format!("{host}:{port}")))
     }
 }
 
 impl fmt::Display for Addr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Addr::Tcp(addr) => f.write_str(addr),
-            Addr::Unix(path) => write!(f, "unix:{}", path.display()),
-            Addr::Abstract(AbstractName { name, padded: true }) => write!(f, "abns@{name}"),
-            Addr::Abstract(AbstractName { name, padded: false }) => write!(f, "abnsz@{name}"),
+            Self::Tcp(addr) => f.write_str(addr),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(AbstractName { name, padded: true }) => write!(f, "abns@{name}"),
+            Self::Abstract(AbstractName { name, padded: false }) => write!(f, "abnsz@{name}"),
         }
     }
 }
 
 /// Where to listen: an [`Addr`], and who may connect to a unix socket, as in `unix:/run/spoa.sock,mode=660,group=haproxy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListenAddr {
     /// The address.
     pub addr: Addr,
@@ -132,6 +133,7 @@ pub struct ListenAddr {
 
 /// The permissions of a unix socket's file; what is `None` stays as the system makes it: the umask, the process's ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Access {
     /// The mode; who may write may connect.
     pub mode: Option<u32>,
@@ -143,7 +145,7 @@ pub struct Access {
 
 impl From<Addr> for ListenAddr {
     fn from(addr: Addr) -> Self {
-        ListenAddr { addr, access: Access::default() }
+        Self { addr, access: Access::default() }
     }
 }
 
@@ -178,7 +180,7 @@ impl FromStr for ListenAddr {
         let is_unix = text.starts_with("unix:") || text.starts_with("unix@");
         let mut parts = text.split(',');
         let addr = if is_unix { parts.next().unwrap_or_default() } else { text };
-        let mut listen = ListenAddr::from(addr.parse::<Addr>()?);
+        let mut listen = Self::from(addr.parse::<Addr>()?);
         for option in parts.filter(|_| is_unix) {
             listen.access.set(option).ok_or_else(|| AddrError::BadOption(option.into()))?;
         }

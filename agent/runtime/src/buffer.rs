@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// The most that one read takes.
 const READ: usize = 64 * 1024;
-/// A larger buffer is not kept.
-const KEPT: usize = 256 * 1024;
-/// So many unused buffers a thread keeps.
+/// So many bytes of unused buffers a thread keeps of each kind.
+const KEPT: usize = 4 * 1024 * 1024;
+/// In at most so many buffers.
 const SPARE: usize = 16;
 
 thread_local! {
@@ -29,9 +29,10 @@ fn take(store: &'static std::thread::LocalKey<RefCell<Vec<Vec<u8>>>>) -> Vec<u8>
 }
 
 fn give_back(store: &'static std::thread::LocalKey<RefCell<Vec<Vec<u8>>>>, buffer: Vec<u8>) {
-    if buffer.capacity() > 0 && buffer.capacity() <= KEPT {
+    if buffer.capacity() > 0 {
         store.with_borrow_mut(|spare| {
-            if spare.len() < SPARE {
+            let kept: usize = spare.iter().map(Vec::capacity).sum();
+            if spare.len() < SPARE && kept + buffer.capacity() <= KEPT {
                 spare.push(buffer);
             }
         });
@@ -126,5 +127,26 @@ impl Output {
     pub(crate) fn clear(&mut self) {
         self.used = 0;
         give_back(&SPARE_OUTPUTS, std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Their room was zeroed once; to give them up after each frame means to do it again for the next one.
+    #[test]
+    fn large_buffers_are_kept_within_the_bound() {
+        let mut output = Output::default();
+        let room = output.room(1024 * 1024).as_ptr();
+        output.clear();
+        assert_eq!(output.room(1024 * 1024).as_ptr(), room);
+        output.clear();
+
+        let mut many: Vec<Output> = (0..8).map(|_| Output::default()).collect();
+        many.iter_mut().for_each(|output| assert_eq!(output.room(1024 * 1024).len(), 1024 * 1024));
+        many.iter_mut().for_each(Output::clear);
+        let kept: usize = SPARE_OUTPUTS.with_borrow(|spare| spare.iter().map(Vec::capacity).sum());
+        assert!((1024 * 1024..=KEPT).contains(&kept), "{kept}");
     }
 }

@@ -11,7 +11,13 @@ use crate::{duration, size};
 pub const MAX_IN_FLIGHT: usize = 128;
 
 /// Limits and timeouts of a server. All have defaults that suit HAProxy's.
+///
+/// ```
+/// let mut config = spop_agent::ServerConfig::default();
+/// config.max_connections = 100;
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct ServerConfig {
     /// Largest frame to take, in bytes; the smaller of this and HAProxy's counts. While it is handled, others wait

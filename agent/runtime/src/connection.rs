@@ -7,23 +7,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use spop_core::{
-    Agent, AgentEvent, AgentStats, DecodeReason, FrameType, Header, MAX_TRANSMIT_LEN, Negotiated, ProtocolError,
-    Status, Want,
-};
+use spop_core::{AgentEvent, DecodeReason, FrameType, Header, MAX_TRANSMIT_LEN, ProtocolError, Status, Want};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::buffer::{Input, Output};
 use crate::config::ticks;
 use crate::foreign::Foreign;
 use crate::frames::Frames;
-use crate::gauge::Part;
-use crate::notify::Connection;
-use crate::responder::{Outcome, Responder};
+use crate::outcome::Outcome;
+use crate::session::{Inbound, Session, Turn};
 use crate::shared::{Shared, beyond_own};
-use crate::stats::{HandlerDurations, ServerStats, Side};
+use crate::stats::{ServerStats, Side};
 use crate::time::Timestamp;
 
 /// A place among the connections, given back at the end.
@@ -38,7 +32,7 @@ impl OpenConnection {
         let (stats, limit) = (&shared.stats, shared.config.max_connections as u64);
         stats.connections_open.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1)).ok()?;
         let id = stats.connections.fetch_add(1, Relaxed);
-        Some(OpenConnection { shared: shared.clone(), id })
+        Some(Self { shared: shared.clone(), id })
     }
 }
 
@@ -85,60 +79,6 @@ fn is_normal_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-struct Session<S, const OPEN: usize> {
-    stream: S,
-    agent: Agent<OPEN>,
-    responder: Responder,
-    input: Input,
-    reassembly: Vec<u8>,
-    started: Instant,
-    /// What of the agent's counters the shared ones have already.
-    reported: AgentStats,
-    /// What the shared counters do not have yet.
-    received: Received,
-    in_flight: Part,
-    turn: Turn,
-    /// Bytes held beyond [`OWN_BUFFERS`](crate::OWN_BUFFERS).
-    buffered: Part,
-}
-
-/// What a connection did since it let others go on.
-#[derive(Default)]
-struct Turn {
-    bytes: usize,
-    handler: Duration,
-}
-
-impl Turn {
-    /// Has it done enough for once?
-    fn is_over(&self) -> bool {
-        self.bytes >= TURN_BYTES || self.handler >= TURN_TIME
-    }
-}
-
-/// Frames received, by type.
-#[derive(Default)]
-struct Received {
-    hello: u64,
-    notify: u64,
-    unset: u64,
-    disconnect: u64,
-    unknown: u64,
-}
-
-impl Received {
-    fn count(&mut self, frame_type: FrameType) {
-        let counter = match frame_type {
-            FrameType::NOTIFY => &mut self.notify,
-            FrameType::UNSET => &mut self.unset,
-            FrameType::HAPROXY_HELLO => &mut self.hello,
-            FrameType::HAPROXY_DISCONNECT => &mut self.disconnect,
-            _ => &mut self.unknown,
-        };
-        *counter += 1;
-    }
-}
-
 /// What ends a wait.
 enum Wake {
     Read(usize),
@@ -148,39 +88,16 @@ enum Wake {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
-    fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
-        let mut nothing_yet = Negotiated::default();
-        nothing_yet.max_frame_size = shared.config.max_frame_size;
-        Session {
-            stream,
-            agent: Agent::new(shared.config.agent()),
-            in_flight: Part::new(&shared.stats, |stats| &stats.in_flight),
-            buffered: Part::new(&shared.stats, |stats| &stats.buffered),
-            turn: Turn::default(),
-            received: Received::default(),
-            responder: Responder {
-                connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
-                shared,
-                output: Output::default(),
-                tasks: JoinSet::new(),
-                request_bytes: 0,
-                worked: Duration::ZERO,
-                durations: HandlerDurations::default(),
-            },
-            input: Input::default(),
-            reassembly: Vec::new(),
-            started: Instant::now(),
-            reported: AgentStats::default(),
-        }
-    }
-
     async fn run(&mut self, mut draining: watch::Receiver<bool>) -> io::Result<()> {
+        // Made once: to wait anew each time means to enter and leave a list that all connections share.
+        let drain = draining.wait_for(|&draining| draining);
+        tokio::pin!(drain);
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let mut armed: Option<Instant> = None;
         let mut drained = false;
         loop {
-            let want = self.agent.want(self.input.unread());
+            let want = self.agent.want(self.inbound.input.unread());
             if want == Want::Close {
                 return Ok(());
             }
@@ -193,10 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             }
             let wake = tokio::select! {
                 biased;
-                Some(done) = self.responder.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
-                n = self.input.read(&mut self.stream), if may_read => Wake::Read(n?),
+                Some(done) = self.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
+                n = self.inbound.input.read(&mut self.stream), if may_read => Wake::Read(n?),
                 () = timer.as_mut(), if armed.is_some() => Wake::Timer,
-                _ = draining.wait_for(|&d| d), if !drained => Wake::Drain,
+                _ = drain.as_mut(), if !drained => Wake::Drain,
             };
             let received = Timestamp::now();
             self.tick(received.clock);
@@ -204,9 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 Wake::Read(0) => return Ok(()),
                 Wake::Read(n) => ServerStats::add(&self.stats().bytes_in, n as u64),
                 Wake::Answer(outcome) => {
-                    self.responder.on_outcome(&mut self.agent, outcome);
-                    while let Some(Ok(outcome)) = self.responder.tasks.try_join_next() {
-                        self.responder.on_outcome(&mut self.agent, outcome);
+                    self.on_outcome(outcome);
+                    while let Some(Ok(outcome)) = self.tasks.try_join_next() {
+                        self.on_outcome(outcome);
                     }
                 }
                 Wake::Timer => armed = None,
@@ -233,13 +150,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     }
 
     fn has_all_in_flight(&self) -> bool {
-        self.responder.tasks.len() >= self.responder.shared.config.max_in_flight
+        self.tasks.len() >= self.shared.config.max_in_flight
     }
 
     /// Takes what HAProxy sent before it can know that we stop.
     fn read_what_is_there(&mut self) {
-        if self.agent.want(self.input.unread()).bytes() > 0 {
-            if let Some(Ok(n)) = self.input.read(&mut self.stream).now_or_never() {
+        if self.agent.want(self.inbound.input.unread()).bytes() > 0 {
+            if let Some(Ok(n)) = self.inbound.input.read(&mut self.stream).now_or_never() {
                 ServerStats::add(&self.stats().bytes_in, n as u64);
             }
         }
@@ -248,43 +165,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     /// Tells the time.
     fn tick(&mut self, now: Instant) {
         if let Err(error) = self.agent.handle_timeout(ticks(now - self.started)) {
-            self.on_protocol_error(&error);
+            self.on_protocol_error(&error, self.inbound.input.unread());
         }
     }
 
     /// Handles the whole frames of the input as far as the bounds allow; true if the output has to be sent before the
     /// rest, or others have to have their turn.
     fn process(&mut self, received: Timestamp) -> bool {
+        let mut inbound = std::mem::take(&mut self.inbound);
+        let is_to_go_on = self.handle(&mut inbound, received);
+        self.inbound = inbound;
+        is_to_go_on
+    }
+
+    fn handle(&mut self, Inbound { input, reassembly }: &mut Inbound, received: Timestamp) -> bool {
         loop {
             self.transmit();
-            if self.responder.output.pending().len() > OUTPUT_HIGH || self.turn.is_over() {
+            if self.output.pending().len() > OUTPUT_HIGH || self.turn.is_over() {
                 return true;
             }
             // What comes after the end stays in the input: it is to be counted.
-            if self.has_all_in_flight() || self.agent.want(self.input.unread()) == Want::Close {
+            if self.has_all_in_flight() || self.agent.want(input.unread()) == Want::Close {
                 return false;
             }
-            if self.reassembly.is_empty() && starts_fragmented(self.input.unread()) {
-                self.reassembly = vec![0; self.responder.shared.config.max_reassembly];
+            if reassembly.is_empty() && starts_fragmented(input.unread()) {
+                *reassembly = vec![0; self.shared.config.max_reassembly];
             }
-            match self.agent.handle_input(self.input.unread(), &mut self.reassembly) {
+            match self.agent.handle_input(input.unread(), reassembly) {
                 Ok((0, _)) => return false,
                 Ok((used, event)) => {
-                    if let Some(event) = &event {
-                        self.received.count(event.frame_type());
-                    }
-                    let reassembled = event.as_ref().is_some_and(ends_reassembly);
+                    let mut is_reassembled = false;
                     if let Some(event) = event {
-                        self.responder.on_event(&mut self.agent, event, received);
+                        self.received.count(event.frame_type());
+                        is_reassembled = ends_reassembly(&event);
+                        self.on_event(event, received);
                     }
-                    self.input.consume(used);
+                    input.consume(used);
                     self.turn.bytes += used;
-                    self.turn.handler += std::mem::take(&mut self.responder.worked);
-                    if reassembled {
-                        self.reassembly = Vec::new();
+                    if is_reassembled {
+                        *reassembly = Vec::new();
                     }
                 }
-                Err(error) => self.on_protocol_error(&error),
+                Err(error) => self.on_protocol_error(&error, input.unread()),
             }
         }
     }
@@ -293,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     fn transmit(&mut self) {
         loop {
             let disconnect = self.agent.pending_disconnect();
-            let output = &mut self.responder.output;
+            let output = &mut self.output;
             let room = output.room(MAX_TRANSMIT_LEN);
             let Ok(Some(len)) = self.agent.poll_transmit(room) else { return };
             let sent = Header::peek(room).map(|header| header.frame_type);
@@ -311,22 +233,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
     }
 
-    fn on_protocol_error(&self, error: &ProtocolError) {
+    fn on_protocol_error(&self, error: &ProtocolError, input: &[u8]) {
         ServerStats::add(&self.stats().protocol_errors, 1);
-        if let Some(left_out) = self.responder.shared.logs.protocol.pass() {
-            tracing::warn!(connection = self.responder.connection.id, %error, status = error.status().0, left_out,
-                "protocol error, connection closed{}", self.hint(error));
+        if let Some(left_out) = self.shared.logs.protocol.pass() {
+            tracing::warn!(connection = self.connection.id, %error, status = error.status().0, left_out,
+                "protocol error, connection closed{}", self.hint(error, input));
+        }
+    }
+
+    /// For people who see an error whose cause is in HAProxy's configuration, or in another program's.
+    fn hint(&self, error: &ProtocolError, input: &[u8]) -> String {
+        if self.agent.negotiated().is_none() {
+            // Nothing was consumed yet: the input is what the peer began with.
+            return Foreign::detect(input)
+                .map_or_else(String::new, |foreign| format!(": this is {foreign}, not SPOP; {}", foreign.advice()));
+        }
+        match error {
+            ProtocolError::Malformed(error) if error.reason != DecodeReason::FrameTooBig => {
+                " (a message with more than 255 args? HAProxy sends a wrong count then)".to_owned()
+            }
+            _ => String::new(),
         }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
         self.transmit();
-        let bytes = self.responder.output.pending();
+        let bytes = self.output.pending();
         if bytes.is_empty() {
-            self.responder.output.clear();
+            self.output.clear();
             return Ok(());
         }
-        let (shared, held, output) = (&self.responder.shared, self.held(), self.responder.output.capacity());
+        let (shared, held, output) = (&self.shared, self.held(), self.output.capacity());
         ServerStats::add(&shared.stats.bytes_out, bytes.len() as u64);
         let write = self.stream.write_all(bytes);
         tokio::pin!(write);
@@ -342,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
             ServerStats::add(&shared.stats.write_timeouts, 1);
         }
-        self.responder.output.clear();
+        self.output.clear();
         self.buffered.set(beyond_own(held));
         written
     }
@@ -351,11 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     fn check_memory(&mut self) {
         let held = self.held();
         // One that ends already gives its memory back.
-        let ends = self.agent.want(self.input.unread()) == Want::Close;
-        if !ends && !self.responder.shared.has_room(&mut self.buffered, held) {
+        let ends = self.agent.want(self.inbound.input.unread()) == Want::Close;
+        if !ends && !self.shared.has_room(&mut self.buffered, held) {
             self.agent.close(Status::RESOURCES);
-            self.input = Input::default();
-            self.reassembly = Vec::new();
+            self.inbound = Inbound::default();
             self.buffered.set(0);
         }
     }
@@ -364,13 +300,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     /// the number of NOTIFYs in it.
     async fn linger(&mut self) -> u64 {
         let mut frames = Frames::default();
-        frames.scan(self.input.unread());
-        self.input.consume(self.input.unread().len());
+        frames.scan(self.inbound.input.unread());
+        self.inbound.input.consume(self.inbound.input.unread().len());
         let discard = async {
             self.stream.shutdown().await?;
-            while self.input.read(&mut self.stream).await? > 0 {
-                frames.scan(self.input.unread());
-                self.input.consume(self.input.unread().len());
+            while self.inbound.input.read(&mut self.stream).await? > 0 {
+                frames.scan(self.inbound.input.unread());
+                self.inbound.input.consume(self.inbound.input.unread().len());
             }
             Ok::<(), io::Error>(())
         };
@@ -380,75 +316,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     }
 }
 
-impl<S, const OPEN: usize> Session<S, OPEN> {
-    /// The bytes that stay while it waits for input.
-    fn held(&self) -> usize {
-        self.input.capacity() + self.reassembly.len() + self.responder.request_bytes
-    }
-
-    fn stats(&self) -> &ServerStats {
-        &self.responder.shared.stats
-    }
-
-    /// For people who see an error whose cause is in HAProxy's configuration, or in another program's.
-    fn hint(&self, error: &ProtocolError) -> String {
-        if self.agent.negotiated().is_none() {
-            // Nothing was consumed yet: the input is what the peer began with.
-            return Foreign::detect(self.input.unread())
-                .map_or_else(String::new, |foreign| format!(": this is {foreign}, not SPOP; {}", foreign.advice()));
-        }
-        match error {
-            ProtocolError::Malformed(error) if error.reason != DecodeReason::FrameTooBig => {
-                " (a message with more than 255 args? HAProxy sends a wrong count then)".to_owned()
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// Adds what the agent counted since the last time to the shared counters.
-    fn report(&mut self) {
-        let now = *self.agent.stats();
-        let then = std::mem::replace(&mut self.reported, now);
-        self.in_flight.set(self.agent.open() as u64);
-        let received = std::mem::take(&mut self.received);
-        let durations = std::mem::take(&mut self.responder.durations);
-        let stats = self.stats();
-        ServerStats::add(&stats.received_hello, received.hello);
-        ServerStats::add(&stats.received_notify, received.notify);
-        ServerStats::add(&stats.received_unset, received.unset);
-        ServerStats::add(&stats.received_disconnect, received.disconnect);
-        ServerStats::add(&stats.received_unknown, received.unknown);
-        stats.handler_durations.add(&durations);
-        ServerStats::add(&stats.sent_ack, now.acks - then.acks);
-        ServerStats::add(&stats.notifies, now.notifies - then.notifies);
-        ServerStats::add(&stats.acks, now.acks - then.acks);
-        ServerStats::add(&stats.superseded, now.superseded - then.superseded);
-        ServerStats::add(&stats.cancelled, now.cancelled - then.cancelled);
-        ServerStats::add(&stats.aborted, now.aborted - then.aborted);
-        ServerStats::add(&stats.too_big, now.too_big - then.too_big);
-        ServerStats::add(&stats.fragments, now.fragments - then.fragments);
-        ServerStats::add(&stats.unanswered, now.voided - then.voided);
-        ServerStats::add(&stats.ignored, now.ignored - then.ignored);
-    }
-
-    /// What is open when the connection ends will never be answered.
-    fn end(&mut self) {
-        self.agent.handle_eof();
-        self.report();
-    }
-}
-
-/// A connection that is cut off at the end of the grace time ends here.
-impl<S, const OPEN: usize> Drop for Session<S, OPEN> {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// After so many bytes of frames a connection lets others go on.
-const TURN_BYTES: usize = 64 * 1024;
-/// After so much time in the handler it does so, too.
-const TURN_TIME: Duration = Duration::from_micros(200);
 /// How long HAProxy may take to close after our last frame.
 const LINGER: Duration = Duration::from_secs(1);
 /// The output is sent before further frames are handled once it has so many bytes.

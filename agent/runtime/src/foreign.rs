@@ -46,34 +46,34 @@ impl Foreign {
             len >= 4.min(with.len()) && first.get(..len) == with.get(..len)
         };
         if begins(&[0x16, 3]) || begins(&[0x15, 3]) {
-            Some(Foreign::Tls)
+            Some(Self::Tls)
         } else if begins(b"PRI * HTTP/2.0\r\n")
             || first.get(3..9).is_some_and(|head| SETTINGS.iter().any(|s| s == head))
         {
-            Some(Foreign::Http2)
+            Some(Self::Http2)
         } else if HTTP1.iter().any(|with| begins(with)) {
-            Some(Foreign::Http1)
+            Some(Self::Http1)
         } else if begins(b"PROXY ") {
-            Some(Foreign::ProxyV1)
+            Some(Self::ProxyV1)
         } else if begins(b"\r\n\r\n\0\r\nQUIT\n") {
-            Some(Foreign::ProxyV2)
+            Some(Self::ProxyV2)
         } else {
             let is_text = |&byte: &u8| byte.is_ascii_graphic() || b" \t\r\n".contains(&byte);
-            first.get(..4).is_some_and(|bytes| bytes.iter().all(is_text)).then_some(Foreign::Text)
+            first.get(..4).is_some_and(|bytes| bytes.iter().all(is_text)).then_some(Self::Text)
         }
     }
 
     /// What to change where this comes to the port of an agent.
     pub fn advice(self) -> &'static str {
         match self {
-            Foreign::Tls => "HAProxy's server line must not have ssl",
-            Foreign::Http1 => {
+            Self::Tls => "HAProxy's server line must not have ssl",
+            Self::Http1 => {
                 "an agent's backend in HAProxy is in mode tcp or spop, with option spop-check for its checks; \
                  /metrics and other pages have a port of their own"
             }
-            Foreign::Http2 => "is it OTLP over gRPC? That has a port of its own",
-            Foreign::ProxyV1 | Foreign::ProxyV2 => "HAProxy's server line must not have send-proxy or send-proxy-v2",
-            Foreign::Text => "only HAProxy's SPOE filter speaks to this port",
+            Self::Http2 => "is it OTLP over gRPC? That has a port of its own",
+            Self::ProxyV1 | Self::ProxyV2 => "HAProxy's server line must not have send-proxy or send-proxy-v2",
+            Self::Text => "only HAProxy's SPOE filter speaks to this port",
         }
     }
 }
@@ -81,12 +81,12 @@ impl Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Foreign::Tls => "TLS",
-            Foreign::Http1 => "HTTP",
-            Foreign::Http2 => "HTTP/2",
-            Foreign::ProxyV1 => "the PROXY protocol, version 1",
-            Foreign::ProxyV2 => "the PROXY protocol, version 2",
-            Foreign::Text => "text",
+            Self::Tls => "TLS",
+            Self::Http1 => "HTTP",
+            Self::Http2 => "HTTP/2",
+            Self::ProxyV1 => "the PROXY protocol, version 1",
+            Self::ProxyV2 => "the PROXY protocol, version 2",
+            Self::Text => "text",
         })
     }
 }

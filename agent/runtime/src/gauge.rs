@@ -14,7 +14,7 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn new(stats: &Arc<ServerStats>, gauge: fn(&ServerStats) -> &AtomicU64) -> Self {
-        Part { stats: stats.clone(), gauge, value: 0 }
+        Self { stats: stats.clone(), gauge, value: 0 }
     }
 
     /// Gives the whole if this part grew.

@@ -13,7 +13,7 @@ pub struct Durations<const FIRST: u64, const N: usize> {
 
 impl<const FIRST: u64, const N: usize> Default for Durations<FIRST, N> {
     fn default() -> Self {
-        Durations { counts: [0; N], sum_nanos: 0 }
+        Self { counts: [0; N], sum_nanos: 0 }
     }
 }
 
@@ -62,7 +62,7 @@ pub struct Histogram<const FIRST: u64, const N: usize> {
 
 impl<const FIRST: u64, const N: usize> Default for Histogram<FIRST, N> {
     fn default() -> Self {
-        Histogram { counts: std::array::from_fn(|_| AtomicU64::new(0)), sum_nanos: AtomicU64::new(0) }
+        Self { counts: std::array::from_fn(|_| AtomicU64::new(0)), sum_nanos: AtomicU64::new(0) }
     }
 }
 

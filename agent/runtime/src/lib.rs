@@ -1,8 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unnameable_types, unreachable_pub, clippy::exhaustive_structs, clippy::use_self)]
 
 pub mod addr;
+mod answer;
 mod buffer;
 mod config;
 mod connection;
@@ -16,9 +17,10 @@ mod handler;
 pub mod histogram;
 mod listener;
 mod notify;
+mod outcome;
 pub mod ratelimit;
-mod responder;
 mod server;
+mod session;
 mod shared;
 mod signals;
 #[cfg(feature = "clap")]

@@ -47,7 +47,7 @@ impl Listener {
                 (Socket::Unix(UnixListener::from_std(socket)?), addr.clone(), None)
             }
         };
-        Ok(Listener { socket, addr, _file })
+        Ok(Self { socket, addr, _file })
     }
 
     pub(crate) fn addr(&self) -> &Addr {
@@ -69,8 +69,8 @@ impl Listener {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

@@ -21,7 +21,7 @@ struct State {
 impl LogLimit {
     /// An open gate.
     pub const fn new() -> Self {
-        LogLimit(Mutex::new(State { last: None, untold: 0 }))
+        Self(Mutex::new(State { last: None, untold: 0 }))
     }
 
     /// May a line be written now? If so, how many were left out since the last one.

@@ -26,7 +26,7 @@ impl SocketFile {
         remove_stale(path).await?;
         let socket = UnixSocket::new_stream()?;
         socket.bind(path)?;
-        let file = SocketFile { path: path.to_owned(), id: id(path)? };
+        let file = Self { path: path.to_owned(), id: id(path)? };
         if ids.user.is_some() || ids.group.is_some() {
             lchown(path, ids.user, ids.group)
                 .map_err(|error| cannot("give the socket to another user or group", error))?;
@@ -66,7 +66,7 @@ impl Ids {
     fn of(access: &Access) -> io::Result<Self> {
         let user = |name: &str| Ok(User::from_name(name)?.map(|user| user.uid.as_raw()));
         let group = |name: &str| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()));
-        Ok(Ids {
+        Ok(Self {
             user: access.user.as_deref().map(|name| number("user", name, user)).transpose()?,
             group: access.group.as_deref().map(|name| number("group", name, group)).transpose()?,
         })

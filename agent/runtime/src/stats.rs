@@ -35,6 +35,7 @@ macro_rules! counters {
 
         /// A copy of [`ServerStats`] at one instant.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct StatsSnapshot {
             $($(#[$meta])* pub $name: u64,)*
             /// DISCONNECTs by side and status: all with a count above 0. Codes that the specification does not name

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 /// An instant on both clocks: spans carry the time of day, deadlines use the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the two clocks and nothing else")]
 pub struct Timestamp {
     /// Time of day.
     pub wall: SystemTime,
@@ -14,6 +15,6 @@ pub struct Timestamp {
 impl Timestamp {
     /// This instant.
     pub fn now() -> Self {
-        Timestamp { wall: SystemTime::now(), clock: Instant::now() }
+        Self { wall: SystemTime::now(), clock: Instant::now() }
     }
 }

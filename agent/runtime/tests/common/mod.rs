@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use spop_agent::{Server, ServerStats, StatsSnapshot};
+use spop_agent::{Server, ServerConfig, ServerStats, StatsSnapshot};
 use spop_core::{
     Action, Client, ClientConfig, ClientEvent, FrameId, MAX_TRANSMIT_LEN, NotifyEncoder, Scope, Status, StreamId, Value,
 };
@@ -150,6 +150,13 @@ impl Peer {
             other => panic!("an ACK expected, got {other:?}"),
         }
     }
+}
+
+/// The defaults but for what `change` sets.
+pub fn config(change: impl FnOnce(&mut ServerConfig)) -> ServerConfig {
+    let mut config = ServerConfig::default();
+    change(&mut config);
+    config
 }
 
 fn owned(event: ClientEvent<'_>) -> Event {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Event, PATIENCE, Peer, Running, patiently};
+use crate::common::{Event, PATIENCE, Peer, Running, config, patiently};
 use spop_agent::{Ack, Addr, Answer, Notify, Request, Result, Server, ServerConfig, Side};
 use spop_core::{Capabilities, ClientConfig, EngineId, FrameId, Scope, Status, StreamId, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -214,7 +214,7 @@ async fn asynchronous_answers_come_as_they_are_ready() {
 
 #[tokio::test]
 async fn asynchronous_failures_give_empty_acks() {
-    let config = ServerConfig { handler_timeout: Duration::from_millis(100), ..ServerConfig::default() };
+    let config = config(|config| config.handler_timeout = Duration::from_millis(100));
     let server = Running::start(asynchronous(Arc::new(Semaphore::new(0)), config)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     for (stream_id, name) in [(1, "fail"), (2, "panic"), (3, "late")] {
@@ -227,7 +227,7 @@ async fn asynchronous_failures_give_empty_acks() {
 #[tokio::test]
 async fn no_more_in_flight_than_allowed() {
     let permits = Arc::new(Semaphore::new(0));
-    let config = ServerConfig { max_in_flight: 3, ..ServerConfig::default() };
+    let config = config(|config| config.max_in_flight = 3);
     let server = Running::start(asynchronous(permits.clone(), config)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     for n in 0..10 {
@@ -293,7 +293,7 @@ async fn health_check_gets_its_hello_and_nothing_more() {
 
 #[tokio::test]
 async fn fragments_are_joined_and_bounded() {
-    let config = ServerConfig { max_reassembly: 300, ..ServerConfig::default() };
+    let config = config(|config| config.max_reassembly = 300);
     let server = Running::start(Server::new(echo).config(config)).await;
     let mut peer = Peer::hello(&server.addr, client()).await;
     let mut payload = vec![0; 1000];
@@ -344,12 +344,11 @@ async fn broken_frames_are_refused_and_others_go_on() {
 
 #[tokio::test]
 async fn timeouts_end_connections_that_stand_still() {
-    let config = ServerConfig {
-        hello_timeout: Duration::from_millis(100),
-        half_frame_timeout: Duration::from_millis(100),
-        connection_idle_timeout: Some(Duration::from_millis(300)),
-        ..ServerConfig::default()
-    };
+    let config = config(|config| {
+        config.hello_timeout = Duration::from_millis(100);
+        config.half_frame_timeout = Duration::from_millis(100);
+        config.connection_idle_timeout = Some(Duration::from_millis(300));
+    });
     let server = Running::start(Server::new(echo).config(config)).await;
     let mut silent = Peer::connect(&server.addr, client()).await;
     assert_eq!(silent.event().await, Event::Disconnect(Status::TIMEOUT));
@@ -365,7 +364,7 @@ async fn timeouts_end_connections_that_stand_still() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_dropped() {
-    let config = ServerConfig { write_timeout: Duration::from_millis(200), ..ServerConfig::default() };
+    let config = config(|config| config.write_timeout = Duration::from_millis(200));
     let server = Server::new(|notify: &Notify<'_>, ack: &mut Ack<'_>| {
         assert_eq!(notify.messages().count(), 1);
         ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 16000]))?;
@@ -387,7 +386,7 @@ async fn a_peer_that_does_not_read_is_dropped() {
 
 #[tokio::test]
 async fn too_many_connections_are_refused() {
-    let config = ServerConfig { max_connections: 2, ..ServerConfig::default() };
+    let config = config(|config| config.max_connections = 2);
     let server = Running::start(Server::new(echo).config(config)).await;
     let first = Peer::hello(&server.addr, client()).await;
     let _second = Peer::hello(&server.addr, client()).await;

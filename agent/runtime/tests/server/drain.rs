@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::common::{Event, Peer, Running, patiently};
+use crate::common::{Event, Peer, Running, config, patiently};
 use futures_util::FutureExt;
-use spop_agent::{Ack, Answer, Notify, Request, Result, Server, ServerConfig};
+use spop_agent::{Ack, Answer, Notify, Request, Result, Server};
 use spop_core::{ClientConfig, Scope, Value};
 use tokio::io::AsyncWriteExt;
 
@@ -105,6 +105,5 @@ async fn a_handler_that_takes_its_time() {
         answer.set_var(Scope::Transaction, "n", n);
         Ok(answer)
     };
-    stop_under_load(Server::new_async(handler).config(ServerConfig { max_in_flight: 20, ..ServerConfig::default() }))
-        .await;
+    stop_under_load(Server::new_async(handler).config(config(|config| config.max_in_flight = 20))).await;
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::common::{Event, Peer, Running, patiently};
-use spop_agent::{Ack, Answer, Notify, Request, Result, Server, ServerConfig, Side};
+use crate::common::{Event, Peer, Running, config, patiently};
+use spop_agent::{Ack, Answer, Notify, Request, Result, Server, Side};
 use spop_core::{ClientConfig, FrameId, NotifyEncoder, PREFIX_LEN, Scope, Status, StreamId, Value};
 use tokio::io::AsyncWriteExt;
 
@@ -15,9 +15,7 @@ fn answer(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
 
 #[tokio::test]
 async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
-    let server =
-        Running::start(Server::new(answer).config(ServerConfig { max_frame_size: 300, ..ServerConfig::default() }))
-            .await;
+    let server = Running::start(Server::new(answer).config(config(|config| config.max_frame_size = 300))).await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
     assert_eq!(peer.client.negotiated().unwrap().max_frame_size, 300);
     // The client knows what it waits for, and would not send what is too large.
@@ -42,7 +40,7 @@ async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
 /// It cannot be stopped, but it does not stay unknown.
 #[tokio::test]
 async fn a_handler_that_answers_too_late_is_counted() {
-    let config = ServerConfig { handler_timeout: Duration::from_millis(1), ..ServerConfig::default() };
+    let config = config(|config| config.handler_timeout = Duration::from_millis(1));
     let slow = |notify: &Notify<'_>, ack: &mut Ack<'_>| {
         std::thread::sleep(Duration::from_millis(2));
         answer(notify, ack)
@@ -56,7 +54,7 @@ async fn a_handler_that_answers_too_late_is_counted() {
 
 #[tokio::test]
 async fn what_is_open_after_the_grace_time_is_cut_off_and_counted() {
-    let config = ServerConfig { grace: Duration::from_millis(50), ..ServerConfig::default() };
+    let config = config(|config| config.grace = Duration::from_millis(50));
     let never = |_: Request| std::future::pending::<Result<Answer>>();
     let server = Running::start(Server::new_async(never).config(config)).await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
@@ -88,7 +86,10 @@ fn half_a_frame(len: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn half_frames_beyond_the_shared_memory_end_their_connection() {
-    let config = ServerConfig { max_frame_size: 1 << 20, max_buffered: 400 << 10, ..ServerConfig::default() };
+    let config = config(|config| {
+        config.max_frame_size = 1 << 20;
+        config.max_buffered = 400 << 10;
+    });
     let server = Running::start(Server::new(answer).config(config)).await;
     let mut small = Peer::hello(&server.addr, LARGE).await;
     let mut first = Peer::hello(&server.addr, LARGE).await;
@@ -113,12 +114,11 @@ async fn half_frames_beyond_the_shared_memory_end_their_connection() {
 #[tokio::test]
 async fn acks_beyond_the_shared_memory_end_their_connection() {
     // Without a bound it would be ended only by this.
-    let config = ServerConfig {
-        max_frame_size: 1 << 20,
-        max_buffered: 0,
-        write_timeout: Duration::from_secs(600),
-        ..ServerConfig::default()
-    };
+    let config = config(|config| {
+        config.max_frame_size = 1 << 20;
+        config.max_buffered = 0;
+        config.write_timeout = Duration::from_secs(600);
+    });
     let large = |notify: &Notify<'_>, ack: &mut Ack<'_>| {
         assert_eq!(notify.messages().count(), 1);
         ack.set_var(Scope::Transaction, b"bulk", Value::Binary(&[0; 500_000]))?;
@@ -137,7 +137,7 @@ async fn acks_beyond_the_shared_memory_end_their_connection() {
 
 #[tokio::test]
 async fn requests_beyond_the_shared_memory_end_their_connection() {
-    let config = ServerConfig { max_buffered: 0, ..ServerConfig::default() };
+    let config = config(|config| config.max_buffered = 0);
     let never = |_: Request| std::future::pending::<Result<Answer>>();
     let server = Running::start(Server::new_async(never).config(config)).await;
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;

@@ -186,7 +186,8 @@ async fn serve(
     let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
     files::make_room(options.server.max_connections + receivers, options.server.reserved_files);
     let time = options.server.grace;
-    let server_config = ServerConfig { grace: Part::Connections.of(time), ..options.server };
+    let mut server_config = options.server;
+    server_config.grace = Part::Connections.of(time);
     let mut server = Server::new(TracingHandler(tracer.clone())).config(server_config);
     let stats = server.stats();
     let health = Arc::new(Health::default());

@@ -1,0 +1,160 @@
+//! The state of a connection, and what of it the shared counters get.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spop_core::{Agent, AgentStats, FrameType, Negotiated};
+use tokio::task::JoinSet;
+
+use crate::buffer::{Input, Output};
+use crate::gauge::Part;
+use crate::notify::Connection;
+use crate::outcome::Outcome;
+use crate::shared::Shared;
+use crate::stats::{HandlerDurations, ServerStats};
+
+/// The state of a connection.
+pub(crate) struct Session<S, const OPEN: usize> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) stream: S,
+    pub(crate) agent: Agent<OPEN>,
+    pub(crate) inbound: Inbound,
+    pub(crate) output: Output,
+    /// The asynchronous handlers at work; they end with the connection.
+    pub(crate) tasks: JoinSet<Outcome>,
+    /// The payloads that they hold.
+    pub(crate) request_bytes: usize,
+    pub(crate) started: Instant,
+    pub(crate) turn: Turn,
+    /// What of the agent's counters the shared ones have already.
+    reported: AgentStats,
+    /// What the shared counters do not have yet.
+    pub(crate) received: Received,
+    /// What the shared histogram does not have yet.
+    pub(crate) durations: HandlerDurations,
+    in_flight: Part,
+    /// Bytes held beyond [`OWN_BUFFERS`](crate::OWN_BUFFERS).
+    pub(crate) buffered: Part,
+}
+
+/// What was received and is not handled yet. Events borrow from it, not from the rest of the connection.
+#[derive(Default)]
+pub(crate) struct Inbound {
+    pub(crate) input: Input,
+    pub(crate) reassembly: Vec<u8>,
+}
+
+/// What a connection did since it let others go on.
+#[derive(Default)]
+pub(crate) struct Turn {
+    pub(crate) bytes: usize,
+    pub(crate) handler: Duration,
+}
+
+impl Turn {
+    /// Has it done enough for once?
+    pub(crate) fn is_over(&self) -> bool {
+        self.bytes >= TURN_BYTES || self.handler >= TURN_TIME
+    }
+}
+
+/// Frames received, by type.
+#[derive(Default)]
+pub(crate) struct Received {
+    hello: u64,
+    notify: u64,
+    unset: u64,
+    disconnect: u64,
+    unknown: u64,
+}
+
+impl Received {
+    pub(crate) fn count(&mut self, frame_type: FrameType) {
+        let counter = match frame_type {
+            FrameType::NOTIFY => &mut self.notify,
+            FrameType::UNSET => &mut self.unset,
+            FrameType::HAPROXY_HELLO => &mut self.hello,
+            FrameType::HAPROXY_DISCONNECT => &mut self.disconnect,
+            _ => &mut self.unknown,
+        };
+        *counter += 1;
+    }
+}
+
+/// After so many bytes of frames a connection lets others go on.
+const TURN_BYTES: usize = 64 * 1024;
+/// After so much time in the handler it does so, too.
+const TURN_TIME: Duration = Duration::from_micros(200);
+
+impl<S, const OPEN: usize> Session<S, OPEN> {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
+        let mut nothing_yet = Negotiated::default();
+        nothing_yet.max_frame_size = shared.config.max_frame_size;
+        Self {
+            connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
+            stream,
+            agent: Agent::new(shared.config.agent()),
+            inbound: Inbound::default(),
+            output: Output::default(),
+            tasks: JoinSet::new(),
+            request_bytes: 0,
+            started: Instant::now(),
+            turn: Turn::default(),
+            reported: AgentStats::default(),
+            received: Received::default(),
+            durations: HandlerDurations::default(),
+            in_flight: Part::new(&shared.stats, |stats| &stats.in_flight),
+            buffered: Part::new(&shared.stats, |stats| &stats.buffered),
+            shared,
+        }
+    }
+
+    /// The bytes that stay while it waits for input.
+    pub(crate) fn held(&self) -> usize {
+        self.inbound.input.capacity() + self.inbound.reassembly.len() + self.request_bytes
+    }
+
+    pub(crate) fn stats(&self) -> &ServerStats {
+        &self.shared.stats
+    }
+
+    /// Adds what the agent counted since the last time to the shared counters.
+    pub(crate) fn report(&mut self) {
+        let now = *self.agent.stats();
+        let then = std::mem::replace(&mut self.reported, now);
+        self.in_flight.set(self.agent.open() as u64);
+        let received = std::mem::take(&mut self.received);
+        let durations = std::mem::take(&mut self.durations);
+        let stats = self.stats();
+        ServerStats::add(&stats.received_hello, received.hello);
+        ServerStats::add(&stats.received_notify, received.notify);
+        ServerStats::add(&stats.received_unset, received.unset);
+        ServerStats::add(&stats.received_disconnect, received.disconnect);
+        ServerStats::add(&stats.received_unknown, received.unknown);
+        stats.handler_durations.add(&durations);
+        ServerStats::add(&stats.sent_ack, now.acks - then.acks);
+        ServerStats::add(&stats.notifies, now.notifies - then.notifies);
+        ServerStats::add(&stats.acks, now.acks - then.acks);
+        ServerStats::add(&stats.superseded, now.superseded - then.superseded);
+        ServerStats::add(&stats.cancelled, now.cancelled - then.cancelled);
+        ServerStats::add(&stats.aborted, now.aborted - then.aborted);
+        ServerStats::add(&stats.too_big, now.too_big - then.too_big);
+        ServerStats::add(&stats.fragments, now.fragments - then.fragments);
+        ServerStats::add(&stats.unanswered, now.voided - then.voided);
+        ServerStats::add(&stats.ignored, now.ignored - then.ignored);
+    }
+
+    /// What is open when the connection ends will never be answered.
+    pub(crate) fn end(&mut self) {
+        self.agent.handle_eof();
+        self.report();
+    }
+}
+
+/// A connection that is cut off at the end of the grace time ends here.
+impl<S, const OPEN: usize> Drop for Session<S, OPEN> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
