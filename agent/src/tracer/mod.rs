@@ -39,7 +39,7 @@ use crate::span::{OpenSpans, Origins, SpanSink};
 use env::Env;
 use instance::Injection;
 use language::{Dialect, Head, Rejection};
-use propagation::SpanRef;
+use propagation::{SpanRef, hex};
 use sampling::Sampling;
 use spop_agent::ratelimit::excerpt;
 use spop_agent::time::Timestamp;
@@ -263,8 +263,8 @@ impl Tracer {
         if explicit {
             set("sampled", sampled.into());
             if let Some(SpanRef { trace_id, span_id, .. }) = span {
-                set("trace_id", trace_id.to_string().as_str().into());
-                set("span_id", span_id.to_string().as_str().into());
+                set("trace_id", Value::String(&hex::of(&trace_id.to_bytes())));
+                set("span_id", Value::String(&hex::of(&span_id.to_bytes())));
             }
             if let Some(baggage) = &injection.baggage {
                 set("baggage", baggage.as_str().into());

@@ -15,8 +15,8 @@ const MAX_SPAN_BYTES: usize = 4 * 1024;
 /// Spans that are over, and a buffer.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    #[allow(clippy::vec_box)] // They come in boxes, and go in them.
-    spans: Vec<Box<OpenSpan>>,
+    /// With the memory of each.
+    spans: Vec<(Box<OpenSpan>, usize)>,
     in_spans: usize,
     /// For one span at a time, which is copied from it.
     pub(super) bytes: Vec<u8>,
@@ -25,8 +25,8 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn span(&mut self, name: &str, number: u32, span_id: SpanId, start: SystemTime) -> Box<OpenSpan> {
         match self.spans.pop() {
-            Some(mut span) => {
-                self.in_spans = self.in_spans.saturating_sub(span.held());
+            Some((mut span, held)) => {
+                self.in_spans = self.in_spans.saturating_sub(held);
                 span.renew(name, number, span_id, start);
                 span
             }
@@ -38,7 +38,7 @@ impl Pool {
         let held = span.held();
         if held <= MAX_SPAN_BYTES && self.spans.len() < MAX_SPANS {
             self.in_spans += held;
-            self.spans.push(span);
+            self.spans.push((span, held));
         }
     }
 
@@ -51,6 +51,6 @@ impl Pool {
 
     /// Memory that it holds.
     pub(super) fn held(&self) -> usize {
-        block_of::<Box<OpenSpan>>(self.spans.capacity()) + self.in_spans + block(self.bytes.capacity())
+        block_of::<(Box<OpenSpan>, usize)>(self.spans.capacity()) + self.in_spans + block(self.bytes.capacity())
     }
 }

@@ -161,14 +161,15 @@ impl OpenSpan {
 
     /// Makes it another span, in the memory that it has.
     pub(super) fn renew(&mut self, name: &str, number: u32, span_id: SpanId, start: SystemTime) {
-        let mut name_buf = std::mem::take(&mut self.name);
-        name_buf.clear();
-        name_buf.push_str(name);
-        let mut attributes = std::mem::take(&mut self.attributes);
-        attributes.clear();
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
-        *self = OpenSpan { name: name_buf, attributes, events, ..OpenSpan::new("", number, span_id, start) };
+        self.name.clear();
+        self.name.push_str(name);
+        (self.number, self.span_id, self.start) = (number, span_id, start);
+        (self.parent, self.not_before, self.end) = (None, None, None);
+        (self.kind, self.status) = (Kind::Internal, StatusSpec::Unset);
+        self.attributes.clear();
+        self.events.clear();
+        self.links.clear();
+        (self.events_count, self.events_dropped, self.links_dropped) = (0, 0, 0);
     }
 
     /// Memory that it holds in a box.

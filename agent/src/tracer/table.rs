@@ -27,6 +27,8 @@ const MAX_SHARDS: usize = 16;
 const MIN_SHARD_MEMORY: usize = 1024 * 1024;
 /// What the index of traces holds for an id: a hash table is at least half of 7/8 full.
 const INDEXED: usize = (size_of::<(TraceId, isize)>() + 1) * 16 / 7;
+/// Boxes of forgotten entries that are kept.
+const MAX_SPARE: usize = 16;
 /// Ids that a sweep ends before it lets others have the lock.
 const SWEEP_BATCH: usize = 64;
 
@@ -84,9 +86,12 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 const ACTIVITY: usize = 0;
 const AGE: usize = 1;
 
+/// As long as those that HAProxy makes as a rule.
+type Id = SmallVec<[u8; 48]>;
+
 struct Entry {
     hash: u64,
-    id: Box<[u8]>,
+    id: Id,
     pub(super) instance: Instance,
     /// When the last message came, or when it ended.
     touched: Instant,
@@ -99,6 +104,14 @@ struct Entry {
     /// As accounted for in the shard.
     size: usize,
     spans: usize,
+}
+
+impl Entry {
+    /// Memory that it holds in a box.
+    fn held(&self) -> usize {
+        let id = if self.id.spilled() { block(self.id.capacity()) } else { 0 };
+        id + self.instance.held()
+    }
 }
 
 impl Linked<ACTIVITY> for Box<Entry> {
@@ -130,6 +143,9 @@ pub(super) struct Shard {
     max_size: usize,
     max_ended: usize,
     pool: Pool,
+    /// Boxes of forgotten entries, for new ones.
+    #[allow(clippy::vec_box)] // They come in boxes, and go in them.
+    spare: Vec<Box<Entry>>,
 }
 
 impl Shard {
@@ -145,6 +161,7 @@ impl Shard {
             max_size,
             max_ended,
             pool: Pool::default(),
+            spare: Vec::new(),
         }
     }
 
@@ -168,7 +185,7 @@ impl Shard {
                     Some(service) => env.origins.of(service),
                     None => env.default_origin.clone(),
                 };
-                let slot = self.entries.insert(Box::new(Entry {
+                let entry = Entry {
                     hash: head.hash,
                     id: head.id.as_ref().into(),
                     instance: Instance::new(origin, now.wall),
@@ -179,7 +196,15 @@ impl Shard {
                     age: Links::default(),
                     size: 0,
                     spans: 0,
-                }));
+                };
+                let boxed = match self.spare.pop() {
+                    Some(mut boxed) => {
+                        *boxed = entry;
+                        boxed
+                    }
+                    None => Box::new(entry),
+                };
+                let slot = self.entries.insert(boxed);
                 let entries = &self.entries;
                 let hash = |slot: &usize| entries.get(*slot).map_or(0, |entry| entry.hash);
                 self.slots.insert_unique(head.hash, slot, hash);
@@ -197,15 +222,15 @@ impl Shard {
             self.forget(slot, env);
         } else {
             self.settle(slot, out);
-            self.enforce(now, env, out);
         }
+        self.enforce(now, env, out);
         Some(result)
     }
 
     /// Brings accounts and lists up to date after work on a trace.
     fn settle(&mut self, slot: usize, out: &mut Outbox) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        let size = block_of::<Entry>(1) + INDEXED + block(entry.id.len()) + entry.instance.held();
+        let size = block_of::<Entry>(1) + INDEXED + entry.held();
         let spans = entry.instance.spans.len();
         self.size = self.size + size - entry.size;
         self.spans = self.spans + spans - entry.spans;
@@ -233,11 +258,22 @@ impl Shard {
     /// All memory that it holds.
     fn held(&self) -> usize {
         let slots = block(self.slots.allocation_size()) + block_of::<Option<(usize, usize)>>(self.entries.capacity());
-        self.size + slots + self.pool.held()
+        let spare = block_of::<Box<Entry>>(self.spare.capacity()) + self.spare.len() * block_of::<Entry>(1);
+        self.size + slots + spare + self.pool.held()
+    }
+
+    /// Gives back what is kept for what comes next; false if there is nothing.
+    fn give_back(&mut self) -> bool {
+        let held = self.held();
+        (self.pool, self.spare) = (Pool::default(), Vec::new());
+        self.held() < held
     }
 
     fn enforce(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) {
         while self.held() > self.max_size || self.ended.len() > self.max_ended {
+            if self.held() > self.max_size && self.give_back() {
+                continue;
+            }
             if let Some(slot) = self.ended.front() {
                 env.counters.ids_forgotten_early.one();
                 self.forget(slot, env);
@@ -280,11 +316,14 @@ impl Shard {
         let Some(entry) = self.entries.try_remove(slot) else { return };
         self.size -= entry.size;
         self.spans -= entry.spans;
+        env.counters.reserved_never_opened.add(entry.instance.reserved_count());
         if self.entries.is_empty() {
             // What is empty holds nothing.
-            (self.slots, self.entries, self.pool) = (HashTable::new(), Slab::new(), Pool::default());
+            (self.slots, self.entries) = (HashTable::new(), Slab::new());
+            self.give_back();
+        } else if self.spare.len() < MAX_SPARE && entry.held() == 0 {
+            self.spare.push(entry);
         }
-        env.counters.reserved_never_opened.add(entry.instance.reserved_count());
     }
 
     /// Ends and forgets what is due, up to a number; true if that was all.

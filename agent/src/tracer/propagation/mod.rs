@@ -4,7 +4,7 @@ mod b3;
 mod baggage;
 mod context;
 mod formats;
-mod hex;
+pub(super) mod hex;
 mod jaeger;
 mod w3c;
 
@@ -123,15 +123,15 @@ impl SpanRef {
         for format in formats {
             match format {
                 Format::TraceContext => {
-                    set("traceparent", self.traceparent().as_str().into());
+                    set("traceparent", Value::String(&self.traceparent()));
                     if let Some(tracestate) = tracestate {
                         set("tracestate", tracestate.into());
                     }
                 }
                 Format::B3 => set("b3", b3::single(self).as_str().into()),
                 Format::B3Multi => {
-                    set("x_b3_traceid", self.trace_id.to_string().as_str().into());
-                    set("x_b3_spanid", self.span_id.to_string().as_str().into());
+                    set("x_b3_traceid", Value::String(&hex::of(&self.trace_id.to_bytes())));
+                    set("x_b3_spanid", Value::String(&hex::of(&self.span_id.to_bytes())));
                     if let Some((name, value)) = b3::multi_state(self.decision) {
                         set(name, value.into());
                     }
@@ -141,8 +141,14 @@ impl SpanRef {
         }
     }
 
-    fn traceparent(&self) -> String {
-        format!("00-{}-{}-{:02x}", self.trace_id, self.span_id, flags(self.decision, self.random))
+    fn traceparent(&self) -> hex::Header {
+        let mut out = hex::Header::from_slice(b"00-");
+        hex::push(&mut out, &self.trace_id.to_bytes());
+        out.push(b'-');
+        hex::push(&mut out, &self.span_id.to_bytes());
+        out.push(b'-');
+        hex::push(&mut out, &[flags(self.decision, self.random).to_u8()]);
+        out
     }
 }
 
