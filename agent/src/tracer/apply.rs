@@ -160,6 +160,15 @@ impl<'a> Run<'_, 'a> {
         name
     }
 
+    /// The same of an attribute, as it is written.
+    fn attribute_name(&self, value: &Value<'a>) -> Option<Cow<'a, [u8]>> {
+        let name = value::text_bytes(value).filter(|name| !name.is_empty());
+        if name.is_none() {
+            self.env.counters.args_invalid.one();
+        }
+        name
+    }
+
     fn surplus(&self, values: More<'_, '_>) {
         self.env.counters.args_surplus.add(values.count());
     }
@@ -246,7 +255,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     fn tag(&mut self, item: Item<'_, 'a>) {
-        let Some(name) = self.name(&item.value) else { return };
+        let Some(name) = self.attribute_name(&item.value) else { return };
         let Env { config, counters, .. } = self.env;
         let Some(span) = self.recording() else { return };
         let limits = &config.span_limits;
@@ -254,7 +263,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     fn log(&mut self, item: Item<'_, 'a>) {
-        let Some(name) = self.name(&item.value) else { return };
+        let Some(name) = self.attribute_name(&item.value) else { return };
         let Some(block) = &mut self.block else { return };
         let log = block.log.get_or_insert_with(Attributes::default);
         let limits = &self.env.config.span_limits;
@@ -268,7 +277,7 @@ impl<'a> Run<'_, 'a> {
         let mut values = item.more;
         while let Some(key) = values.next() {
             let value = values.next();
-            let Some(key) = self.name(&key) else { continue };
+            let Some(key) = self.attribute_name(&key) else { continue };
             let limits = &env.config.span_limits;
             attributes.set(&key, value.into_iter(), limits.max_attributes_per_event, limits, &env.counters);
         }

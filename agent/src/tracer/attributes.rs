@@ -58,14 +58,14 @@ impl Attributes {
     /// Sets an attribute, instead of one of the same name; nothing if the values are NULL.
     pub(super) fn set<'v>(
         &mut self,
-        name: &str,
+        name: &[u8],
         values: impl Iterator<Item = Value<'v>>,
         max: u32,
         limits: &SpanLimits,
         counters: &Counters,
     ) {
         let start = self.bytes.len();
-        put_bytes(&mut self.bytes, key_value::KEY, name.as_bytes());
+        put_bytes(&mut self.bytes, key_value::KEY, name);
         let Some(cut) = value::put(&mut self.bytes, values, limits.max_value_len) else {
             self.bytes.truncate(start);
             return;
@@ -83,12 +83,12 @@ impl Attributes {
         let start = self.bytes.len();
         put_bytes(&mut self.bytes, key_value::KEY, name.as_bytes());
         value::put(&mut self.bytes, std::iter::once(Value::from(text)), None);
-        self.place(start, name, usize::MAX);
+        self.place(start, name.as_bytes(), usize::MAX);
     }
 
     /// Takes the attribute that begins at `start` into the list; false if there are too many.
-    fn place(&mut self, start: usize, name: &str, max: usize) -> bool {
-        let known = self.find(name.as_bytes());
+    fn place(&mut self, start: usize, name: &[u8], max: usize) -> bool {
+        let known = self.find(name);
         let len = self.bytes.len() - start;
         let as_u32 = |(a, b, c)| Some((u32::try_from(a).ok()?, u32::try_from(b).ok()?, u32::try_from(c).ok()?));
         let Some((at, len32, name_len)) = as_u32((start, len, name.len())) else { return false };
@@ -205,7 +205,7 @@ mod tests {
 
     fn set(attributes: &mut Attributes, name: &str, value: &str, max: u32) {
         let values = std::iter::once(Value::from(value));
-        attributes.set(name, values, max, &SpanLimits::default(), &Counters::default());
+        attributes.set(name.as_bytes(), values, max, &SpanLimits::default(), &Counters::default());
     }
 
     fn written(attributes: &Attributes) -> Vec<(String, String)> {
@@ -248,7 +248,7 @@ mod tests {
         let (mut attributes, counters) = (Attributes::default(), Counters::default());
         for name in ["a", "b", "c", "a"] {
             let values = [Value::from(name)].into_iter();
-            attributes.set(name, values, 2, &SpanLimits::default(), &counters);
+            attributes.set(name.as_bytes(), values, 2, &SpanLimits::default(), &counters);
         }
         attributes.put("d", "beyond");
         assert_eq!((attributes.dropped, counters.snapshot().attributes_dropped), (1, 1));

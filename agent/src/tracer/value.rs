@@ -1,6 +1,5 @@
 //! Values of arguments as text and as attribute values.
 
-use crate::cut;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -8,6 +7,7 @@ use std::net::Ipv4Addr;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use spop_core::Value;
 
+use crate::cut;
 use crate::span::proto::{any_value, field_len, key_value, put_bytes, put_len, put_member};
 
 /// The value as text; `None` for NULL.
@@ -28,6 +28,28 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
+/// The same as bytes, which need not be decoded if they are ASCII.
+fn lossy_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.is_ascii() {
+        return Cow::Borrowed(bytes);
+    }
+    match lossy(bytes) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+/// The value as the bytes of its text; `None` for NULL.
+pub(super) fn text_bytes<'a>(value: &Value<'a>) -> Option<Cow<'a, [u8]>> {
+    match *value {
+        Value::String(bytes) => Some(lossy_bytes(bytes)),
+        ref other => Some(match text(other)? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }),
     }
 }
 
@@ -94,9 +116,9 @@ pub(super) fn put<'a>(
 
 fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) -> Option<bool> {
     let (field, number) = match value {
-        None => return Some(put_given(out, "", max_len)),
+        None => return Some(put_given(out, b"", max_len)),
         Some(Value::Null) => return None,
-        Some(Value::String(bytes)) => return Some(put_given(out, &lossy(bytes), max_len)),
+        Some(Value::String(bytes)) => return Some(put_given(out, &lossy_bytes(bytes), max_len)),
         Some(Value::Bool(b)) => (any_value::BOOL, u64::from(b)),
         Some(other) => match other.as_integer().map(i64::try_from) {
             Some(Ok(n)) => (any_value::INT, n as u64),
@@ -109,11 +131,11 @@ fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) 
 }
 
 /// Says whether it was cut.
-fn put_given(out: &mut Vec<u8>, text: &str, max_len: Option<usize>) -> bool {
-    let end = max_len.and_then(|max| cut::end(text, max));
+fn put_given(out: &mut Vec<u8>, text: &[u8], max_len: Option<usize>) -> bool {
+    let end = end_of(text, max_len);
     let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
     put_len(out, key_value::VALUE, field_len(any_value::STRING, text.len()));
-    put_bytes(out, any_value::STRING, text.as_bytes());
+    put_bytes(out, any_value::STRING, text);
     end.is_some()
 }
 
@@ -125,8 +147,7 @@ fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut U
     put_len(out, any_value::STRING, 0);
     let text = out.len();
     write(&mut Utf8(out));
-    let written = out.get(text..).and_then(|written| std::str::from_utf8(written).ok());
-    let end = written.and_then(|written| cut::end(written, max_len?));
+    let end = out.get(text..).and_then(|written| end_of(written, max_len));
     let len = end.unwrap_or(out.len() - text);
     let value_len = field_len(any_value::STRING, len);
     let more = encoded_len_varint(value_len as u64) + encoded_len_varint(len as u64) - 2;
@@ -139,6 +160,13 @@ fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut U
         encode_varint(len as u64, &mut head);
     }
     end.is_some()
+}
+
+/// Where a text that is too long ends.
+fn end_of(text: &[u8], max_len: Option<usize>) -> Option<usize> {
+    // Characters are not shorter than a byte.
+    let max = max_len.filter(|max| text.len() > *max)?;
+    cut::end(std::str::from_utf8(text).ok()?, max)
 }
 
 /// Bytes to which only text is written.
