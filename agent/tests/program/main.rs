@@ -123,6 +123,21 @@ fn the_version_has_the_commit_if_there_is_one() {
     assert_eq!(version, env!("SPOA_OTEL_VERSION"));
 }
 
+#[tokio::test]
+async fn workers_are_as_many_as_one_says() {
+    let mut threads = Vec::new();
+    for workers in ["1", "40"] {
+        let session = Session::start(&["--workers", workers], &[]).await;
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", session.process.pid())).unwrap();
+        threads.push(tasks.count());
+        session.stop().await;
+    }
+    // Beside them are the log's thread, and some that wait for files and names.
+    assert!(threads[0] < 15 && (40..55).contains(&threads[1]), "{threads:?}");
+    let (status, text) = run(&["--workers", "0"], &[]);
+    assert!(status == Some(2) && text.contains("--workers"), "{text}");
+}
+
 /// OpenTelemetry: what a variable says in vain is told, and no more.
 #[tokio::test]
 async fn variables_never_stop_the_start() {

@@ -33,7 +33,7 @@ use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
-use spop_agent::{Ack, Handler, Notify, Server, ServerConfig, stop_signal};
+use spop_agent::{Ack, Handler, Notify, Server, stop_signal};
 use tracing::{info, warn};
 
 /// glibc's malloc would keep for ever what many connections took once.
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             return FAILED.into();
         }
     };
-    let outcome = start_runtime().and_then(|runtime| {
+    let outcome = start_runtime(options.workers).and_then(|runtime| {
         let outcome = runtime.block_on(run(options, log.lost()));
         // A look-up of a name may hang in a thread of its own.
         runtime.shutdown_background();
@@ -101,8 +101,12 @@ fn main() -> ExitCode {
     status
 }
 
-fn start_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
-    Ok(tokio::runtime::Runtime::new()?)
+fn start_runtime(workers: Option<u16>) -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        runtime.worker_threads(workers.into());
+    }
+    Ok(runtime.enable_all().build()?)
 }
 
 struct TracingHandler(Arc<Tracer>);

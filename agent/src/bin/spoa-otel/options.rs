@@ -41,6 +41,10 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Connections")]
     pub server: ServerConfig,
 
+    /// Threads that serve HAProxy and the other peers (1 to 1024); few cost less CPU [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Connections")]
+    pub workers: Option<u16>,
+
     /// Where the admin endpoints are: host:port for /metrics, /healthz and /readyz without authentication, or none
     #[arg(long, value_name = "ADDR|none", default_value = "127.0.0.1:9464", help_heading = "Admin")]
     pub admin: AdminAddr,
