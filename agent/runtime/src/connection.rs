@@ -1,23 +1,20 @@
 //! One connection: a task that reads, lets the handler answer, and writes.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use spop_core::{AgentEvent, DecodeReason, FrameType, Header, MAX_TRANSMIT_LEN, ProtocolError, Status, Want};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use spop_core::{AgentEvent, DecodeReason, FrameType, Header, ProtocolError, Status, Want};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::config::ticks;
 use crate::foreign::Foreign;
-use crate::frames::Frames;
 use crate::outcome::Outcome;
 use crate::session::{Inbound, Session, Turn};
-use crate::shared::{Shared, beyond_own};
-use crate::stats::{ServerStats, Side};
+use crate::shared::Shared;
+use crate::stats::ServerStats;
 use crate::time::Timestamp;
 
 /// A place among the connections, given back at the end.
@@ -153,15 +150,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         self.tasks.len() >= self.shared.config.max_in_flight
     }
 
-    /// Takes what HAProxy sent before it can know that we stop.
-    fn read_what_is_there(&mut self) {
-        if self.agent.want(self.inbound.input.unread()).bytes() > 0 {
-            if let Some(Ok(n)) = self.inbound.input.read(&mut self.stream).now_or_never() {
-                ServerStats::add(&self.stats().bytes_in, n as u64);
-            }
-        }
-    }
-
     /// Tells the time.
     fn tick(&mut self, now: Instant) {
         if let Err(error) = self.agent.handle_timeout(ticks(now - self.started)) {
@@ -181,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     fn handle(&mut self, Inbound { input, reassembly }: &mut Inbound, received: Timestamp) -> bool {
         loop {
             self.transmit();
-            if self.output.pending().len() > OUTPUT_HIGH || self.turn.is_over() {
+            if self.has_much_to_send() || self.turn.is_over() {
                 return true;
             }
             // What comes after the end stays in the input: it is to be counted.
@@ -211,28 +199,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
     }
 
-    /// The frames of the agent itself.
-    fn transmit(&mut self) {
-        loop {
-            let disconnect = self.agent.pending_disconnect();
-            let output = &mut self.output;
-            let room = output.room(MAX_TRANSMIT_LEN);
-            let Ok(Some(len)) = self.agent.poll_transmit(room) else { return };
-            let sent = Header::peek(room).map(|header| header.frame_type);
-            output.commit(len);
-            let stats = self.stats();
-            let counter = match sent {
-                Some(FrameType::AGENT_HELLO) => &stats.sent_hello,
-                Some(FrameType::ACK) => &stats.sent_ack,
-                _ => &stats.sent_disconnect,
-            };
-            ServerStats::add(counter, 1);
-            if let Some(status) = disconnect {
-                self.stats().disconnect(Side::Agent, status);
-            }
-        }
-    }
-
     fn on_protocol_error(&self, error: &ProtocolError, input: &[u8]) {
         ServerStats::add(&self.stats().protocol_errors, 1);
         if let Some(left_out) = self.shared.logs.protocol.pass() {
@@ -256,34 +222,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        self.transmit();
-        let bytes = self.output.pending();
-        if bytes.is_empty() {
-            self.output.clear();
-            return Ok(());
-        }
-        let (shared, held, output) = (&self.shared, self.held(), self.output.capacity());
-        ServerStats::add(&shared.stats.bytes_out, bytes.len() as u64);
-        let write = self.stream.write_all(bytes);
-        tokio::pin!(write);
-        let written = match write.as_mut().now_or_never() {
-            Some(written) => written,
-            // HAProxy does not read as fast as it asks.
-            None if shared.has_room(&mut self.buffered, held + output) => {
-                within(shared.config.write_timeout, write).await
-            }
-            // Nor would it read a DISCONNECT.
-            None => return Err(io::ErrorKind::OutOfMemory.into()),
-        };
-        if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
-            ServerStats::add(&shared.stats.write_timeouts, 1);
-        }
-        self.output.clear();
-        self.buffered.set(beyond_own(held));
-        written
-    }
-
     /// Ends the connection if there is no memory left for what it holds now.
     fn check_memory(&mut self) {
         let held = self.held();
@@ -295,34 +233,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             self.buffered.set(0);
         }
     }
-
-    /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes. Gives
-    /// the number of NOTIFYs in it.
-    async fn linger(&mut self) -> u64 {
-        let mut frames = Frames::default();
-        frames.scan(self.inbound.input.unread());
-        self.inbound.input.consume(self.inbound.input.unread().len());
-        let discard = async {
-            self.stream.shutdown().await?;
-            while self.inbound.input.read(&mut self.stream).await? > 0 {
-                frames.scan(self.inbound.input.unread());
-                self.inbound.input.consume(self.inbound.input.unread().len());
-            }
-            Ok::<(), io::Error>(())
-        };
-        // Whatever happens here, the connection is over.
-        let _ended = tokio::time::timeout(LINGER, discard).await;
-        frames.notifies()
-    }
-}
-
-/// How long HAProxy may take to close after our last frame.
-const LINGER: Duration = Duration::from_secs(1);
-/// The output is sent before further frames are handled once it has so many bytes.
-const OUTPUT_HIGH: usize = 64 * 1024;
-
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.

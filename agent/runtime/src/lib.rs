@@ -8,6 +8,7 @@ mod buffer;
 mod config;
 mod connection;
 pub mod descriptors;
+mod drain;
 #[cfg(feature = "clap")]
 pub mod duration;
 pub mod foreign;
@@ -28,6 +29,7 @@ pub mod size;
 mod socket_file;
 mod stats;
 pub mod time;
+mod write;
 
 pub use addr::{Addr, ListenAddr};
 pub use config::{MAX_IN_FLIGHT, ServerConfig};

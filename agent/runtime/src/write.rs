@@ -1,0 +1,78 @@
+//! What is sent: ACKs that are ready together leave in one write.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use spop_core::{FrameType, Header, MAX_TRANSMIT_LEN};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use crate::session::Session;
+use crate::shared::beyond_own;
+use crate::stats::{ServerStats, Side};
+
+/// The output is sent before further frames are handled once it has so many bytes.
+const OUTPUT_HIGH: usize = 64 * 1024;
+
+impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
+    /// Has so much to send that the rest of the input has to wait.
+    pub(crate) fn has_much_to_send(&self) -> bool {
+        self.output.pending().len() > OUTPUT_HIGH
+    }
+
+    /// The frames of the agent itself.
+    pub(crate) fn transmit(&mut self) {
+        loop {
+            let disconnect = self.agent.pending_disconnect();
+            let output = &mut self.output;
+            let room = output.room(MAX_TRANSMIT_LEN);
+            let Ok(Some(len)) = self.agent.poll_transmit(room) else { return };
+            let sent = Header::peek(room).map(|header| header.frame_type);
+            output.commit(len);
+            let stats = self.stats();
+            let counter = match sent {
+                Some(FrameType::AGENT_HELLO) => &stats.sent_hello,
+                Some(FrameType::ACK) => &stats.sent_ack,
+                _ => &stats.sent_disconnect,
+            };
+            ServerStats::add(counter, 1);
+            if let Some(status) = disconnect {
+                self.stats().disconnect(Side::Agent, status);
+            }
+        }
+    }
+
+    /// Sends all that is ready.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        self.transmit();
+        let bytes = self.output.pending();
+        if bytes.is_empty() {
+            self.output.clear();
+            return Ok(());
+        }
+        let (shared, held, output) = (&self.shared, self.held(), self.output.capacity());
+        ServerStats::add(&shared.stats.bytes_out, bytes.len() as u64);
+        let write = self.stream.write_all(bytes);
+        tokio::pin!(write);
+        let written = match write.as_mut().now_or_never() {
+            Some(written) => written,
+            // HAProxy does not read as fast as it asks.
+            None if shared.has_room(&mut self.buffered, held + output) => {
+                within(shared.config.write_timeout, write).await
+            }
+            // Nor would it read a DISCONNECT.
+            None => return Err(io::ErrorKind::OutOfMemory.into()),
+        };
+        if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+            ServerStats::add(&shared.stats.write_timeouts, 1);
+        }
+        self.output.clear();
+        self.buffered.set(beyond_own(held));
+        written
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
