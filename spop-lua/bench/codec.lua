@@ -14,7 +14,7 @@ local vectors = require "vectors"
 local rounds = tonumber(arg[2] or 9)
 
 local cases = {
-  ip = { message = "check-client-ip", args = { "ip", "ip", "ip" }, wanted = { ip = true }, factor = 1.5 },
+  ip = { message = "check-client-ip", args = { "ip", "ip", "ip" }, wanted = { ip = true }, factor = 2.5 },
   trace = { message = "on-frontend-http-request", args = { "id", "method", "path" }, factor = 3,
     wanted = { id = true, method = true, path = true } },
 }

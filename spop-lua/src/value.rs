@@ -77,7 +77,7 @@ pub(crate) fn push(stack: &Stack<'_>, value: &Value<'_>) {
         Value::Int64(n) => stack.push_integer(n),
         Value::UInt64(n) => push_u64(stack, n),
         Value::Ipv4(ip) => {
-            stack.push_text(format_args!("{ip}"));
+            stack.push_bytes(Dotted::new(ip).as_bytes());
             true
         }
         Value::Ipv6(ip) => {
@@ -91,6 +91,43 @@ pub(crate) fn push(stack: &Stack<'_>, value: &Value<'_>) {
     };
     if !exact {
         push_typed(stack, value);
+    }
+}
+
+/// The text of an IPv4 address, which `Display` needs several times as long for.
+struct Dotted {
+    text: [u8; "255.255.255.255".len()],
+    len: usize,
+}
+
+impl Dotted {
+    fn new(ip: Ipv4Addr) -> Self {
+        let mut dotted = Self { text: [0; 15], len: 0 };
+        for (position, octet) in ip.octets().into_iter().enumerate() {
+            if position > 0 {
+                dotted.push(b'.');
+            }
+            if octet >= 100 {
+                dotted.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                dotted.push(b'0' + octet / 10 % 10);
+            }
+            dotted.push(b'0' + octet % 10);
+        }
+        dotted
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        if let Some(slot) = self.text.get_mut(self.len) {
+            *slot = byte;
+            self.len += 1;
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -305,7 +342,7 @@ fn index(stack: &Stack<'_>) -> Outcome {
 fn to_string(stack: &Stack<'_>) -> Outcome {
     match typed(stack.this(Class::Typed)?) {
         Value::String(bytes) | Value::Binary(bytes) => stack.push_bytes(bytes),
-        Value::Ipv4(ip) => stack.push_text(format_args!("{ip}")),
+        Value::Ipv4(ip) => stack.push_bytes(Dotted::new(ip).as_bytes()),
         Value::Ipv6(ip) => stack.push_text(format_args!("{ip}")),
         Value::Bool(flag) => stack.push_text(format_args!("{flag}")),
         Value::Null => stack.push_bytes(b"nil"),
@@ -321,4 +358,18 @@ fn equal(stack: &Stack<'_>) -> Outcome {
     };
     stack.push_boolean(same);
     Ok(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_others_write_them() {
+        for octet in 0..=255 {
+            for ip in [[octet, 0, 10, 255], [255, 99, octet, 100], [9, octet, octet, octet]].map(Ipv4Addr::from) {
+                assert_eq!(Dotted::new(ip).as_bytes(), ip.to_string().as_bytes());
+            }
+        }
+    }
 }
