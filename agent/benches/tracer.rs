@@ -1,85 +1,12 @@
 //! The time that the tracer adds to a request: all its NOTIFYs, without the network and without export.
 
-use std::hint::black_box;
+mod common;
+
 use std::sync::Arc;
 
+use common::{Nowhere, handle, nine_spans, one_span};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use spoa_otel::span::FinishedSpan;
-use spoa_otel::span::SpanSink;
 use spoa_otel::tracer::{Sampler, Tracer, TracerConfig};
-use spop_agent::time::Timestamp;
-use spop_core::{AckEncoder, FrameId, Messages, NotifyEncoder, StreamId, Value};
-
-struct Nowhere;
-
-impl SpanSink for Nowhere {
-    fn submit(&self, spans: &[FinishedSpan]) {
-        black_box(spans);
-    }
-}
-
-type Arg<'a> = (&'a str, Value<'a>);
-
-fn payload(id: u64, args: &[Arg<'_>]) -> Vec<u8> {
-    let mut buf = vec![0; 4096];
-    let mut encoder = NotifyEncoder::payload(&mut buf);
-    let id = format!("{id:032x}");
-    let written = encoder
-        .message(b"opentracing:message")
-        .and_then(|()| encoder.arg(b"id", Value::from(id.as_str())))
-        .and_then(|()| args.iter().try_for_each(|(key, value)| encoder.arg(key.as_bytes(), value)));
-    assert!(written.is_ok(), "the buffer is big enough");
-    let len = encoder.finish();
-    buf.truncate(len);
-    buf
-}
-
-/// One NOTIFY that opens and ends one span with a handful of tags.
-fn one_span(id: u64) -> Vec<Vec<u8>> {
-    let mut args: Vec<Arg<'_>> = vec![("span", "HTTP request".into())];
-    for name in ["http.method", "http.url", "client.address", "client.port", "host"] {
-        args.extend([("tag", name.into()), ("", Value::from("a value of some length"))]);
-    }
-    args.push(("finish", "*".into()));
-    vec![payload(id, &args)]
-}
-
-/// The eight NOTIFYs of the nine spans.
-fn nine_spans(id: u64) -> Vec<Vec<u8>> {
-    let steps: [&[(&str, &str)]; 8] = [
-        &[
-            ("span", "HAProxy session"),
-            ("span", "Client session"),
-            ("child-of", "HAProxy session"),
-            ("tag", "a"),
-            ("", "b"),
-        ],
-        &[("span", "Frontend TCP request"), ("child-of", "Client session")],
-        &[
-            ("span", "Frontend HTTP request"),
-            ("follows-from", "Frontend TCP request"),
-            ("tag", "http.method"),
-            ("", "GET"),
-            ("tag", "http.url"),
-            ("", "/index.html"),
-            ("finish", "Frontend TCP request"),
-        ],
-        &[
-            ("span", "Backend TCP request"),
-            ("follows-from", "Frontend HTTP request"),
-            ("finish", "Frontend HTTP request"),
-        ],
-        &[("span", "Backend HTTP request"), ("follows-from", "Backend TCP request"), ("finish", "Backend TCP request")],
-        &[("span", "Server session"), ("child-of", "HAProxy session"), ("finish", "Backend HTTP request")],
-        &[("span", "TCP response"), ("child-of", "Server session")],
-        &[("span", "HTTP response"), ("follows-from", "TCP response"), ("finish", "TCP response"), ("finish", "*")],
-    ];
-    let step = |step: &&[(&str, &str)]| {
-        let args: Vec<_> = step.iter().map(|(key, value)| (*key, Value::from(*value))).collect();
-        payload(id, &args)
-    };
-    steps.iter().map(step).collect()
-}
 
 fn requests(c: &mut Criterion) {
     let mut group = c.benchmark_group("request");
@@ -100,13 +27,7 @@ fn requests(c: &mut Criterion) {
                         request(id)
                     },
                     |payloads| {
-                        let received = Timestamp::now();
-                        for payload in &payloads {
-                            if let Ok(mut ack) = AckEncoder::new(&mut buf, 16380, StreamId(1), FrameId(1)) {
-                                tracer.handle(Messages::new(payload).validate().expect("valid"), received, &mut ack);
-                                black_box(ack.finish());
-                            }
-                        }
+                        handle(&tracer, &payloads, &mut buf);
                         payloads
                     },
                     BatchSize::SmallInput,

@@ -15,6 +15,7 @@ pub enum Compression {
     /// gzip
     Gzip,
     /// Zstandard
+    #[cfg(feature = "zstd")]
     Zstd,
 }
 
@@ -24,7 +25,10 @@ impl Compression {
         match text.to_ascii_lowercase().as_str() {
             "none" => Ok(None),
             "gzip" => Ok(Some(Self::Gzip)),
+            #[cfg(feature = "zstd")]
             "zstd" => Ok(Some(Self::Zstd)),
+            #[cfg(not(feature = "zstd"))]
+            "zstd" => Err("zstd is left out of this build: expected gzip or none".to_owned()),
             _ => Err(format!("unknown compression {text:?}: expected gzip, zstd or none")),
         }
     }

@@ -80,6 +80,7 @@ impl Payload {
         let (encoding, mut body) = match config.compression {
             None => (None, plain),
             Some(Compression::Gzip) => (Some("gzip"), gzip(&plain)?),
+            #[cfg(feature = "zstd")]
             Some(Compression::Zstd) => {
                 (Some("zstd"), zstd::encode_all(&plain[..], zstd::DEFAULT_COMPRESSION_LEVEL)?.into())
             }
@@ -154,6 +155,7 @@ mod tests {
     async fn large_requests_are_packed_beside_those_who_serve() {
         for (protocol, compression, len, beside) in [
             (Protocol::HttpProtobuf, Some(Compression::Gzip), 8 << 20, true),
+            #[cfg(feature = "zstd")]
             (Protocol::Grpc, Some(Compression::Zstd), 64 << 20, true),
             (Protocol::HttpProtobuf, Some(Compression::Gzip), 1 << 10, false),
             (Protocol::Grpc, None, 8 << 20, false),

@@ -14,7 +14,9 @@ use std::io::{self, Read};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
+const ENCODINGS: &str = if cfg!(feature = "zstd") { "gzip and zstd are" } else { "gzip is" };
 /// Windows of zstd, as a power of two: what its format asks every decoder to support, and all levels but the "ultra" ones.
+#[cfg(feature = "zstd")]
 const ZSTD_WINDOW: u32 = 23;
 
 /// How a message is encoded.
@@ -29,6 +31,7 @@ pub(super) enum Format {
 enum Compression {
     None,
     Gzip,
+    #[cfg(feature = "zstd")]
     Zstd,
 }
 
@@ -62,9 +65,10 @@ impl Form {
         let compression = match encoding.to_ascii_lowercase().as_str() {
             "identity" => Compression::None,
             "gzip" => Compression::Gzip,
+            #[cfg(feature = "zstd")]
             "zstd" => Compression::Zstd,
             _ => {
-                let text = format!("content encoding {encoding:?}: only gzip and zstd are supported");
+                let text = format!("content encoding {encoding:?}: only {ENCODINGS} supported");
                 return Err((format, unsupported(text)));
             }
         };
@@ -77,6 +81,7 @@ impl Form {
         let body = match self.compression {
             Compression::None => body,
             Compression::Gzip => read(MultiGzDecoder::new(&*body), "gzip", max_body)?,
+            #[cfg(feature = "zstd")]
             Compression::Zstd => read(unzstd(&body)?, "zstd", max_body)?,
         };
         let decoded = match self.format {
@@ -93,6 +98,7 @@ impl Form {
     }
 }
 
+#[cfg(feature = "zstd")]
 fn unzstd(body: &[u8]) -> Result<impl Read + '_, Refusal> {
     let mut decoder = zstd::Decoder::with_buffer(body).map_err(|error| invalid("zstd", &error))?;
     decoder.window_log_max(ZSTD_WINDOW).map_err(|error| invalid("zstd", &error))?;
