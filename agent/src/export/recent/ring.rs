@@ -24,7 +24,7 @@ metrics! {
     /// The memory's own counters at one instant.
     snapshot RecentSnapshot;
     Gauge "memory_traces" "Recent traces kept for /traces." {
-        /// Gauge: traces held; their spans and bytes are in [`ExportSnapshot`].
+        /// Gauge: traces held; their spans and bytes are in [`ExportSnapshot`](crate::export::ExportSnapshot).
         traces,
     }
     Counter "memory_traces_evicted" "Traces that made room for newer ones." {
