@@ -1,7 +1,7 @@
 //! The queue between the connection tasks and an exporter's task: bounded in
 //! spans and in bytes, never waited for by the producer.
 
-use super::stats::DropCause;
+use super::stats::{DropCause, Drops};
 use super::weight::Weight;
 use crate::worker::LONGEST_WAIT;
 use std::collections::VecDeque;
@@ -114,18 +114,15 @@ impl<T> BoundedQueue<T> {
         state.waiting.plus(state.taken)
     }
 
-    /// Appends items, whose places count with them. Calls `refused` for each that cannot be taken.
-    pub(crate) fn push_all(
-        &self,
-        items: impl IntoIterator<Item = (T, Weight)>,
-        mut refused: impl FnMut(DropCause, Weight),
-    ) {
+    /// Appends items, whose places count with them, and tells which could not be taken.
+    pub(crate) fn push_all(&self, items: impl IntoIterator<Item = (T, Weight)>) -> Drops {
         let came = Instant::now();
+        let mut drops = Drops::default();
         let mut state = self.lock();
         let (before, was_empty) = (state.waiting, state.items.is_empty());
         for (value, weight) in items {
             if let Err(cause) = self.append(&mut state, value, weight, came) {
-                refused(cause, weight);
+                drops.add(cause);
             }
         }
         // The consumer is woken only when there is something new to decide.
@@ -138,13 +135,12 @@ impl<T> BoundedQueue<T> {
         if wake {
             self.wake.notify_one();
         }
+        drops
     }
 
     /// Appends an item, or says why it cannot be taken.
     pub(crate) fn push(&self, value: T, weight: Weight) -> Result<(), DropCause> {
-        let mut outcome = Ok(());
-        self.push_all([(value, weight)], |cause, _| outcome = Err(cause));
-        outcome
+        self.push_all([(value, weight)]).iter().next().map_or(Ok(()), |(cause, _)| Err(cause))
     }
 
     fn append(&self, state: &mut State<T>, value: T, weight: Weight, came: Instant) -> Result<(), DropCause> {

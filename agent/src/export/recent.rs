@@ -11,7 +11,7 @@ pub(crate) use ring::KeptTrace;
 pub use ring::RecentSnapshot;
 
 use super::receiver::{ReceivedRequest, RequestSink};
-use super::stats::{DropLog, ExportSnapshot, ExportStats};
+use super::stats::{DropLog, Drops, ExportSnapshot, ExportStats};
 use super::{Exporter, ShutdownFuture};
 use crate::span::{FinishedSpan, held_with_origins};
 use bytesize::ByteSize;
@@ -100,14 +100,17 @@ impl Recent {
     fn keep<'a>(&self, spans: impl Iterator<Item = (&'a FinishedSpan, usize)>) {
         // What makes room is freed after the lock.
         let mut evicted = Vec::new();
+        let (mut kept, mut drops) = (0, Drops::default());
         let mut ring = self.lock();
         for (span, bytes) in spans {
             match ring.keep(span, bytes, &mut evicted) {
-                Ok(()) => self.stats.add_exported(1),
-                Err(cause) => self.drop_log.dropped(&self.stats, cause, 1),
+                Ok(()) => kept += 1,
+                Err(cause) => drops.add(cause),
             }
         }
         drop(ring);
+        self.stats.add_exported(kept);
+        self.drop_log.all(&self.stats, &drops);
     }
 }
 

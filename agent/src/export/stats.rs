@@ -196,6 +196,21 @@ impl ExportSnapshot {
     }
 }
 
+/// Spans that could not be taken, by cause: counted under a lock, and told without it.
+#[derive(Debug, Default)]
+pub(crate) struct Drops([usize; DropCause::ALL.len()]);
+
+impl Drops {
+    pub(crate) fn add(&mut self, cause: DropCause) {
+        self.0[cause as usize] += 1;
+    }
+
+    /// The causes that there were, and how many spans each cost.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (DropCause, usize)> {
+        DropCause::ALL.into_iter().zip(self.0).filter(|(_, spans)| *spans > 0)
+    }
+}
+
 /// Counts lost spans, and logs each cause at a limited rate.
 #[derive(Debug)]
 pub(crate) struct DropLog {
@@ -217,6 +232,10 @@ impl DropLog {
         if let Some(spans) = self.limits[cause as usize].occurred(spans as u64) {
             tracing::warn!(spans, cause = cause.as_str(), "{}", self.text);
         }
+    }
+
+    pub(crate) fn all(&self, stats: &ExportStats, drops: &Drops) {
+        drops.iter().for_each(|(cause, spans)| self.dropped(stats, cause, spans));
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn field_len(field: u32, len: usize) -> usize {
     prost::encoding::key_len(field) + varint_len(len) + len
 }
 
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -39,7 +39,7 @@ pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
 const PART: usize = 256 * 1024;
 
 /// What one trace adds to a list, with commas in between.
-type Elements = fn(&Recent, &KeptTrace) -> serde_json::Result<Vec<u8>>;
+type Elements = fn(&KeptTrace) -> serde_json::Result<Vec<u8>>;
 
 /// A list of what the traces add that are still kept.
 fn elements(pages: Pages, ids: Vec<TraceId>, of: Elements) -> impl Stream<Item = io::Result<Bytes>> {
@@ -55,7 +55,7 @@ fn elements(pages: Pages, ids: Vec<TraceId>, of: Elements) -> impl Stream<Item =
 
 fn part(recent: &Recent, id: TraceId, is_first: bool, of: Elements) -> io::Result<Bytes> {
     let Some(trace) = recent.trace(id) else { return Ok(Bytes::new()) };
-    match of(recent, &trace) {
+    match of(&trace) {
         Ok(elements) if is_first || elements.is_empty() => Ok(elements.into()),
         Ok(elements) => Ok([b",", &*elements].concat().into()),
         Err(error) => {
@@ -65,7 +65,7 @@ fn part(recent: &Recent, id: TraceId, is_first: bool, of: Elements) -> io::Resul
     }
 }
 
-fn spans_of(_: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn spans_of(trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
     for part in parts(&trace.spans) {
         let request =
@@ -111,7 +111,7 @@ struct Heading<'a> {
     status: &'a str,
 }
 
-fn heading_of(_: &Recent, trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn heading_of(trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
     let Summary { trace, root, request, .. } = Summary::new(trace.clone());
     let HttpRequest { method, path, status } = &request;
     serde_json::to_vec(&Heading {

@@ -12,7 +12,7 @@ use crate::export::tree::{self, Item, Node};
 use crate::semconv::HAPROXY_SPAN_END;
 use askama::Template;
 use detail::{Attributes, Context, Detail};
-use flat::{Flat, Origins};
+use flat::{Flat, OriginTable};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::collections::HashMap;
 
@@ -82,7 +82,7 @@ struct Bar {
 
 impl TracePage {
     pub(super) fn new(recent: &Recent, trace: &KeptTrace) -> Self {
-        let mut origins = Origins::default();
+        let mut origins = OriginTable::default();
         let flat = |span| Flat { span, view: span.view(), origin: origins.of(span.origin()) };
         let spans: Vec<Flat<'_>> = trace.spans.iter().map(flat).collect();
         let nodes: Vec<Node> = spans.iter().map(|span| Node::of(&span.view)).collect();

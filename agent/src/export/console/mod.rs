@@ -173,7 +173,7 @@ impl Console {
             let weight = Weight { spans: 1, bytes: held.1 };
             (held, weight)
         });
-        self.queue.push_all(weighed, |cause, _| self.drop_log.dropped(&self.stats, cause, 1));
+        self.drop_log.all(&self.stats, &self.queue.push_all(weighed));
     }
 }
 

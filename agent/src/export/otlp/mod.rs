@@ -95,7 +95,7 @@ impl Exporter for OtlpExporter {
     fn submit(&self, spans: &[FinishedSpan]) {
         self.stats.add_submitted(spans.len());
         let weighed = spans.iter().map(|span| (span.clone(), Weight { spans: 1, bytes: span.held() }));
-        self.queue.push_all(weighed, |cause, _| self.drop_log.dropped(&self.stats, cause, 1));
+        self.drop_log.all(&self.stats, &self.queue.push_all(weighed));
     }
 
     fn stats(&self) -> ExportSnapshot {

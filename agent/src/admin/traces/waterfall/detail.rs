@@ -1,6 +1,6 @@
 //! What a span unfolds to: attributes, events, links.
 
-use super::flat::{CameWith, Flat, Origins};
+use super::flat::{CameWith, Flat, OriginTable};
 use crate::admin::traces::shown::{Shown, Time, Value};
 use crate::export::axis::Axis;
 use crate::export::duration::duration;
@@ -22,7 +22,7 @@ pub(super) struct Context<'a> {
     pub(super) trace_id: TraceId,
     pub(super) axis: &'a Axis,
     pub(super) spans: &'a [Flat<'a>],
-    pub(super) origins: &'a Origins,
+    pub(super) origins: &'a OriginTable,
     /// The rows that links can lead to.
     pub(super) targets: HashMap<SpanId, usize>,
     /// Bytes of details that the page still takes.

@@ -24,7 +24,7 @@ pub(super) struct CameWith {
 
 /// The resources and scopes of a trace.
 #[derive(Default)]
-pub(super) struct Origins {
+pub(super) struct OriginTable {
     pub(super) list: Vec<CameWith>,
     /// The service and the message of each.
     pub(super) resources: Vec<(String, ResourceSpans)>,
@@ -32,7 +32,7 @@ pub(super) struct Origins {
     known_resources: HashMap<Box<[u8]>, usize>,
 }
 
-impl Origins {
+impl OriginTable {
     /// The index of an origin.
     pub(super) fn of(&mut self, origin: &Arc<Origin>) -> usize {
         *self.known.entry(Arc::as_ptr(origin)).or_insert_with(|| {
