@@ -1,6 +1,7 @@
 //! What `spoa-otel` is made of: the SPOE agent that turns HAProxy's events into OpenTelemetry spans.
 //!
 //! - [`tracer`]: from the messages of `spoe.cfg` to spans.
+//! - [`line`]: from HAProxy's log lines to spans.
 //! - [`export`]: from finished spans to a collector (OTLP), to the terminal, and to the page of recent traces.
 //! - [`admin`]: what all of them count, whether they are ready, and the recent traces, over HTTP.
 //!
@@ -13,7 +14,9 @@ pub mod admin;
 mod cut;
 pub mod export;
 mod heap;
+mod hex;
 mod http_server;
+pub mod line;
 mod list;
 mod metric;
 mod named;

@@ -35,11 +35,12 @@ use smallvec::SmallVec;
 use spop_core::valid::Messages;
 use spop_core::{AckEncoder, Scope, Value};
 
+use crate::hex;
 use crate::span::{OpenSpans, Origins, SpanSink};
 use env::Env;
 use instance::Injection;
 use language::{Dialect, Head, Rejection};
-use propagation::{SpanRef, hex};
+use propagation::SpanRef;
 use sampling::Sampling;
 use spop_agent::ratelimit::excerpt;
 use spop_agent::time::Timestamp;

@@ -6,8 +6,8 @@
 use opentelemetry::trace::{SpanId, TraceId};
 
 use super::context::{CallersDecision, Context, Invalid, SpanRef};
-use super::hex::{lower_hex, span_id, trace_id};
 use super::w3c::trim;
+use crate::hex::{lower_hex, span_id, trace_id};
 
 /// Reads the header `b3`: `{trace id}-{span id}[-{state}[-{parent span id}]]`, or `{state}` alone.
 pub(super) fn parse_single(header: &[u8]) -> Result<Context, Invalid> {

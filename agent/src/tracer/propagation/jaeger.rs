@@ -6,8 +6,8 @@
 use percent_encoding::percent_decode;
 
 use super::context::{CallersDecision, Context, Invalid, SpanRef};
-use super::hex::{any_hex, span_id, trace_id};
 use super::w3c::trim;
+use crate::hex::{any_hex, span_id, trace_id};
 
 const SAMPLED: u128 = 1;
 const DEBUG: u128 = 2;

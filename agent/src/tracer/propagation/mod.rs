@@ -4,7 +4,6 @@ mod b3;
 mod baggage;
 mod context;
 mod formats;
-pub(super) mod hex;
 mod jaeger;
 mod w3c;
 
@@ -12,6 +11,8 @@ use std::sync::Arc;
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 use spop_core::Value;
+
+use crate::hex;
 
 pub(super) use baggage::Baggage;
 pub(super) use context::{CallersDecision, SpanRef};

@@ -4,40 +4,40 @@ use opentelemetry::trace::{SpanId, TraceId};
 use smallvec::SmallVec;
 
 /// A header made of ids: as long as a `traceparent`, without an allocation.
-pub(in crate::tracer) type Header = SmallVec<[u8; 56]>;
+pub(crate) type Header = SmallVec<[u8; 56]>;
 
 /// Appends bytes, two digits each in lower case. `Display` takes ten times as long, and every answer has ids.
-pub(in crate::tracer) fn push(out: &mut Header, bytes: &[u8]) {
+pub(crate) fn push(out: &mut Header, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]));
 }
 
 /// The digits of an id.
-pub(in crate::tracer) fn of(id: &[u8]) -> Header {
+pub(crate) fn of(id: &[u8]) -> Header {
     let mut out = Header::new();
     push(&mut out, id);
     out
 }
 
 /// A number of 1 to 32 digits, upper or lower case.
-pub(super) fn any_hex(digits: &[u8]) -> Option<u128> {
+pub(crate) fn any_hex(digits: &[u8]) -> Option<u128> {
     // `from_str_radix` takes a sign.
     let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
     u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// A number of 1 to 32 digits, lower case.
-pub(super) fn lower_hex(digits: &[u8]) -> Option<u128> {
+pub(crate) fn lower_hex(digits: &[u8]) -> Option<u128> {
     any_hex(digits).filter(|_| !digits.iter().any(u8::is_ascii_uppercase))
 }
 
 /// A valid trace id: not 0.
-pub(super) fn trace_id(number: u128) -> Option<TraceId> {
+pub(crate) fn trace_id(number: u128) -> Option<TraceId> {
     (number != 0).then(|| TraceId::from(number))
 }
 
 /// A valid span id: not 0, of 64 bits.
-pub(super) fn span_id(number: u128) -> Option<SpanId> {
+pub(crate) fn span_id(number: u128) -> Option<SpanId> {
     u64::try_from(number).ok().filter(|number| *number != 0).map(SpanId::from)
 }
 
