@@ -3,6 +3,7 @@
 //! - [`tracer`]: from the messages of `spoe.cfg` to spans.
 //! - [`line`]: from HAProxy's log lines to spans.
 //! - [`export`]: from finished spans to a collector (OTLP), to the terminal, and to the page of recent traces.
+//! - [`red`]: from the same requests to metrics, sampled or not.
 //! - [`admin`]: what all of them count, whether they are ready, and the recent traces, over HTTP.
 //!
 //! The server that speaks SPOP is [`spop_agent`].
@@ -20,6 +21,7 @@ pub mod line;
 mod list;
 mod metric;
 mod named;
+pub mod red;
 mod resource;
 mod semconv;
 pub mod span;

@@ -1,8 +1,9 @@
 //! Names of attributes: those of OpenTelemetry's semantic conventions, the older ones that are still read, and our own.
 
 pub(crate) use opentelemetry_semantic_conventions::attribute::{
-    HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, OPENTRACING_REF_TYPE, SERVICE_INSTANCE_ID, SERVICE_NAME, URL_FULL,
-    URL_PATH,
+    ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION,
+    OPENTRACING_REF_TYPE, SERVER_ADDRESS, SERVER_PORT, SERVICE_INSTANCE_ID, SERVICE_NAME, URL_FULL, URL_PATH,
+    URL_SCHEME,
 };
 
 // Of the conventions before 2023, which much instrumentation still has; deprecated as a name to write.

@@ -1,8 +1,10 @@
-//! `/metrics`: everything that is counted, in Prometheus's text format.
+//! `/metrics`: everything that is counted, in Prometheus's text format, or in that of OpenMetrics for who asks for it:
+//! that one has exemplars.
 //!
 //! The figures are read when they are asked for. Families are declared beside their counters; those of the server are
 //! here, since the runtime knows nothing of them.
 
+mod accept;
 mod families;
 #[cfg(target_os = "linux")]
 mod process;
@@ -15,12 +17,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use super::Endpoint;
@@ -30,6 +32,7 @@ use crate::export::receiver::{Receiver, ReceiverSnapshot};
 use crate::export::recent::{Recent, RecentSnapshot};
 use crate::export::{ExportSnapshot, Pipeline};
 use crate::http_server::{HttpSnapshot, HttpStats};
+use crate::red::{Red, RedSnapshot};
 use crate::tracer::Tracer;
 use families::Families;
 use spop_agent::ServerStats;
@@ -43,6 +46,8 @@ pub struct Sources {
     pub server: Arc<ServerStats>,
     /// The tracer.
     pub tracer: Arc<Tracer>,
+    /// The metrics of requests.
+    pub red: Arc<Red>,
     /// The exporters.
     pub pipeline: Arc<Pipeline>,
     /// The console, which counts traces beside its spans.
@@ -76,6 +81,7 @@ impl Collector for Sources {
         families.info("build", "The running program.", &build)?;
         server::encode(&self.server.snapshot(), &mut families)?;
         tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
+        families.metrics(&self.red.stats(), RedSnapshot::METRICS)?;
         let mut exporters = self.pipeline.stats();
         exporters.extend(self.forwarder.iter().map(|forwarder| ("forward", forwarder.stats())));
         families.metrics_by("exporter", &exporters, ExportSnapshot::METRICS)?;
@@ -99,19 +105,35 @@ impl Collector for Sources {
     }
 }
 
+/// The metrics of requests, whose names are OpenTelemetry's.
+#[derive(Debug)]
+struct Requests(Arc<Red>);
+
+impl Collector for Requests {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.expose(encoder)
+    }
+}
+
 /// Serves `/metrics`.
 pub fn router(sources: Sources) -> Router {
     let mut registry = Registry::default();
     #[cfg(target_os = "linux")]
     registry.register_collector(Box::new(process::Process));
+    registry.register_collector(Box::new(Requests(sources.red.clone())));
     registry.sub_registry_with_prefix("spoa").register_collector(Box::new(sources));
     Router::new().route("/metrics", get(metrics)).with_state(Arc::new(registry))
 }
 
-async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
-    let mut text = String::new();
-    match prometheus_text::encode(&mut text, &registry) {
-        Ok(()) => ([(CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
+async fn metrics(State(registry): State<Arc<Registry>>, headers: HeaderMap) -> Response {
+    let mut body = String::new();
+    let (written, content_type) = if accept::prefers_open_metrics(&headers) {
+        (text::encode(&mut body, &registry), accept::OPEN_METRICS)
+    } else {
+        (prometheus_text::encode(&mut body, &registry), prometheus_text::CONTENT_TYPE)
+    };
+    match written {
+        Ok(()) => ([(CONTENT_TYPE, content_type), (VARY, "accept")], body).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

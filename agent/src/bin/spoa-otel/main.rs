@@ -31,6 +31,7 @@ use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
+use spoa_otel::red::Red;
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
 use spop_agent::{Ack, Handler, Notify, Server, stop_signal};
@@ -158,6 +159,7 @@ async fn serve(
     exporters.extend(recent.iter().map(|recent| recent.clone() as Arc<dyn Exporter>));
     let pipeline = Arc::new(Pipeline::new(exporters));
     let tracer = Arc::new(Tracer::new(tracer_config, pipeline.clone()));
+    let red = Arc::new(Red::new(&options.red));
     if let Some(console) = &console {
         let table = Arc::downgrade(&tracer);
         console.track_open_spans(table);
@@ -199,6 +201,7 @@ async fn serve(
         let sources = Sources {
             server: stats.clone(),
             tracer: tracer.clone(),
+            red: red.clone(),
             pipeline: pipeline.clone(),
             console: console.clone(),
             recent: recent.clone(),

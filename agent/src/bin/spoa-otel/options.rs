@@ -11,6 +11,7 @@ use spoa_otel::export::console::ConsoleConfig;
 use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::export::recent::RecentConfig;
+use spoa_otel::red::RedConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::ServerConfig;
 use spop_agent::addr::{Addr, AddrError, ListenAddr};
@@ -34,6 +35,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub export: ExportOptions,
+
+    #[command(flatten, next_help_heading = "Metrics of requests")]
+    pub red: RedConfig,
 
     #[command(flatten, next_help_heading = "Receiver")]
     pub receiver: ReceiverConfig,
@@ -387,6 +391,7 @@ mod tests {
         same(&options.server, &ServerConfig::default());
         same(&options.admin_config, &AdminConfig::default());
         same(&options.export.recent, &RecentConfig::default());
+        same(&options.red, &RedConfig::default());
         let console = ConsoleConfig::default();
         assert_eq!((options.export.console_quiet, options.export.console_bytes), (console.quiet, console.max_bytes));
         let queue = QueueConfig::default();
