@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 pub(crate) type Header = SmallVec<[u8; 56]>;
 
 /// Appends bytes, two digits each in lower case. `Display` takes ten times as long, and every answer has ids.
-pub(crate) fn push(out: &mut Header, bytes: &[u8]) {
+pub(crate) fn push(out: &mut impl Extend<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]));
 }
@@ -17,6 +17,23 @@ pub(crate) fn of(id: &[u8]) -> Header {
     let mut out = Header::new();
     push(&mut out, id);
     out
+}
+
+/// The bytes of as many digits in lower case.
+pub(crate) fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut invalid = false;
+    let mut value = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => {
+            invalid = true;
+            0
+        }
+    };
+    let bytes = pairs.map(|[high, low]| value(high) << 4 | value(low));
+    (!invalid).then_some(bytes)
 }
 
 /// A number of 1 to 32 digits, upper or lower case.
@@ -49,6 +66,14 @@ mod tests {
     fn ids_as_they_are_displayed() {
         for id in [TraceId::from(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210), TraceId::from(1)] {
             assert_eq!(&*of(&id.to_bytes()), id.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn digits_are_decoded_if_all_of_them_are_there_and_in_lower_case() {
+        assert_eq!(decode(b"00ff09af"), Some([0, 0xff, 9, 0xaf]));
+        for digits in [&b"00ff09a"[..], b"00ff09", b"00ff09af00", b"00FF09af", b"00ff09ag", b"+0ff09af", b"00ff/9a:"] {
+            assert_eq!(decode::<4>(digits), None);
         }
     }
 }

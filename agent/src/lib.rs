@@ -22,6 +22,7 @@ mod list;
 mod metric;
 mod named;
 pub mod red;
+mod request_context;
 mod resource;
 mod semconv;
 pub mod span;

@@ -1,9 +1,11 @@
 //! Names of attributes: those of OpenTelemetry's semantic conventions, the older ones that are still read, and our own.
 
 pub(crate) use opentelemetry_semantic_conventions::attribute::{
-    ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION,
-    OPENTRACING_REF_TYPE, SERVER_ADDRESS, SERVER_PORT, SERVICE_INSTANCE_ID, SERVICE_NAME, URL_FULL, URL_PATH,
-    URL_SCHEME,
+    CLIENT_ADDRESS, CLIENT_PORT, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_REQUEST_RESEND_COUNT, HTTP_REQUEST_SIZE, HTTP_RESPONSE_SIZE, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE,
+    NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, NETWORK_PROTOCOL_VERSION, NETWORK_TRANSPORT, OPENTRACING_REF_TYPE,
+    SERVER_ADDRESS, SERVER_PORT, SERVICE_INSTANCE_ID, SERVICE_NAME, URL_FULL, URL_PATH, URL_QUERY, URL_SCHEME,
+    USER_AGENT_ORIGINAL,
 };
 
 // Of the conventions before 2023, which much instrumentation still has; deprecated as a name to write.
@@ -17,3 +19,26 @@ pub(crate) const FOLLOWS_FROM: &str = "follows_from";
 
 /// Why a span ended that no `finish=` ended.
 pub(crate) const HAPROXY_SPAN_END: &str = "haproxy.span.end";
+/// Why the span of a request that was not sampled is there.
+pub(crate) const HAPROXY_SPAN_KEPT: &str = "haproxy.span.kept";
+pub(crate) const HAPROXY_FRONTEND: &str = "haproxy.frontend";
+pub(crate) const HAPROXY_BACKEND: &str = "haproxy.backend";
+pub(crate) const HAPROXY_SERVER: &str = "haproxy.server";
+/// Who ended the request before its time, and when: two letters (`%ts`).
+pub(crate) const HAPROXY_TERMINATION_STATE: &str = "haproxy.termination_state";
+pub(crate) const HAPROXY_UNIQUE_ID: &str = "haproxy.unique_id";
+/// Milliseconds: until there was a connection free, until it stood, until the response's headers came.
+pub(crate) const HAPROXY_QUEUE_MS: &str = "haproxy.queue_ms";
+pub(crate) const HAPROXY_CONNECT_MS: &str = "haproxy.connect_ms";
+pub(crate) const HAPROXY_HEADERS_MS: &str = "haproxy.headers_ms";
+
+/// Methods that are told apart: those of RFC 9110, PATCH and QUERY.
+const METHODS: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+
+/// What all other methods are.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
+
+/// The method as the conventions want it.
+pub(crate) fn known_method(method: &str) -> &'static str {
+    METHODS.into_iter().find(|known| *known == method).unwrap_or(OTHER_METHOD)
+}

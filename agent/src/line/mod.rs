@@ -3,20 +3,19 @@
 //! A line carries, in structured data of its own (RFC 5424), the ids that the request's answer gave to HAProxy, or that
 //! HAProxy made: nothing is kept in between.
 
-use std::net::IpAddr;
+mod config;
+mod counters;
+mod gaps;
+mod lines;
+mod outcome;
+mod record;
+mod request;
+mod sink;
+mod spans;
+mod syslog;
+mod times;
 
-/// Who sent a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// A host.
-    Ip(IpAddr),
-    /// A process of this machine, over a unix socket.
-    Local,
-}
-
-/// Takes log lines.
-pub trait LineSink: Send + Sync {
-    /// Takes a whole message of syslog, without what frames it and without the end of its line. Called from threads that
-    /// read: must neither block nor wait for I/O.
-    fn take(&self, sender: Sender, line: &[u8]);
-}
+pub use config::LineConfig;
+pub use counters::LineStats;
+pub use lines::Lines;
+pub use sink::{LineSink, Sender};

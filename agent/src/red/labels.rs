@@ -6,17 +6,11 @@ use opentelemetry::{KeyValue, SpanId, TraceId};
 
 use crate::semconv::{
     ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION, SERVER_ADDRESS,
-    SERVER_PORT, URL_SCHEME,
+    SERVER_PORT, URL_SCHEME, known_method,
 };
 
 /// Longest text that is told apart, in bytes.
 const MAX_TEXT: usize = 256;
-
-/// The methods of RFC 9110, PATCH and QUERY.
-const METHODS: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
-
-/// What all other methods are.
-const OTHER: &str = "_OTHER";
 
 /// The attribute of what is beyond the limit of series, as OpenTelemetry's SDKs have it.
 const OVERFLOW: &str = "otel.metric.overflow";
@@ -56,10 +50,9 @@ pub(super) struct Key<'a> {
 
 impl<'a> Key<'a> {
     pub(super) fn of(service: &'a str, measured: &Measured<'a>) -> Self {
-        let known = METHODS.into_iter().find(|known| *known == measured.method);
         Key {
             service: bounded(service),
-            method: known.unwrap_or(OTHER),
+            method: known_method(measured.method),
             scheme: bounded(measured.scheme),
             status: measured.status,
             error_type: measured.error_type.map(bounded),
@@ -171,6 +164,7 @@ impl Labels {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::semconv::OTHER_METHOD;
 
     pub(crate) const GET: Measured<'_> = Measured {
         method: "GET",
@@ -208,8 +202,8 @@ pub(super) mod tests {
     fn methods_that_clients_make_up_are_one() {
         let method = |method| Key::of("proxy", &Measured { method, ..GET }).method;
         assert_eq!(
-            ["GET", "QUERY", "get", "BREW", "", OTHER].map(method),
-            ["GET", "QUERY", OTHER, OTHER, OTHER, OTHER]
+            ["GET", "QUERY", "get", "BREW", "", OTHER_METHOD].map(method),
+            ["GET", "QUERY", OTHER_METHOD, OTHER_METHOD, OTHER_METHOD, OTHER_METHOD]
         );
     }
 

@@ -103,13 +103,11 @@ impl Red {
     }
 
     /// A request of a client.
-    #[allow(dead_code)] // Until lines are read.
     pub(crate) fn server(&self, service: &str, measured: &Measured<'_>) {
         self.measure(Side::Server, service, measured);
     }
 
     /// A request to a server.
-    #[allow(dead_code)] // Until lines are read.
     pub(crate) fn client(&self, service: &str, measured: &Measured<'_>) {
         self.measure(Side::Client, service, measured);
     }

@@ -3,6 +3,7 @@
 mod origin;
 pub(crate) mod proto;
 pub(crate) mod view;
+pub(crate) mod write;
 
 use crate::heap::shared;
 use opentelemetry::TraceId;

@@ -9,11 +9,12 @@ use spop_core::Value;
 
 use super::attributes::Attributes;
 use super::env::Env;
-use super::extract::{Extract, Lines};
+use super::extract::Extract;
+use super::extracts::Extracts;
 use super::instance::Instance;
 use super::language::{Dialect, Head, Item, Keyword, More};
 use super::pool::Pool;
-use super::propagation::{self, Format, Headers};
+use super::propagation::{self, Headers};
 use super::span::{OpenSpan, Reference, StatusSpec};
 use super::value;
 use spop_agent::time::Timestamp;
@@ -41,8 +42,7 @@ pub(super) fn apply(
         dialect: head.dialect,
         block: None,
         marks: SmallVec::new(),
-        extracts: SmallVec::new(),
-        tracestate: SmallVec::new(),
+        extracts: Extracts::default(),
         late: SmallVec::new(),
     };
     let mut items = head.items.clone();
@@ -84,9 +84,7 @@ struct Run<'t, 'a> {
     /// They take effect after the message's starts.
     marks: SmallVec<[Mark<'a>; 4]>,
     /// `extract=` and its kin; they take effect before `inject=`, or at the message's end.
-    extracts: SmallVec<[Headers<'a>; 2]>,
-    /// Lines of `tracestate`, which take effect with them.
-    tracestate: SmallVec<[&'a [u8]; 4]>,
+    extracts: Extracts<'a>,
     /// Those that came when the trace id was bound.
     late: SmallVec<[Headers<'a>; 2]>,
 }
@@ -99,7 +97,7 @@ impl<'a> Run<'_, 'a> {
             return;
         };
         match keyword {
-            Keyword::Id | Keyword::Service => counters.args_misplaced.one(),
+            Keyword::Id | Keyword::Service | Keyword::Method | Keyword::Path => counters.args_misplaced.one(),
             Keyword::Span => self.span(item),
             Keyword::Finish => self.finish(item),
             Keyword::Baggage => self.baggage(item),
@@ -317,59 +315,22 @@ impl<'a> Run<'_, 'a> {
 
     /// Takes an extract argument.
     fn extract(&mut self, keyword: Keyword, item: Item<'_, 'a>) {
-        let (propagators, counters) = (&self.env.config.propagators, &self.env.counters);
-        let Some((extract, surplus)) = Extract::parse(keyword, item) else { return };
-        counters.args_surplus.add(surplus);
-        let format = match &extract {
-            Extract::Context { headers, .. } => Some(headers.format),
-            Extract::Tracestate(_) => Some(Format::TraceContext),
-            Extract::Baggage(_) => None,
-        };
-        let with_baggage = propagators.baggage() && matches!(keyword, Keyword::Extract | Keyword::ExtractBaggage);
-        if !with_baggage && !format.is_some_and(|format| propagators.formats().contains(&format)) {
-            counters.extracts_off.one();
-            return;
-        }
+        let Some(extract) = Extracts::accept(keyword, item, self.env) else { return };
         if self.instance.trace_id().is_some() {
-            counters.extracts_late.one();
+            self.env.counters.extracts_late.one();
             if let Extract::Context { headers, .. } = extract {
                 self.late.push(headers);
             }
             return;
         }
-        match extract {
-            Extract::Context { headers, baggage } => {
-                if let Some(baggage) = baggage.filter(|_| with_baggage) {
-                    counters.baggage_dropped.add(self.instance.baggage.extend(baggage));
-                }
-                self.extracts.push(headers);
-            }
-            Extract::Tracestate(lines) => self.tracestate.extend(self.whole(lines)),
-            Extract::Baggage(lines) => {
-                for line in self.whole(lines) {
-                    counters.baggage_dropped.add(self.instance.baggage.extend(line));
-                }
-            }
-        }
-    }
-
-    /// Counts what is missing.
-    fn whole(&self, lines: Lines<'a>) -> SmallVec<[&'a [u8]; 4]> {
-        self.env.counters.lines_missed.add(lines.missed);
-        self.env.counters.lines_cut.add(lines.cut);
-        lines.lines
+        self.extracts.add(extract, &mut self.instance.baggage, self.env);
     }
 
     /// Joins the caller's trace: that of the first format that has one, wherever in the message it stands.
     fn join(&mut self) {
-        if self.extracts.is_empty() {
-            return;
+        if let Some(extracted) = self.extracts.take(self.env) {
+            self.instance.bind_extracted(extracted, self.env);
         }
-        let extracted = propagation::extract(self.env.config.propagators.formats(), &self.extracts, &self.tracestate);
-        self.extracts.clear();
-        self.env.counters.extracts_invalid.add(extracted.invalid);
-        self.env.counters.tracestate_dropped.add(extracted.dropped);
-        self.instance.bind_extracted(extracted, self.env);
     }
 
     /// Does a late extract argument show that another request has the same id?

@@ -10,6 +10,7 @@ impl TracerStats {
             + self.spans_ended_limit
             + self.spans_ended_evicted
             + self.spans_ended_shutdown
+            + self.spans_ended_line
     }
 }
 
@@ -19,6 +20,10 @@ metrics! {
     Counter "messages" "Messages of the tracing language, rejected ones included." {
         /// Messages of the tracing language, those rejected included.
         messages,
+    }
+    Counter "messages_lean" "Messages without an id, answered with the ids of a request's spans." {
+        /// Messages `otel:request` without an id: answered with the ids of a request's spans.
+        messages_lean,
     }
     Counter "messages_foreign" "Messages with other names, left alone." {
         /// Messages with other names: left alone.
@@ -109,6 +114,8 @@ metrics! {
         spans_ended_evicted = "evicted",
         /// Spans ended because the agent stopped.
         spans_ended_shutdown = "shutdown",
+        /// Spans ended by the log line of their request, or made of it.
+        spans_ended_line = "line",
     }
     Counter "spans_sampled" "Ended spans of sampled traces: each exporter got them." {
         /// Ended spans that were given to the exporters.

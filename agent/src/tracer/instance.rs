@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_sdk::trace::IdGenerator;
 use smallvec::SmallVec;
 
 use super::env::Env;
 use super::pool::Pool;
 use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, SpanRef};
+use super::request_end::{Known, RequestEnd};
 use super::sampling::{Request, Verdict};
 use super::span::{EndCause, ExportContext, OpenSpan};
 use crate::heap::{block, block_of, shared};
 use crate::named::{HasName, Named};
+use crate::request_context::RequestContext;
 use crate::span::{FinishedSpan, Origin};
+use spop_agent::time::Timestamp;
 
 /// Does an id have its trace id yet?
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub(super) struct Injection {
     pub(super) explicit: bool,
     /// `None` if there is nothing to propagate: the SDK is disabled, and no caller's span is known.
     pub(super) span: Option<SpanRef>,
+    /// Of a request whose spans its log line makes.
+    pub(super) context: Option<RequestContext>,
     /// Are the spans of this trace recorded?
     pub(super) sampled: bool,
     pub(super) tracestate: Option<Arc<str>>,
@@ -330,6 +336,43 @@ impl Instance {
         self.export(now, env, pool, exports);
     }
 
+    /// Ends all spans as the log line of their request says, and exports them.
+    pub(super) fn end_request(
+        &mut self,
+        end: &RequestEnd<'_>,
+        now: Timestamp,
+        env: &Env,
+        pool: &mut Pool,
+        exports: &mut Exports,
+    ) -> Known {
+        let (open, is_recording) = (self.spans.len(), self.is_recording(env));
+        if is_recording {
+            // The first one stands for the request if none says that it does.
+            let first = self.spans.first().map(|span| span.span_id);
+            let server =
+                self.spans.iter().find(|span| span.kind == SpanKind::Server).map(|span| span.span_id).or(first);
+            for span in self.spans.iter_mut() {
+                let side = match span.kind {
+                    SpanKind::Client => end.client.as_ref(),
+                    _ => Some(&end.server).filter(|_| Some(span.span_id) == server),
+                };
+                if let Some(side) = side {
+                    span.end_as(side, &env.config.span_limits, &env.counters);
+                }
+            }
+        }
+        env.counters.spans_ended_line.add(open);
+        self.cut &= open == 0;
+        self.end_all(end.at, env, |_| ());
+        self.export(now.clock, env, pool, exports);
+        match self.binding {
+            Binding::Bound { sampled: Some(false), .. } => Known::Unsampled,
+            _ if open > 0 => Known::Ended,
+            _ if self.root.is_some() => Known::EndedBefore,
+            _ => Known::Nothing,
+        }
+    }
+
     fn end_all(&mut self, at: SystemTime, env: &Env, mut mark: impl FnMut(&mut OpenSpan)) {
         let mut spans = self.spans.take();
         spans.sort_unstable_by_key(|span| span.number);
@@ -389,7 +432,7 @@ impl Instance {
             Some(SpanRef { trace_id, span_id, decision: decision.passed_on(sampled), random })
         };
         let tracestate = parent.and_then(|parent| parent.tracestate.clone());
-        Injection { explicit, span, sampled, tracestate, baggage }
+        Injection { explicit, span, context: None, sampled, tracestate, baggage }
     }
 
     /// Asks whether this trace is to be sampled, by what is known of its spans.

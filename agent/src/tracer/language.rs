@@ -111,7 +111,7 @@ impl<'a> Head<'a> {
             }
             service = service.filter(|name| name != default_service);
         }
-        let hash = hasher.hash_one((&service, &id));
+        let hash = key_hash(hasher, service.as_deref(), &id);
         Ok(Head { dialect, id, service, hash, items })
     }
 
@@ -119,6 +119,26 @@ impl<'a> Head<'a> {
     pub(super) fn same_key(&self, other: &Head<'_>) -> bool {
         self.hash == other.hash && self.id == other.id && self.service == other.service
     }
+}
+
+/// The name of the message that wants ids for the spans of a request, which its log line makes: the message has no id.
+const REQUEST: &[u8] = b"otel:request";
+
+/// A message of lean mode: the agent keeps nothing of it.
+#[derive(Clone, Debug)]
+pub(super) struct Lean<'a>(pub(super) Items<'a>);
+
+impl<'a> Lean<'a> {
+    /// `None` if the message is another, or has an id.
+    pub(super) fn parse(message: &Message<'a>) -> Option<Self> {
+        let is_lean = message.name == REQUEST && message.args().all(|arg| arg.key != b"id");
+        is_lean.then(|| Lean(Items::new(message.args())))
+    }
+}
+
+/// Of an id and its service, `None` for the default one.
+pub(super) fn key_hash(hasher: &impl BuildHasher, service: Option<&str>, id: &[u8]) -> u64 {
+    hasher.hash_one((service, id))
 }
 
 /// What a named argument does.
@@ -145,6 +165,9 @@ pub(super) enum Keyword {
     Event,
     Start,
     End,
+    /// Only in lean mode.
+    Method,
+    Path,
 }
 
 impl Keyword {
@@ -172,6 +195,8 @@ impl Keyword {
             b"event" => Keyword::Event,
             b"start" => Keyword::Start,
             b"end" => Keyword::End,
+            b"method" => Keyword::Method,
+            b"path" => Keyword::Path,
             _ => return None,
         })
     }
@@ -218,7 +243,7 @@ impl<'a> Items<'a> {
     }
 
     /// Unnamed arguments that come next.
-    fn more(&mut self) -> More<'_, 'a> {
+    pub(super) fn more(&mut self) -> More<'_, 'a> {
         More(self)
     }
 

@@ -12,13 +12,17 @@ mod counters;
 mod env;
 mod environment;
 mod extract;
+mod extracts;
 mod index;
 mod instance;
 mod language;
+mod lean;
 mod limits;
+mod line;
 mod logs;
 mod pool;
 mod propagation;
+pub(crate) mod request_end;
 mod reuse;
 mod sampling;
 mod span;
@@ -39,7 +43,7 @@ use crate::hex;
 use crate::span::{OpenSpans, Origins, SpanSink};
 use env::Env;
 use instance::Injection;
-use language::{Dialect, Head, Rejection};
+use language::{Dialect, Head, Lean, Rejection};
 use propagation::SpanRef;
 use sampling::Sampling;
 use spop_agent::ratelimit::excerpt;
@@ -110,6 +114,11 @@ impl Tracer {
             taken += 1;
             if taken > self.env.config.max_messages_per_notify {
                 too_many += 1;
+                continue;
+            }
+            if let Some(lean) = Lean::parse(&message) {
+                counters.messages_lean.one();
+                self.answer(lean, received, ack);
                 continue;
             }
             match Head::parse(dialect, &message, &self.env.config.default_service, &self.table.hasher, counters) {
@@ -263,7 +272,9 @@ impl Tracer {
         }
         if explicit {
             set("sampled", sampled.into());
-            if let Some(SpanRef { trace_id, span_id, .. }) = span {
+            if let Some(context) = injection.context {
+                set("ctx", Value::String(&context.text()));
+            } else if let Some(SpanRef { trace_id, span_id, .. }) = span {
                 set("trace_id", Value::String(&hex::of(&trace_id.to_bytes())));
                 set("span_id", Value::String(&hex::of(&span_id.to_bytes())));
             }

@@ -8,19 +8,22 @@ use opentelemetry_proto::tonic::trace::v1::SpanFlags;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use smallvec::SmallVec;
+use spop_core::Value;
 
 use super::attributes::Attributes;
 use super::counters::Counters;
 use super::limits::SpanLimits;
-use super::propagation::RANDOM;
+use super::request_end::SideEnd;
 use crate::export::text::nanos;
 use crate::heap::{block, block_of};
 use crate::named::HasName;
-use crate::semconv::{FOLLOWS_FROM, HAPROXY_SPAN_END, OPENTRACING_REF_TYPE};
+use crate::request_context::RANDOM;
+use crate::semconv::{ERROR_TYPE, FOLLOWS_FROM, HAPROXY_SPAN_END, OPENTRACING_REF_TYPE};
 use crate::span::proto::{
     FIXED32_LEN, FIXED64_LEN, NUMBER_LEN, any_value, event, field_len, key_value, link, put_bytes, put_fixed32,
-    put_fixed64, put_len, put_number, put_text, span, status, text_len,
+    put_fixed64, put_len, put_number, put_text, span, text_len,
 };
+use crate::span::write::{Head, put_end};
 use crate::span::{FinishedSpan, Origin};
 
 /// What a span lasts at least.
@@ -230,6 +233,18 @@ impl OpenSpan {
         self.end = Some(end.max(earliest));
     }
 
+    /// Takes what a log line says about the end of its side.
+    pub(super) fn end_as(&mut self, side: &SideEnd<'_>, limits: &SpanLimits, counters: &Counters) {
+        let error = side.error.map(|error| (ERROR_TYPE, Value::from(error)));
+        if error.is_some() && !matches!(self.status, StatusSpec::Error(_)) {
+            self.status = StatusSpec::Error(String::new());
+        }
+        for (name, value) in side.attributes.iter().copied().chain(error) {
+            let max = limits.max_attributes_per_span;
+            self.attributes.set(name.as_bytes(), std::iter::once(value), max, limits, counters);
+        }
+    }
+
     /// Says why it ended; beyond all limits, since nothing else tells it from a complete span.
     pub(super) fn set_end_cause(&mut self, cause: EndCause) {
         self.attributes.put(HAPROXY_SPAN_END, cause.text());
@@ -238,35 +253,30 @@ impl OpenSpan {
     /// The bytes of a span that ended and whose trace is bound. `out` is empty, and may be used again.
     pub(super) fn finished(&self, trace: &ExportContext, limits: &SpanLimits, out: &mut Vec<u8>) -> FinishedSpan {
         let tracestate = trace.tracestate.as_deref().unwrap_or_default();
-        let is_remote = self.parent.is_none() && trace.remote_parent.is_some();
-        let local =
-            SAMPLED | if trace.random { RANDOM.to_u8().into() } else { 0 } | SpanFlags::ContextHasIsRemoteMask as u32;
+        let flags = SAMPLED | if trace.random { RANDOM.to_u8().into() } else { 0 };
         out.clear();
-        put_bytes(out, span::TRACE_ID, &trace.trace_id.to_bytes());
-        put_bytes(out, span::SPAN_ID, &self.span_id.to_bytes());
-        put_text(out, span::TRACE_STATE, tracestate);
-        if let Some(parent) = self.parent.or(trace.remote_parent) {
-            put_bytes(out, span::PARENT_SPAN_ID, &parent.to_bytes());
-        }
-        put_text(out, span::NAME, &self.name);
-        put_number(out, span::KIND, self.kind as u64);
-        put_fixed64(out, span::START, nanos(self.start));
-        put_fixed64(out, span::END, nanos(self.end.unwrap_or(self.start)));
+        let head = Head {
+            trace_id: trace.trace_id,
+            span_id: self.span_id,
+            tracestate,
+            parent: self.parent.or(trace.remote_parent),
+            name: &self.name,
+            kind: self.kind,
+            start: nanos(self.start),
+            end: nanos(self.end.unwrap_or(self.start)),
+        };
+        head.write(out);
         self.attributes.write(out, span::ATTRIBUTES, span::DROPPED_ATTRIBUTES);
         out.extend_from_slice(&self.events);
         put_number(out, span::DROPPED_EVENTS, self.events_dropped.into());
         for (to, reference) in &self.links {
+            let local = flags | SpanFlags::ContextHasIsRemoteMask as u32;
             let link = Link { to: *to, reference: *reference, trace_id: trace.trace_id, tracestate, flags: local };
             link.write(out, limits);
         }
         put_number(out, span::DROPPED_LINKS, self.links_dropped.into());
         let (code, description) = self.status.resolve(self.kind);
-        let code_len = if code == StatusCode::Unset { 0 } else { NUMBER_LEN };
-        put_len(out, span::STATUS, code_len + text_len(status::MESSAGE, description));
-        put_text(out, status::MESSAGE, description);
-        put_number(out, status::CODE, code as u64);
-        let remote = if is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
-        put_fixed32(out, span::FLAGS, local | remote);
+        put_end(out, code, description, flags, self.parent.is_none() && trace.remote_parent.is_some());
         FinishedSpan::new(trace.origin.clone(), trace.trace_id, out)
     }
 }

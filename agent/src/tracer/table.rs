@@ -175,11 +175,8 @@ impl Shard {
         work: impl FnOnce(&mut Instance, &mut Pool, &mut Outbox) -> T,
     ) -> Option<T> {
         let service = head.service.as_deref().unwrap_or(&env.config.default_service);
-        let is_same = |slot: &usize| {
-            self.entries.get(*slot).is_some_and(|entry| *entry.id == *head.id && entry.instance.service() == service)
-        };
-        let slot = match self.slots.find(head.hash, is_same) {
-            Some(slot) => *slot,
+        let slot = match self.find(head.hash, &head.id, service) {
+            Some(slot) => slot,
             None => {
                 let origin = match &head.service {
                     Some(service) => env.origins.of(service),
@@ -213,6 +210,40 @@ impl Shard {
                 slot
             }
         };
+        self.work(slot, now, env, out, work)
+    }
+
+    /// The same of an id that is there; `None` if it is not.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn with_known<T>(
+        &mut self,
+        hash: u64,
+        id: &[u8],
+        service: &str,
+        now: Timestamp,
+        env: &Env,
+        out: &mut Outbox,
+        work: impl FnOnce(&mut Instance, &mut Pool, &mut Outbox) -> T,
+    ) -> Option<T> {
+        let slot = self.find(hash, id, service)?;
+        self.work(slot, now, env, out, work)
+    }
+
+    fn find(&self, hash: u64, id: &[u8], service: &str) -> Option<usize> {
+        let is_same = |slot: &usize| {
+            self.entries.get(*slot).is_some_and(|entry| *entry.id == *id && entry.instance.service() == service)
+        };
+        self.slots.find(hash, is_same).copied()
+    }
+
+    fn work<T>(
+        &mut self,
+        slot: usize,
+        now: Timestamp,
+        env: &Env,
+        out: &mut Outbox,
+        work: impl FnOnce(&mut Instance, &mut Pool, &mut Outbox) -> T,
+    ) -> Option<T> {
         let entry = self.entries.get_mut(slot)?;
         // Connections may be a little late with what they read.
         entry.touched = entry.touched.max(now.clock);

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use spop_core::Value;
 
-use crate::cut;
-use crate::span::proto::{any_value, field_len, key_value, put_bytes, put_len, put_member};
+use crate::span::proto::{any_value, field_len, key_value, put_len};
+use crate::span::write::{end_of, put_number_value, put_text_value};
 
 /// The value as text; `None` for NULL.
 pub(super) fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
@@ -125,8 +125,7 @@ fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) 
             _ => return Some(put_text(out, max_len, |out| append(out, &other))),
         },
     };
-    put_len(out, key_value::VALUE, key_len(field) + encoded_len_varint(number));
-    put_member(out, field, number);
+    put_number_value(out, field, number);
     Some(false)
 }
 
@@ -134,8 +133,7 @@ fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) 
 fn put_given(out: &mut Vec<u8>, text: &[u8], max_len: Option<usize>) -> bool {
     let end = end_of(text, max_len);
     let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
-    put_len(out, key_value::VALUE, field_len(any_value::STRING, text.len()));
-    put_bytes(out, any_value::STRING, text);
+    put_text_value(out, text);
     end.is_some()
 }
 
@@ -160,13 +158,6 @@ fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut U
         encode_varint(len as u64, &mut head);
     }
     end.is_some()
-}
-
-/// Where a text that is too long ends.
-fn end_of(text: &[u8], max_len: Option<usize>) -> Option<usize> {
-    // Characters are not shorter than a byte.
-    let max = max_len.filter(|max| text.len() > *max)?;
-    cut::end(std::str::from_utf8(text).ok()?, max)
 }
 
 /// Bytes to which only text is written.

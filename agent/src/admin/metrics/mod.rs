@@ -32,6 +32,7 @@ use crate::export::receiver::{Receiver, ReceiverSnapshot};
 use crate::export::recent::{Recent, RecentSnapshot};
 use crate::export::{ExportSnapshot, Pipeline};
 use crate::http_server::{HttpSnapshot, HttpStats};
+use crate::line::{LineStats, Lines};
 use crate::red::{Red, RedSnapshot};
 use crate::tracer::Tracer;
 use families::Families;
@@ -54,6 +55,8 @@ pub struct Sources {
     pub console: Option<Arc<Console>>,
     /// The recent traces, counted beside their spans.
     pub recent: Option<Arc<Recent>>,
+    /// What takes HAProxy's log lines.
+    pub lines: Option<Arc<Lines>>,
     /// The OTLP receiver.
     pub receiver: Option<Arc<Receiver>>,
     /// The forwarder of what is received.
@@ -82,6 +85,9 @@ impl Collector for Sources {
         server::encode(&self.server.snapshot(), &mut families)?;
         tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
         families.metrics(&self.red.stats(), RedSnapshot::METRICS)?;
+        if let Some(lines) = &self.lines {
+            families.metrics(&lines.stats(), LineStats::METRICS)?;
+        }
         let mut exporters = self.pipeline.stats();
         exporters.extend(self.forwarder.iter().map(|forwarder| ("forward", forwarder.stats())));
         families.metrics_by("exporter", &exporters, ExportSnapshot::METRICS)?;

@@ -205,6 +205,7 @@ async fn serve(
             pipeline: pipeline.clone(),
             console: console.clone(),
             recent: recent.clone(),
+            lines: None,
             receiver: receiver.clone(),
             forwarder: otlp.as_ref().map(|otlp| otlp.forwarder()),
             admin: admin.stats(),

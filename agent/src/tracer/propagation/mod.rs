@@ -13,12 +13,12 @@ use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 use spop_core::Value;
 
 use crate::hex;
+use crate::request_context::RANDOM;
 
 pub(super) use baggage::Baggage;
 pub(super) use context::{CallersDecision, SpanRef};
 use context::{Context, Invalid};
 pub use formats::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
-pub(super) use w3c::RANDOM;
 
 /// The values of an `extract=` argument, or of one of its kin: as many as its format has headers.
 #[derive(Clone, Copy, Debug, PartialEq)]

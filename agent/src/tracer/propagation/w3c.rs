@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
+use crate::request_context::RANDOM;
+
 /// Members of a tracestate; one with more is invalid.
 const MAX_MEMBERS: usize = 32;
 /// Bytes of a tracestate that are passed on.
@@ -17,9 +19,6 @@ const MAX_KEY_LEN: usize = 256;
 const MAX_VALUE_LEN: usize = 256;
 
 const V00_LEN: usize = 55;
-
-/// At least the 56 low bits of the trace id are random.
-pub(crate) const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
 /// Trims optional white space: spaces and tabs.
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {

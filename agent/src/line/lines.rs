@@ -1,0 +1,306 @@
+//! From a line to spans.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::SpanId;
+use smallvec::SmallVec;
+use spop_agent::ratelimit::LogLimit;
+use spop_agent::time::Timestamp;
+use spop_core::Value;
+
+use super::config::LineConfig;
+use super::counters::{Counters, LineStats};
+use super::gaps::Gaps;
+use super::outcome::{self, Outcome};
+use super::record::{Record, Unusable};
+use super::request::Request;
+use super::sink::{LineSink, Sender};
+use super::spans::{Beyond, Source};
+use super::syslog::{self, Message};
+use super::times::Times;
+use crate::export::text::nanos;
+use crate::metric::Counter;
+use crate::red::{Measured, Red};
+use crate::request_context::{RANDOM, RequestContext};
+use crate::semconv::{HAPROXY_TERMINATION_STATE, HTTP_REQUEST_SIZE, HTTP_RESPONSE_SIZE, HTTP_RESPONSE_STATUS_CODE};
+use crate::tracer::Tracer;
+use crate::tracer::request_end::{Known, RequestEnd, SideEnd};
+
+/// A line of a request that ended so long ago, or will, is not believed.
+const FARTHEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What takes lines, and makes spans of them.
+#[derive(Debug)]
+pub struct Lines {
+    config: LineConfig,
+    tracer: Arc<Tracer>,
+    red: Arc<Red>,
+    counters: Counters,
+    gaps: Mutex<Gaps>,
+    /// Log lines of our own about those that are cut, and about those that are malformed.
+    cut: LogLimit,
+    malformed: LogLimit,
+    missing: LogLimit,
+}
+
+impl LineSink for Lines {
+    fn take(&self, sender: Sender, line: &[u8]) {
+        self.take_at(sender, line, Timestamp::now());
+    }
+}
+
+impl Lines {
+    /// Lines whose spans go to this tracer's destinations, and by its rules; all of their requests are measured.
+    pub fn new(config: LineConfig, tracer: Arc<Tracer>, red: Arc<Red>) -> Self {
+        Self {
+            config,
+            tracer,
+            red,
+            counters: Counters::default(),
+            gaps: Mutex::default(),
+            cut: LogLimit::new(),
+            malformed: LogLimit::new(),
+            missing: LogLimit::new(),
+        }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> LineStats {
+        let gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        LineStats {
+            missing: gaps.missing(),
+            sources: gaps.sources(),
+            sources_forgotten: gaps.forgotten(),
+            ..self.counters.snapshot()
+        }
+    }
+
+    /// Takes a line that came at this instant.
+    pub fn take_at(&self, sender: Sender, line: &[u8], now: Timestamp) {
+        let (process, params) = match syslog::read(line) {
+            Message::Ours { process, params } => (process, params),
+            Message::Foreign => return self.counters.foreign.one(),
+            Message::Cut => return self.was_cut(),
+            Message::Malformed => return self.is_malformed("it is no message of syslog by RFC 5424"),
+        };
+        let record = match Record::read(params) {
+            Ok(record) => record,
+            Err(Unusable::Cut) => return self.was_cut(),
+            Err(Unusable::Malformed(param)) => return self.is_malformed(param),
+        };
+        let context = match record.context {
+            [] => None,
+            text => match RequestContext::parse(text) {
+                Some(context) => Some(context),
+                None => return self.is_malformed("c"),
+            },
+        };
+        if Duration::from_micros(record.end).abs_diff(since_epoch(now.wall)) > FARTHEST {
+            return self.is_malformed("e: it is too far from now");
+        }
+        self.counters.ours.one();
+        self.count_missing(sender, process, &record);
+        self.outcome(&record, context, now).one();
+    }
+
+    fn was_cut(&self) {
+        self.counters.cut.one();
+        if let Some(left_out) = self.cut.pass() {
+            tracing::warn!(left_out, "HAProxy cut a log line: give its `log` directive `len 32768`");
+        }
+    }
+
+    /// `what`: a parameter's name.
+    fn is_malformed(&self, what: &str) {
+        self.counters.malformed.one();
+        if let Some(left_out) = self.malformed.pass() {
+            tracing::warn!(
+                left_out,
+                what,
+                "a log line is malformed: compare log-format-sd with haproxy-lean.cfg; `option logasap` must not be set"
+            );
+        }
+    }
+
+    fn count_missing(&self, sender: Sender, process: &[u8], record: &Record<'_>) {
+        let Some(number) = record.number else { return };
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = gaps.line(sender, process, record.frontend, number);
+        drop(gaps);
+        // One may be overtaken by the next.
+        if more > 1
+            && let Some(missing) = self.missing.occurred(more)
+        {
+            let process = String::from_utf8_lossy(process);
+            tracing::warn!(missing, ?sender, ?process, frontend = ?record.frontend, "log lines of HAProxy did not come");
+        }
+    }
+
+    /// Makes what is to be made of a request, and says how it is to be counted.
+    fn outcome(&self, record: &Record<'_>, context: Option<RequestContext>, now: Timestamp) -> &Counter {
+        let counters = &self.counters;
+        let times = Times::of(record);
+        let server = outcome::of_server(record);
+        let client = record.has_server().then(|| outcome::of_client(record));
+        let request = Request::of(record);
+        let known = match context {
+            Some(context) => Ok((context, context.flags.is_sampled() && !self.tracer.config().disabled)),
+            None => self.without_context(record, &times, &server, client.as_ref(), now),
+        };
+        let decided = known.and_then(|(context, sampled)| match self.kept(&times, &server) {
+            _ if sampled => Ok((context, None, &counters.traced)),
+            Some(ERROR) => Ok((context, Some(ERROR), &counters.kept_error)),
+            Some(kept) => Ok((context, Some(kept), &counters.kept_slow)),
+            None => Err(&counters.unsampled),
+        });
+        let context = decided.as_ref().ok().map(|(context, ..)| context);
+        self.measure(record, &request, &times, &server, client.as_ref(), context);
+        let (context, kept, counter) = match decided {
+            Ok(decided) => decided,
+            Err(counter) => return counter,
+        };
+        let origin = self.tracer.origin(&record.service);
+        let source = Source {
+            record,
+            request: &request,
+            times: &times,
+            server: &server,
+            client: client.as_ref(),
+            context,
+            origin: &origin,
+            limits: &self.tracer.config().span_limits,
+            kept,
+        };
+        let new_id: &dyn Fn() -> SpanId = &|| self.tracer.new_span_id();
+        let mut beyond = Beyond::default();
+        let spans = source.spans(self.config.phases.then_some(new_id), &mut beyond);
+        counters.spans.add(spans.len());
+        self.tracer.take_finished(&spans, beyond.attributes_dropped, beyond.values_cut);
+        counter
+    }
+
+    /// Counts a request and how long it took, whether it has spans or not. `context`: of its spans.
+    fn measure(
+        &self,
+        record: &Record<'_>,
+        request: &Request<'_>,
+        times: &Times,
+        server: &Outcome,
+        client: Option<&Outcome>,
+        context: Option<&RequestContext>,
+    ) {
+        if record.tcp || (record.method.is_empty() && record.status.is_none()) {
+            return;
+        }
+        let service = self.tracer.service(&record.service);
+        let measured = Measured {
+            method: &record.method,
+            scheme: request.scheme(),
+            status: server.status,
+            error_type: server.error.as_deref(),
+            route: non_empty(&record.route),
+            version: non_empty(record.version),
+            server: None,
+            duration: times.duration(),
+            exemplar: context.map(|context| (context.trace_id, context.server)),
+        };
+        self.red.server(service, &measured);
+        if let Some(client) = client {
+            let measured = Measured {
+                status: client.status,
+                error_type: client.error.as_deref(),
+                route: None,
+                server: record.server_port.map(|port| (record.server_address, port)),
+                duration: times.client_duration(),
+                exemplar: context.map(|context| (context.trace_id, context.client)),
+                ..measured
+            };
+            self.red.client(service, &measured);
+        }
+    }
+
+    /// Why a request that is not sampled is kept nevertheless.
+    fn kept(&self, times: &Times, server: &Outcome) -> Option<&'static str> {
+        let LineConfig { keep_errors, keep_slower_than, .. } = self.config;
+        if self.tracer.config().disabled {
+            None
+        } else if keep_errors && server.error.is_some() {
+            Some(ERROR)
+        } else {
+            keep_slower_than.filter(|limit| times.duration() >= *limit).map(|_| SLOW)
+        }
+    }
+
+    /// A line without ids: spans of messages may be open under its request's id; or HAProxy could not read the request,
+    /// which is a trace of its own; or it was not to be traced.
+    fn without_context(
+        &self,
+        record: &Record<'_>,
+        times: &Times,
+        server: &Outcome,
+        client: Option<&Outcome>,
+        now: Timestamp,
+    ) -> Result<(RequestContext, bool), &Counter> {
+        let counters = &self.counters;
+        if !record.id.is_empty() {
+            match self.end_request(record, times, server, client, now) {
+                Known::Ended => return Err(&counters.completed),
+                Known::EndedBefore => return Err(&counters.ended_before),
+                Known::Unsampled => return Err(&counters.unsampled),
+                Known::Nothing => {}
+            }
+        }
+        if !record.method.is_empty() || record.tcp {
+            return Err(&counters.untraced);
+        }
+        if record.status.is_none() {
+            return Err(&counters.no_request);
+        }
+        let (trace_id, sampled) = self.tracer.new_trace(&record.service, now.clock);
+        let [server, client] = [(); 2].map(|()| self.tracer.new_span_id());
+        let flags = RANDOM.with_sampled(sampled);
+        Ok((RequestContext { trace_id, server, client, parent: None, flags }, sampled))
+    }
+
+    fn end_request(
+        &self,
+        record: &Record<'_>,
+        times: &Times,
+        server: &Outcome,
+        client: Option<&Outcome>,
+        now: Timestamp,
+    ) -> Known {
+        let mut server_attributes = status(server);
+        let sizes = [(HTTP_REQUEST_SIZE, record.uploaded), (HTTP_RESPONSE_SIZE, record.downloaded)];
+        server_attributes.extend(sizes.into_iter().filter_map(|(name, size)| Some((name, Value::UInt64(size?)))));
+        if record.termination != *b"--" {
+            server_attributes.push((HAPROXY_TERMINATION_STATE, Value::String(&record.termination)));
+        }
+        let client_attributes = client.map(status).unwrap_or_default();
+        let end = RequestEnd {
+            at: UNIX_EPOCH + Duration::from_nanos(times.end),
+            server: SideEnd { error: server.error.as_deref(), attributes: &server_attributes },
+            client: client.map(|client| SideEnd { error: client.error.as_deref(), attributes: &client_attributes }),
+        };
+        self.tracer.end_request(&record.service, record.id.as_bytes(), &end, now)
+    }
+}
+
+/// Values of [`HAPROXY_SPAN_KEPT`](crate::semconv::HAPROXY_SPAN_KEPT).
+const ERROR: &str = "error";
+const SLOW: &str = "slow";
+
+type Attributes<'a> = SmallVec<[(&'static str, Value<'a>); 6]>;
+
+fn status<'a>(outcome: &Outcome) -> Attributes<'a> {
+    outcome.status.map(|status| (HTTP_RESPONSE_STATUS_CODE, Value::Int64(status.into()))).into_iter().collect()
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn since_epoch(time: SystemTime) -> Duration {
+    Duration::from_nanos(nanos(time))
+}

@@ -1,0 +1,274 @@
+//! What a line tells about a request: the parameters of our element, checked.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+use super::syslog::Params;
+
+/// What stands for an absent value, beside nothing.
+const ABSENT: &[u8] = b"-";
+
+/// Why a line cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It was cut: there is no `z="1"`.
+    Cut,
+    /// A parameter is malformed, or stands there twice, or one that must be there is not.
+    Malformed(&'static str),
+}
+
+/// The parameters, in the order in which they stand as a rule.
+macro_rules! params {
+    ($($name:ident)+) => {
+        #[derive(Clone, Copy)]
+        #[allow(non_camel_case_types)] // They are HAProxy's names.
+        enum Param {
+            $($name,)+
+        }
+
+        impl Param {
+            const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
+
+            fn name(self) -> &'static str {
+                Self::NAMES.get(self as usize).copied().unwrap_or_default()
+            }
+        }
+    };
+}
+
+params! {
+    v svc c tst n a au t0 e Th Ti TR Tw Tc Tr Td Tt st ss ts rc f b s m u hv h ua route tls stls ci cp fi fp si sp U B id z
+}
+
+/// Their values as they stand in the line; those that are absent are empty.
+struct Raw<'a>([&'a [u8]; Param::NAMES.len()]);
+
+/// A request at its end.
+#[derive(Debug, PartialEq)]
+pub(super) struct Record<'a> {
+    /// `service.name`, if it is given.
+    pub(super) service: Cow<'a, str>,
+    /// `ctx`, as it stands there; empty if there is none.
+    pub(super) context: &'a [u8],
+    pub(super) tracestate: Cow<'a, str>,
+    /// Number of the line, of its frontend in its process.
+    pub(super) number: Option<u64>,
+    /// Microseconds since the epoch: accepted, seen by the first rule, over.
+    pub(super) accepted: u64,
+    pub(super) first_rule: Option<u64>,
+    pub(super) end: u64,
+    /// Milliseconds; `None` where the request did not get to.
+    pub(super) handshake: Option<u64>,
+    pub(super) idle: Option<u64>,
+    pub(super) request: Option<u64>,
+    pub(super) wait: Option<u64>,
+    pub(super) connect: Option<u64>,
+    pub(super) response: Option<u64>,
+    pub(super) data: Option<u64>,
+    /// The line is of TCP mode.
+    pub(super) tcp: bool,
+    /// What the client got; `None` if nothing.
+    pub(super) status: Option<u16>,
+    /// What the server said; `None` if nothing.
+    pub(super) server_status: Option<u16>,
+    /// HAProxy says what the server said: since 2.9.
+    pub(super) knows_server_status: bool,
+    /// Who ended it, and when: two letters, `--` if nobody did before its time.
+    pub(super) termination: [u8; 2],
+    pub(super) retries: u32,
+    pub(super) frontend: &'a str,
+    pub(super) backend: &'a str,
+    pub(super) server: &'a str,
+    pub(super) method: Cow<'a, str>,
+    /// Path and query.
+    pub(super) uri: Cow<'a, str>,
+    pub(super) version: &'a str,
+    pub(super) host: Cow<'a, str>,
+    pub(super) user_agent: Cow<'a, str>,
+    pub(super) route: Cow<'a, str>,
+    /// The client's connection, and the server's.
+    pub(super) tls: bool,
+    pub(super) server_tls: bool,
+    pub(super) client_address: &'a str,
+    pub(super) client_port: Option<u16>,
+    /// Where the client connected to.
+    pub(super) local_address: &'a str,
+    pub(super) local_port: Option<u16>,
+    pub(super) server_address: &'a str,
+    pub(super) server_port: Option<u16>,
+    /// Bytes of the request, and of the response.
+    pub(super) uploaded: Option<u64>,
+    pub(super) downloaded: Option<u64>,
+    pub(super) id: Cow<'a, str>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn read(mut params: Params<'a>) -> Result<Self, Unusable> {
+        let mut raw = Raw([&[]; Param::NAMES.len()]);
+        let mut expected = 0;
+        for (name, value) in params.by_ref() {
+            // Where it is found at once if the order is ours.
+            let places = (expected..Param::NAMES.len()).chain(0..expected);
+            let is_it = |place: &usize| Param::NAMES.get(*place).is_some_and(|known| known.as_bytes() == name);
+            let Some(place) = places.into_iter().find(is_it) else { continue };
+            expected = place + 1;
+            if let Some(slot) = raw.0.get_mut(place)
+                && !matches!(value, b"" | ABSENT)
+                && !std::mem::replace(slot, value).is_empty()
+            {
+                return Err(Unusable::Malformed(Param::NAMES.get(place).copied().unwrap_or_default()));
+            }
+        }
+        if params.end().is_none() || raw.of(Param::z) != b"1" {
+            return Err(Unusable::Cut);
+        }
+        raw.check()
+    }
+
+    /// A server was chosen and tried; names in angle brackets are HAProxy's own services.
+    pub(super) fn has_server(&self) -> bool {
+        !self.server.starts_with('<') && !self.server.is_empty() && self.wait.is_some()
+    }
+}
+
+impl<'a> Raw<'a> {
+    fn of(&self, param: Param) -> &'a [u8] {
+        self.0.get(param as usize).copied().unwrap_or_default()
+    }
+
+    /// `None` if it is absent.
+    fn parsed<T>(&self, param: Param, parse: impl FnOnce(&'a [u8]) -> Option<T>) -> Result<Option<T>, Unusable> {
+        match self.of(param) {
+            [] => Ok(None),
+            value => parse(value).ok_or(Unusable::Malformed(param.name())).map(Some),
+        }
+    }
+
+    fn number<N: TryFrom<u64>>(&self, param: Param) -> Result<Option<N>, Unusable> {
+        self.parsed(param, digits)
+    }
+
+    /// Milliseconds; `-1` is none.
+    fn timer(&self, param: Param) -> Result<Option<u64>, Unusable> {
+        if self.of(param) == b"-1" { Ok(None) } else { self.number(param) }
+    }
+
+    /// An HTTP status; `-1` and 0 are none.
+    fn status(&self, param: Param) -> Result<Option<u16>, Unusable> {
+        match self.timer(param)? {
+            None | Some(0) => Ok(None),
+            Some(code @ 100..=999) => Ok(u16::try_from(code).ok()),
+            Some(_) => Err(Unusable::Malformed(param.name())),
+        }
+    }
+
+    /// A text of HAProxy's or of its configuration.
+    fn name(&self, param: Param) -> Result<&'a str, Unusable> {
+        Ok(self.parsed(param, |bytes| std::str::from_utf8(bytes).ok())?.unwrap_or_default())
+    }
+
+    /// With a sign if another server was tried.
+    fn retries(&self) -> Result<u32, Unusable> {
+        let retries = self.parsed(Param::rc, |text| digits(text.strip_prefix(b"+").unwrap_or(text)))?;
+        Ok(retries.unwrap_or(0))
+    }
+
+    fn check(&self) -> Result<Record<'a>, Unusable> {
+        if self.of(Param::v) != b"1" {
+            return Err(Unusable::Malformed(Param::v.name()));
+        }
+        let accepted = match self.number(Param::au)? {
+            Some(micros) => micros,
+            None => self.parsed(Param::a, accepted)?.ok_or(Unusable::Malformed(Param::a.name()))?,
+        };
+        let termination = match self.of(Param::ts) {
+            [cause, state] => [*cause, *state],
+            [] => *b"--",
+            _ => return Err(Unusable::Malformed(Param::ts.name())),
+        };
+        Ok(Record {
+            service: text(self.of(Param::svc)),
+            context: self.of(Param::c),
+            tracestate: decoded(self.of(Param::tst)),
+            number: self.number(Param::n)?,
+            accepted,
+            first_rule: self.number(Param::t0)?,
+            end: self.number(Param::e)?.ok_or(Unusable::Malformed(Param::e.name()))?,
+            handshake: self.timer(Param::Th)?,
+            idle: self.timer(Param::Ti)?,
+            request: self.timer(Param::TR)?,
+            wait: self.timer(Param::Tw)?,
+            connect: self.timer(Param::Tc)?,
+            response: self.timer(Param::Tr)?,
+            data: self.timer(Param::Td)?,
+            tcp: !self.of(Param::Tt).is_empty(),
+            status: self.status(Param::st)?,
+            server_status: self.status(Param::ss)?,
+            knows_server_status: !self.of(Param::ss).is_empty(),
+            termination,
+            retries: self.retries()?,
+            frontend: self.name(Param::f)?,
+            backend: self.name(Param::b)?,
+            server: self.name(Param::s)?,
+            method: decoded(self.of(Param::m)),
+            uri: decoded(self.of(Param::u)),
+            version: self.name(Param::hv)?,
+            host: decoded(self.of(Param::h)),
+            user_agent: decoded(self.of(Param::ua)),
+            route: decoded(self.of(Param::route)),
+            tls: self.of(Param::tls) == b"1",
+            server_tls: self.of(Param::stls) == b"1",
+            client_address: self.name(Param::ci)?,
+            client_port: port(self.of(Param::cp)),
+            local_address: self.name(Param::fi)?,
+            local_port: port(self.of(Param::fp)),
+            server_address: self.name(Param::si)?,
+            server_port: port(self.of(Param::sp)),
+            uploaded: self.number(Param::U)?,
+            downloaded: self.number(Param::B)?,
+            id: decoded(self.of(Param::id)),
+        })
+    }
+}
+
+/// Of digits alone. (`option logasap` gives some a `+`: such a line is not written at the end.)
+fn digits<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
+    let number = digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    });
+    N::try_from(number?).ok()
+}
+
+/// A port; of a unix socket there is none.
+fn port(text: &[u8]) -> Option<u16> {
+    digits(text).filter(|port| *port != 0)
+}
+
+/// Seconds with three digits of milliseconds behind a dot, as microseconds.
+fn accepted(text: &[u8]) -> Option<u64> {
+    let (seconds, millis) = text.split_at_checked(text.len().checked_sub(4)?)?;
+    let seconds: u64 = digits(seconds)?;
+    let millis: u64 = digits(millis.strip_prefix(b".")?)?;
+    seconds.checked_mul(1_000_000)?.checked_add(millis * 1000)
+}
+
+/// A text in which a backslash stands before what would end it.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(bytes);
+    if !text.contains('\\') {
+        return text;
+    }
+    let mut escaped = false;
+    let keep = |c: &char| {
+        escaped = *c == '\\' && !escaped;
+        !escaped
+    };
+    Cow::Owned(text.chars().filter(keep).collect())
+}
+
+/// A text that went through `url_enc`.
+fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    percent_decode(bytes).decode_utf8_lossy()
+}

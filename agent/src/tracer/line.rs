@@ -1,0 +1,90 @@
+//! What lines of HAProxy's log ask of the tracer: to end what messages opened, and to take spans that are whole.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::IdGenerator;
+
+use super::Tracer;
+use super::config::TracerConfig;
+use super::language::key_hash;
+use super::propagation::CallersDecision;
+use super::request_end::{Known, RequestEnd};
+use super::sampling::Request;
+use super::table::Outbox;
+use crate::span::{FinishedSpan, Origin};
+use spop_agent::time::Timestamp;
+
+impl Tracer {
+    pub(crate) fn config(&self) -> &TracerConfig {
+        &self.env.config
+    }
+
+    /// The origin of spans of this service; of the default one if it has no name.
+    pub(crate) fn origin(&self, service: &str) -> Arc<Origin> {
+        match self.named(service) {
+            None => self.env.default_origin.clone(),
+            Some(service) => self.env.origins.of(service),
+        }
+    }
+
+    /// The name of a service; the default one instead of none.
+    pub(crate) fn service<'s>(&'s self, service: &'s str) -> &'s str {
+        self.named(service).unwrap_or(&self.env.config.default_service)
+    }
+
+    /// `None` for the default one.
+    fn named<'s>(&self, service: &'s str) -> Option<&'s str> {
+        Some(service).filter(|service| !service.is_empty() && **service != *self.env.config.default_service)
+    }
+
+    pub(crate) fn new_span_id(&self) -> SpanId {
+        self.env.ids.new_span_id()
+    }
+
+    /// A trace of which no caller is known, and whether it is sampled.
+    pub(crate) fn new_trace(&self, service: &str, now: Instant) -> (TraceId, bool) {
+        let service = self.service(service);
+        let trace_id = self.env.ids.new_trace_id();
+        let request = Request { service, trace_id, caller: CallersDecision::Deferred, provisional: None };
+        (trace_id, self.decided(&request, None, now))
+    }
+
+    /// Decides about a trace for good. `path`: of its request, if it is known.
+    pub(super) fn decided(&self, request: &Request<'_>, path: Option<&str>, now: Instant) -> bool {
+        let is_path = |name: &str| path.filter(|_| name == crate::semconv::URL_PATH).map(str::to_owned);
+        let verdict = self.env.sampling.decide(request, is_path, now);
+        self.env.sampling.count(verdict);
+        let counters = &self.env.counters;
+        if verdict.sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();
+        verdict.sampled
+    }
+
+    /// Takes spans that a line made.
+    pub(crate) fn take_finished(&self, spans: &[FinishedSpan], attributes_dropped: usize, values_cut: usize) {
+        let counters = &self.env.counters;
+        counters.spans_started.add(spans.len());
+        counters.spans_ended_line.add(spans.len());
+        counters.spans_exported.add(spans.len());
+        counters.attributes_dropped.add(attributes_dropped);
+        counters.values_cut.add(values_cut);
+        self.sink.submit(spans);
+    }
+
+    /// Ends the spans that are open under this id.
+    pub(crate) fn end_request(&self, service: &str, id: &[u8], end: &RequestEnd<'_>, now: Timestamp) -> Known {
+        let service = self.named(service);
+        let hash = key_hash(&self.table.hasher, service, id);
+        let mut out = Outbox::default();
+        let env = &self.env;
+        let known = self.table.shard(hash).and_then(|mut shard| {
+            let service = service.unwrap_or(&env.config.default_service);
+            shard.with_known(hash, id, service, now, env, &mut out, |instance, pool, out| {
+                instance.end_request(end, now, env, pool, &mut out.spans)
+            })
+        });
+        self.pass_on(out);
+        known.unwrap_or(Known::Nothing)
+    }
+}
