@@ -5,7 +5,7 @@ mod common;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::{Nowhere, handle, nine_spans, one_span};
+use common::{Nowhere, handle, hundred_attributes, nine_spans, one_span};
 use spoa_otel::tracer::{Sampler, Tracer, TracerConfig};
 
 /// Done before, so that tables and buffers have their size.
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let (request, sampler): (fn(u64) -> Vec<Vec<u8>>, _) = match name.as_str() {
         "one-span" => (one_span, "always_on"),
         "one-span-unsampled" => (one_span, "always_off"),
+        "hundred-attributes" => (hundred_attributes, "always_on"),
         "nine-spans" => (nine_spans, "always_on"),
         _ => return ExitCode::from(2),
     };

@@ -4,14 +4,16 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Nowhere, handle, nine_spans, one_span};
+use common::{Nowhere, handle, hundred_attributes, nine_spans, one_span};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use spoa_otel::tracer::{Sampler, Tracer, TracerConfig};
 
 fn requests(c: &mut Criterion) {
     let mut group = c.benchmark_group("request");
     type Request = fn(u64) -> Vec<Vec<u8>>;
-    for (name, request) in [("one span", one_span as Request), ("nine spans", nine_spans)] {
+    let requests =
+        [("one span", one_span as Request), ("nine spans", nine_spans), ("100 attributes", hundred_attributes)];
+    for (name, request) in requests {
         for sampler in ["always_on", "always_off"] {
             let Ok(sampler_of_name) = Sampler::new(Some(sampler), None) else { continue };
             let mut config = TracerConfig::default();

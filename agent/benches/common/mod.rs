@@ -30,7 +30,7 @@ pub(crate) fn handle(tracer: &Tracer, payloads: &[Vec<u8>], buf: &mut [u8]) {
 type Arg<'a> = (&'a str, Value<'a>);
 
 fn payload(id: u64, args: &[Arg<'_>]) -> Vec<u8> {
-    let mut buf = vec![0; 4096];
+    let mut buf = vec![0; 8192];
     let mut encoder = NotifyEncoder::payload(&mut buf);
     let id = format!("{id:032x}");
     let written = encoder
@@ -48,6 +48,17 @@ pub(crate) fn one_span(id: u64) -> Vec<Vec<u8>> {
     let mut args: Vec<Arg<'_>> = vec![("span", "HTTP request".into())];
     for name in ["http.method", "http.url", "client.address", "client.port", "host"] {
         args.extend([("tag", name.into()), ("", Value::from("a value of some length"))]);
+    }
+    args.push(("finish", "*".into()));
+    vec![payload(id, &args)]
+}
+
+/// One NOTIFY that opens and ends one span with a hundred attributes.
+pub(crate) fn hundred_attributes(id: u64) -> Vec<Vec<u8>> {
+    let names: Vec<_> = (0..100).map(|number| format!("attribute.{number}")).collect();
+    let mut args: Vec<Arg<'_>> = vec![("span", "HTTP request".into())];
+    for name in &names {
+        args.extend([("tag", name.as_str().into()), ("", Value::from("a value"))]);
     }
     args.push(("finish", "*".into()));
     vec![payload(id, &args)]

@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# Requests through an HAProxy with one thread, untraced and traced, for devenv/bench.
+
+# name: what it is. mode_NAME starts what the mode takes, and leaves in $ASKED the address that is asked, in $PROXY_PID the HAProxy,
+# and in $AGENT the agent's pid, if there is one. Ratios are to the first mode.
+MODES=(
+    "untraced:without SPOE"
+    "http:spoe-http.cfg, 2 spans"
+    "nine:spoe.cfg, nine spans"
+)
+
+mode_untraced() {
+    proxy untraced spoe-http.cfg
+    ASKED=$PLAIN AGENT=
+}
+
+mode_http() { traced_mode http spoe-http.cfg; }
+mode_nine() { traced_mode nine spoe.cfg; }
+
+# traced_mode NAME SPOE_CFG: ready once the health check of the agent was answered and a request is traced.
+traced_mode() {
+    tracing_agent "agent-$1"
+    AGENT=$PID SPOA_ADDRESS=$ADDRESS
+    proxy "$1" "$2"
+    ASKED=$TRACED
+    wait_for 20 is_traced_by "$1" || fail "$1: nothing is traced"
+}
+is_traced_by() { curl -s -o /dev/null "http://$ASKED/" && tail -n 1 "$TMP/$1.out" | grep 'trace=[0-9a-f]' >/dev/null; }
+
+# proxy NAME SPOE_CFG: with the configuration of the demonstration's HAProxy~2 and one thread; traced at $TRACED, untraced at $PLAIN.
+proxy() {
+    printf 'global\n    nbthread 1\n' >"$TMP/one-thread.cfg"
+    TRACED=$(free_address) PLAIN=$(free_address)
+    start "$1" env SPOA_ADDRESS="${SPOA_ADDRESS:-127.0.0.1:1}" SPOE_CFG="$DEVENV/conf/$2" \
+        PROXY2_ADDRESS="$TRACED" PROXY2_PLAIN_ADDRESS="$PLAIN" "$HAPROXY" -db -f "$TMP/one-thread.cfg" -f "$DEVENV/conf/haproxy-2.cfg"
+    must_become_ready listens "$TRACED"
+    PROXY_PID=$PID
+}
+
+declare -A MODE_ADDRESS MODE_PROXY MODE_AGENT
+
+start_haproxy() {
+    local name
+    for name in "${MODES[@]%%:*}"; do
+        "mode_$name"
+        MODE_ADDRESS[$name]=$ASKED MODE_PROXY[$name]=$PROXY_PID MODE_AGENT[$name]=$AGENT
+    done
+}
+
+round_of_haproxy() {
+    local name proxy agent count
+    for name in "${MODES[@]%%:*}"; do
+        proxy=$(cpu_ms "${MODE_PROXY[$name]}") agent=$(cpu_ms "${MODE_AGENT[$name]}")
+        wrk -t 1 -c 16 -d "${LASTS}s" "http://${MODE_ADDRESS[$name]}/bench" >"$TMP/wrk.out"
+        if grep -qE 'Socket errors|Non-2xx' "$TMP/wrk.out"; then
+            cat "$TMP/wrk.out" >&2
+            fail "requests failed: $name"
+        fi
+        count=$(awk '/requests in/ { print $1 }' "$TMP/wrk.out")
+        keep "$name-requests" "$(awk '/Requests\/sec/ { print int($2) }' "$TMP/wrk.out")"
+        keep "$name-proxy" "$(divided %.1f $((($(cpu_ms "${MODE_PROXY[$name]}") - proxy) * 1000)) "$count")"
+        keep "$name-agent" "$(divided %.1f $((($(cpu_ms "${MODE_AGENT[$name]}") - agent) * 1000)) "$count")"
+    done
+}
+
+# cpu_ms PID: that it took until now; 0 without a pid. (Behind the name, which may hold spaces, fields 14 and 15 in ticks.)
+cpu_ms() {
+    [ -n "$1" ] || { echo 0; return; }
+    sed 's/.*) //' "/proc/$1/stat" | awk -v ticks="$(getconf CLK_TCK)" '{ printf "%d\n", ($12 + $13) * 1000 / ticks }'
+}
+
+count_haproxy() { :; }
+
+table_of_haproxy() {
+    local mode name first=${MODES[0]%%:*}
+    say "HAProxy $(haproxy_version "$HAPROXY"), one thread, 16 clients: requests per second, CPU µs per request"
+    printf '%-28s %-26s %12s %12s %10s\n' mode "requests/s" "to untraced" "HAProxy µs" "agent µs"
+    for mode in "${MODES[@]}"; do
+        name=${mode%%:*}
+        printf '%-28s %-26s %12s %12s %10s\n' "${mode#*:}" "$(spread "$name-requests")" \
+            "$(divided %.2f "$(median "$name-requests")" "$(median "$first-requests")")" "$(median "$name-proxy")" "$(median "$name-agent")"
+    done
+}
