@@ -38,7 +38,7 @@ macro_rules! params {
 }
 
 params! {
-    v svc c tst n a au t0 e Th Ti TR Tw Tc Tr Td Tt st ss ts rc f b s m u hv h ua route tls stls ci cp fi fp si sp U B id z
+    v svc c tst n a au ss t0 e Th Ti TR Tw Tc Tr Td Tt st ts rc f b s m u hv h ua route tls stls ci cp fi fp si sp U B id z
 }
 
 /// Their values as they stand in the line; those that are absent are empty.

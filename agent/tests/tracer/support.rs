@@ -56,7 +56,7 @@ impl Clock for ManualClock {
 }
 
 pub(crate) struct Agent {
-    pub(crate) tracer: Tracer,
+    pub(crate) tracer: Arc<Tracer>,
     sink: Arc<Collector>,
     clock: Arc<ManualClock>,
     started: Instant,
@@ -81,7 +81,8 @@ impl Agent {
         let mut config = TracerConfig::default();
         configure(&mut config);
         let (sink, clock) = (Arc::new(Collector::default()), Arc::new(ManualClock(Mutex::new(at(0)))));
-        Agent { tracer: Tracer::with_clock(config, sink.clone(), clock.clone()), sink, clock, started: Instant::now() }
+        let tracer = Arc::new(Tracer::with_clock(config, sink.clone(), clock.clone()));
+        Agent { tracer, sink, clock, started: Instant::now() }
     }
 
     pub(crate) fn timestamp(&self, ms: u64) -> Timestamp {
