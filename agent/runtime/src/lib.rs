@@ -26,7 +26,7 @@ mod shared;
 mod signals;
 #[cfg(feature = "clap")]
 pub mod size;
-mod socket_file;
+pub mod socket_file;
 mod stats;
 pub mod time;
 mod write;

@@ -38,7 +38,7 @@ impl Listener {
                 (Socket::Tcp(socket), addr, None)
             }
             Addr::Unix(path) => {
-                let (socket, file) = SocketFile::listen(path, access).await?;
+                let (socket, file) = SocketFile::listen(path, access)?;
                 (Socket::Unix(socket), addr.clone(), Some(file))
             }
             Addr::Abstract(name) => {

@@ -1,11 +1,14 @@
-//! The file of a listening unix socket: who may connect, and the end of the file.
+//! The file of a unix socket that others connect or send to: who may, and the end of the file.
 
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::{UnixListener, UnixSocket};
 
 use crate::addr::Access;
 
@@ -13,7 +16,8 @@ use crate::addr::Access;
 const BACKLOG: u32 = 1024;
 
 /// The file, removed with this.
-pub(crate) struct SocketFile {
+#[derive(Debug)]
+pub struct SocketFile {
     path: PathBuf,
     /// Device and inode: at the end the path may be another's.
     id: (u64, u64),
@@ -21,10 +25,35 @@ pub(crate) struct SocketFile {
 
 impl SocketFile {
     /// Listens at a path; nobody can connect before `access` is in force.
-    pub(crate) async fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, Self)> {
-        let ids = Ids::of(access)?;
-        remove_stale(path).await?;
+    pub(crate) fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, Self)> {
         let socket = UnixSocket::new_stream()?;
+        let file = Self::bind(&socket, path, access)?;
+        Ok((socket.listen(BACKLOG)?, file))
+    }
+
+    /// Takes datagrams at a path, in blocking mode; nobody can send before `access` is in force. A socket that nobody
+    /// reads any more is replaced.
+    ///
+    /// # Errors
+    /// The path is in use or not allowed; there is no such user or group.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn datagrams(path: &Path, access: &Access) -> io::Result<(UnixDatagram, Self)> {
+        let socket = UnixSocket::new_datagram()?;
+        if access.mode.is_some() {
+            // The file gets the mode of the socket: here nothing like the step to listening comes after the permissions.
+            File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(Permissions::from_mode(0o000))?;
+        }
+        let file = Self::bind(&socket, path, access)?;
+        let socket = socket.datagram()?.into_std()?;
+        socket.set_nonblocking(false)?;
+        Ok((socket, file))
+    }
+
+    fn bind(socket: &UnixSocket, path: &Path, access: &Access) -> io::Result<Self> {
+        let ids = Ids::of(access)?;
+        remove_stale(path)?;
         socket.bind(path)?;
         let file = Self { path: path.to_owned(), id: id(path)? };
         if ids.user.is_some() || ids.group.is_some() {
@@ -32,10 +61,10 @@ impl SocketFile {
                 .map_err(|error| cannot("give the socket to another user or group", error))?;
         }
         if let Some(mode) = access.mode {
-            let permissions = PermissionsExt::from_mode(mode);
-            std::fs::set_permissions(path, permissions).map_err(|error| cannot("set the mode", error))?;
+            std::fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|error| cannot("set the mode", error))?;
         }
-        Ok((socket.listen(BACKLOG)?, file))
+        Ok(file)
     }
 }
 
@@ -87,12 +116,13 @@ fn cannot(what: &str, error: io::Error) -> io::Error {
 }
 
 /// Removes the socket of a process that is gone; one that is alive, or another kind of file, stays and fails the bind.
-async fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-            _ => Ok(()),
-        },
+fn remove_stale(path: &Path) -> io::Result<()> {
+    if !std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        return Ok(());
+    }
+    // Whatever its type: a socket of streams that is alive refuses datagrams as the wrong type, and notices nothing.
+    match UnixDatagram::unbound()?.connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         _ => Ok(()),
     }
 }
