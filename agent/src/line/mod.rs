@@ -7,6 +7,7 @@ mod config;
 mod counters;
 mod gaps;
 mod lines;
+pub mod listener;
 mod outcome;
 mod record;
 mod request;

@@ -59,6 +59,12 @@ impl LiveAgent {
         log(&self.process).iter().find_map(|line| listening(line, "otlp"))
     }
 
+    /// Where it takes log lines, over UDP or TCP, in the order of its options.
+    pub fn log_addrs(&self) -> Vec<String> {
+        let addrs = log(&self.process).into_iter().filter_map(|line| listening(&line, "kind=log"));
+        addrs.filter_map(|addr| Some(addr.split_once("://")?.1.to_owned())).collect()
+    }
+
     /// Where its admin endpoints are, if it was told to have any.
     pub fn admin_addr(&self) -> Option<String> {
         log(&self.process).iter().find_map(|line| listening(line, "admin"))

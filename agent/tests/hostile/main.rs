@@ -29,6 +29,7 @@ mod hello;
 mod idle_connections;
 mod lengths;
 mod log;
+mod log_lines;
 mod memory;
 mod payloads;
 mod raw;

@@ -7,12 +7,15 @@ mod collector;
 mod common;
 #[path = "../chain/http.rs"]
 mod http;
+mod log_listeners;
 mod modules;
 #[path = "../chain/process.rs"]
 #[allow(dead_code)]
 mod process;
 #[path = "../program_support/mod.rs"]
 mod program_support;
+#[path = "../../runtime/tests/common/programs.rs"]
+mod programs;
 #[path = "../chain/spans.rs"]
 #[allow(dead_code)]
 mod spans;

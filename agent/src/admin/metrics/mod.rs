@@ -32,6 +32,7 @@ use crate::export::receiver::{Receiver, ReceiverSnapshot};
 use crate::export::recent::{Recent, RecentSnapshot};
 use crate::export::{ExportSnapshot, Pipeline};
 use crate::http_server::{HttpSnapshot, HttpStats};
+use crate::line::listener::{ListenerSnapshot, ListenerStats};
 use crate::line::{LineStats, Lines};
 use crate::red::{Red, RedSnapshot};
 use crate::tracer::Tracer;
@@ -61,6 +62,8 @@ pub struct Sources {
     pub receiver: Option<Arc<Receiver>>,
     /// The forwarder of what is received.
     pub forwarder: Option<Arc<Forwarder>>,
+    /// The listeners of log lines.
+    pub log_listeners: Option<Arc<ListenerStats>>,
     /// The admin listener's own connections.
     pub admin: Arc<HttpStats>,
     /// Lines of the log that nobody read in time.
@@ -106,6 +109,9 @@ impl Collector for Sources {
             listeners.push(("otlp", stats.http));
         }
         families.metrics_by("listener", &listeners, HttpSnapshot::METRICS)?;
+        if let Some(stats) = &self.log_listeners {
+            families.metrics(&stats.snapshot(), ListenerSnapshot::METRICS)?;
+        }
         let lost = self.log_lines_lost.load(Relaxed);
         families.counter("log_lines_lost", "Lines of the log that standard error did not take in time.", lost)
     }

@@ -21,7 +21,7 @@ pub fn make_room(connections: usize, reserved: u64) {
         warn!(
             limit,
             needed,
-            "the limit of open files (ulimit -n) is too low for {connections} connections (--max-connections, --receiver-max-connections)"
+            "the limit of open files (ulimit -n) is too low for {connections} connections (--max-connections, --receiver-max-connections, --log-max-connections)"
         );
     }
 }

@@ -5,6 +5,7 @@
 mod environment;
 mod files;
 mod log;
+mod log_lines;
 mod options;
 mod report;
 mod shutdown;
@@ -20,6 +21,7 @@ use clap::Parser;
 use environment::Destinations;
 use futures_util::FutureExt;
 use log::Log;
+use log_lines::LogLines;
 use options::{AdminAddr, Options};
 use shutdown::{Grace, Part};
 use spoa_otel::admin::health::{self, Health};
@@ -190,7 +192,10 @@ async fn serve(
         }
     };
     let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
-    files::make_room(options.server.max_connections + receivers, options.server.reserved_files);
+    let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &tracer, &red).await?;
+    let log_connections = log_lines.as_ref().map_or(0, LogLines::max_connections);
+    let connections = options.server.max_connections + receivers + log_connections;
+    files::make_room(connections, options.server.reserved_files);
     let time = options.server.grace;
     let mut server_config = options.server;
     server_config.grace = Part::Connections.of(time);
@@ -205,7 +210,8 @@ async fn serve(
             pipeline: pipeline.clone(),
             console: console.clone(),
             recent: recent.clone(),
-            lines: None,
+            lines: log_lines.as_ref().map(|lines| lines.lines.clone()),
+            log_listeners: log_lines.as_ref().map(|lines| lines.listeners.stats()),
             receiver: receiver.clone(),
             forwarder: otlp.as_ref().map(|otlp| otlp.forwarder()),
             admin: admin.stats(),
@@ -239,6 +245,10 @@ async fn serve(
             info!(grace = ?time, "stopping");
         })
         .await;
+    // They tell of requests that have ended meanwhile, too.
+    if let Some(log_lines) = log_lines {
+        log_lines.shutdown(grace.left(Part::LogLines)).await;
+    }
     sweeper.abort();
     report::served(&stats.snapshot());
     tracer.shut_down(Timestamp::now());

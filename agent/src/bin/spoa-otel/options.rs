@@ -20,6 +20,7 @@ use spop_agent::size;
 
 use crate::environment::Destinations;
 use crate::log::LogOptions;
+use crate::log_lines::LogLineOptions;
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]
@@ -41,6 +42,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Receiver")]
     pub receiver: ReceiverConfig,
+
+    #[command(flatten)]
+    pub log_lines: LogLineOptions,
 
     #[command(flatten, next_help_heading = "Connections")]
     pub server: ServerConfig,
@@ -318,6 +322,8 @@ mod tests {
 
     use clap::CommandFactory;
 
+    use spoa_otel::line::LineConfig;
+    use spoa_otel::line::listener::ListenerConfig;
     use spoa_otel::tracer::SpanLimits;
 
     use super::*;
@@ -326,10 +332,15 @@ mod tests {
     const NOT_IN_THE_MANUAL: [&str; 2] = ["help", "version"];
 
     /// Defaults that are a circumstance and no value.
-    const WORDS: [(&str, &str); 6] = [
+    const WORDS: [(&str, &str); 11] = [
         ("otlp", "none"),
         ("console", "without a collector"),
         ("otlp-listen", "off"),
+        ("log-listen", "off"),
+        ("log-allow", "none"),
+        ("log-phases", "off"),
+        ("keep-errors", "off"),
+        ("keep-slower-than", "off"),
         ("sample", "none"),
         ("admin-host", "none"),
         ("log-filter", "none"),
@@ -388,6 +399,8 @@ mod tests {
         let options = Options::parse_from(["spoa-otel"]);
         let same = |one: &dyn fmt::Debug, other: &dyn fmt::Debug| assert_eq!(format!("{one:?}"), format!("{other:?}"));
         same(&options.receiver, &ReceiverConfig::default());
+        same(&options.log_lines.listener, &ListenerConfig::default());
+        same(&options.log_lines.lines, &LineConfig::default());
         same(&options.server, &ServerConfig::default());
         same(&options.admin_config, &AdminConfig::default());
         same(&options.export.recent, &RecentConfig::default());

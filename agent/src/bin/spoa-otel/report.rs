@@ -1,6 +1,8 @@
 //! The last lines of the log: what was served, and what became of every span.
 
 use spoa_otel::export::{DropCause, ExportSnapshot};
+use spoa_otel::line::LineStats;
+use spoa_otel::line::listener::ListenerSnapshot;
 use spoa_otel::tracer::TracerStats;
 use spop_agent::StatsSnapshot;
 use tracing::{Level, enabled, error, info, warn};
@@ -20,6 +22,47 @@ pub fn served(stats: &StatsSnapshot) {
         write_timeouts = stats.write_timeouts,
         buffers_full = stats.buffers_full,
         "connections ended"
+    );
+}
+
+/// The lines of HAProxy's log, and what came that is none.
+pub fn lines_received(stats: &ListenerSnapshot) {
+    info!(
+        udp = stats.udp_lines,
+        unix = stats.unix_lines,
+        tcp = stats.tcp_lines,
+        lost = stats.lost,
+        refused = stats.refused,
+        cut = stats.cut,
+        too_long = stats.too_long,
+        incomplete = stats.incomplete,
+        connections = stats.connections,
+        connections_refused = stats.refused_limit + stats.refused_sender + stats.refused_files,
+        bad_framing = stats.bad_framing,
+        idle = stats.timeouts,
+        io_errors = stats.io_errors,
+        "log lines received"
+    );
+}
+
+/// What the lines were, and what became of their requests.
+pub fn lines_read(stats: &LineStats) {
+    info!(
+        ours = stats.ours,
+        foreign = stats.foreign,
+        cut = stats.cut,
+        malformed = stats.malformed,
+        missing = stats.missing,
+        traced = stats.traced,
+        kept_error = stats.kept_error,
+        kept_slow = stats.kept_slow,
+        unsampled = stats.unsampled,
+        completed = stats.completed,
+        ended_before = stats.ended_before,
+        untraced = stats.untraced,
+        no_request = stats.no_request,
+        spans = stats.spans,
+        "log lines read"
     );
 }
 

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 pub enum Part {
     /// HAProxy's connections, open NOTIFYs among them.
     Connections,
+    /// Log lines of HAProxy's that have arrived.
+    LogLines,
     /// Requests to the OTLP receiver.
     Receiver,
     /// What waits for the collector and the console.
@@ -23,7 +25,8 @@ impl Part {
     /// When it must be over, in sixteenths of the grace time.
     fn end(self) -> u32 {
         match self {
-            Part::Connections => 6,
+            Part::Connections => 5,
+            Part::LogLines => 6,
             Part::Receiver => 8,
             Part::Exporters => 14,
             Part::Admin => 15,
@@ -64,9 +67,14 @@ mod tests {
     async fn every_part_has_a_share_of_its_own() {
         let grace = Grace::begin(Duration::from_secs(16));
         let mut over = Duration::ZERO;
-        for (part, own) in
-            [(Part::Connections, 6), (Part::Receiver, 2), (Part::Exporters, 6), (Part::Admin, 1), (Part::Log, 1)]
-        {
+        for (part, own) in [
+            (Part::Connections, 5),
+            (Part::LogLines, 1),
+            (Part::Receiver, 2),
+            (Part::Exporters, 6),
+            (Part::Admin, 1),
+            (Part::Log, 1),
+        ] {
             assert_eq!(grace.left(part), Duration::from_secs(own), "all before it took their time");
             tokio::time::advance(Duration::from_secs(own)).await;
             over += Duration::from_secs(own);

@@ -1,0 +1,157 @@
+//! Where log lines come in: UDP, unix datagrams, TCP.
+//!
+//! Whoever may send here may tell of requests that never were: nothing beyond loopback is listened on unless it is said who
+//! may, and only those are heard.
+
+mod addr;
+mod allow;
+mod config;
+mod datagram;
+mod framing;
+mod intake;
+mod stats;
+mod tcp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep};
+
+pub use addr::{LogAddr, LogAddrError};
+use allow::AllowList;
+pub use allow::{Allowed, AllowedError};
+pub use config::ListenerConfig;
+use datagram::{DatagramSocket, Reader};
+use intake::{Intake, Logs};
+pub use stats::{ListenerSnapshot, ListenerStats};
+use tcp::{Limits, TcpLines};
+
+use super::LineSink;
+use crate::worker::deadline_after;
+
+/// Where it cannot be listened.
+#[derive(Debug, thiserror::Error)]
+#[error("--log-listen {addr}: {cause}")]
+pub struct ListenError {
+    /// The address.
+    pub addr: LogAddr,
+    /// Why.
+    pub cause: ListenCause,
+}
+
+/// Why it cannot be listened there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenCause {
+    /// Others could send, and nobody said who may.
+    #[error(
+        "{0} is beyond loopback, and whoever sends lines there can forge spans. Say who may send: --log-allow with a \
+         network such as 10.0.0.0/8, an address, or any"
+    )]
+    BeyondLoopback(SocketAddr),
+    /// It is in use, not allowed, or not of this host.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The listeners at work.
+pub struct Listeners {
+    addrs: Vec<LogAddr>,
+    readers: Vec<Reader>,
+    tcp: Vec<TcpLines>,
+    stop: watch::Sender<Option<Instant>>,
+    stats: Arc<ListenerStats>,
+}
+
+enum Bound {
+    Datagrams(DatagramSocket),
+    Tcp(TcpListener),
+}
+
+impl Listeners {
+    /// Listens on all addresses and gives each line to `sink`: those of datagrams from a thread for each socket, the others
+    /// on the current Tokio runtime.
+    ///
+    /// # Errors
+    /// An address is beyond loopback and nobody is allowed to send, is in use, or not of this host.
+    pub async fn bind(config: ListenerConfig, sink: Arc<dyn LineSink>) -> Result<Self, ListenError> {
+        let ListenerConfig { listen, allow, recv_buffer, max_line, max_connections, idle_timeout, reserved_files } =
+            config;
+        let stats = Arc::<ListenerStats>::default();
+        let allowed = AllowList::new(allow);
+        let (mut addrs, mut bound) = (Vec::new(), Vec::new());
+        for addr in listen {
+            let failed = |cause: ListenCause| ListenError { addr: addr.clone(), cause };
+            let (socket, real) = bind(&addr, recv_buffer, &allowed).await.map_err(failed)?;
+            bound.push((socket, addr));
+            addrs.push(real);
+        }
+        let intake = Arc::new(Intake { sink, allowed, stats: stats.clone(), logs: Logs::default() });
+        let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let limits = Limits { max_line, max_connections, permits, idle_timeout, reserved_files };
+        let (stop, stopped) = watch::channel(None);
+        let (mut readers, mut tcp) = (Vec::new(), Vec::new());
+        for (socket, addr) in bound {
+            match socket {
+                Bound::Datagrams(socket) => {
+                    let reader = Reader::start(socket, intake.clone());
+                    readers.push(reader.map_err(|error| ListenError { addr, cause: error.into() })?);
+                }
+                Bound::Tcp(listener) => {
+                    tcp.push(TcpLines::start(listener, limits.clone(), intake.clone(), stopped.clone()));
+                }
+            }
+        }
+        Ok(Self { addrs, readers, tcp, stop, stats })
+    }
+
+    /// Where lines are taken, with the ports that the system chose for port 0.
+    pub fn addrs(&self) -> &[LogAddr] {
+        &self.addrs
+    }
+
+    /// The counters; they live on after the listeners.
+    pub fn stats(&self) -> Arc<ListenerStats> {
+        self.stats.clone()
+    }
+
+    /// Takes what has arrived, for at most `grace`, and ends. To be called before the sink's spans are exported for the last
+    /// time.
+    pub async fn shutdown(self, grace: Duration) {
+        let deadline = deadline_after(grace);
+        self.readers.iter().for_each(|reader| reader.stop(deadline.into_std()));
+        self.stop.send_replace(Some(deadline));
+        for listener in &self.tcp {
+            listener.ended(deadline).await;
+        }
+        while !self.readers.iter().all(Reader::is_finished) && Instant::now() < deadline {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Listens; gives the real address, too.
+async fn bind(addr: &LogAddr, recv_buffer: usize, allowed: &AllowList) -> Result<(Bound, LogAddr), ListenCause> {
+    let host = match addr {
+        LogAddr::Unix(path, access) => {
+            return Ok((Bound::Datagrams(DatagramSocket::unix(path, access)?), addr.clone()));
+        }
+        LogAddr::Udp(host) | LogAddr::Tcp(host) => host,
+    };
+    let addrs: Vec<_> = tokio::net::lookup_host(host).await?.collect();
+    if let Some(beyond) = addrs.iter().find(|addr| allowed.is_empty() && !addr.ip().to_canonical().is_loopback()) {
+        return Err(ListenCause::BeyondLoopback(*beyond));
+    }
+    if let LogAddr::Tcp(_) = addr {
+        let listener = TcpListener::bind(&addrs[..]).await?;
+        let real = LogAddr::Tcp(listener.local_addr()?.to_string());
+        return Ok((Bound::Tcp(listener), real));
+    }
+    let socket = DatagramSocket::udp(&addrs, recv_buffer)?;
+    let real = socket.local_addr()?.map_or_else(|| addr.clone(), |real| LogAddr::Udp(real.to_string()));
+    Ok((Bound::Datagrams(socket), real))
+}

@@ -1,0 +1,305 @@
+//! Log lines over TCP, as a `ring` of HAProxy sends them: a task for each connection.
+
+use std::io::{self, Read};
+use std::net::{self, IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::KeepAlive;
+use spop_agent::descriptors;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::framing::{BadFraming, Framing, Piece};
+use super::intake::Intake;
+use super::stats::ListenerStats;
+use crate::line::Sender;
+use crate::worker::Worker;
+
+/// The buffer of a connection, unless a line needs more.
+const BUFFER: usize = 16 << 10;
+
+/// Room for more bytes beside the longest line.
+const ROOM: usize = 4 << 10;
+
+/// Pause after a failed accept, which is as a rule a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds of the connections.
+#[derive(Clone)]
+pub(super) struct Limits {
+    pub(super) max_line: usize,
+    pub(super) max_connections: usize,
+    /// One for each connection that may be open.
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) reserved_files: u64,
+}
+
+/// Once there is a deadline, connections end when nothing is left to read, and then at the latest.
+type Stop = watch::Receiver<Option<Instant>>;
+
+/// A listener at work.
+pub(super) struct TcpLines(Worker);
+
+impl TcpLines {
+    /// Accepts and reads on the current Tokio runtime.
+    pub(super) fn start(listener: TcpListener, limits: Limits, intake: Arc<Intake>, stop: Stop) -> Self {
+        Self(Worker::spawn(accept(listener, limits, intake, stop)))
+    }
+
+    /// Waits for the end, which the stop has begun.
+    pub(super) async fn ended(&self, deadline: Instant) {
+        self.0.join(deadline).await;
+    }
+}
+
+async fn accept(listener: TcpListener, limits: Limits, intake: Arc<Intake>, mut stop: Stop) {
+    let mut connections = JoinSet::new();
+    let deadline = loop {
+        let accepted = tokio::select! {
+            biased;
+            deadline = stopped(&mut stop) => break deadline,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(open) = admit(&stream, peer, &limits, &intake) {
+                    connections.spawn(serve(stream, open, limits.clone(), intake.clone(), stop.clone()));
+                }
+            }
+            Err(error) => {
+                if let Some(left_out) = intake.logs.accept.pass() {
+                    tracing::warn!(%error, left_out, "cannot accept a connection for log lines");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    };
+    // Who has connected may have sent lines already.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            let Some(open) = admit(&stream, peer, &limits, &intake) else { continue };
+            let buffer = Unread::new(limits.max_line);
+            connections.spawn(drain(stream, buffer, open, intake.clone(), deadline));
+        }
+    }
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout_at(deadline, all).await.is_err() {
+        tracing::warn!("log lines still arrive at the end of their time: those left are not read");
+    }
+}
+
+/// Waits for the stop, and gives its deadline.
+async fn stopped(stop: &mut Stop) -> Instant {
+    stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now)
+}
+
+/// A connection that may be open.
+struct Open {
+    peer: IpAddr,
+    stats: Arc<ListenerStats>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.stats.counters.open.fall();
+    }
+}
+
+fn admit(stream: &impl std::os::fd::AsFd, peer: SocketAddr, limits: &Limits, intake: &Intake) -> Option<Open> {
+    let (counters, logs) = (&intake.stats.counters, &intake.logs);
+    let peer = peer.ip().to_canonical();
+    if !intake.admits(peer, &counters.refused_sender) {
+        return None;
+    }
+    if !descriptors::leaves(stream, limits.reserved_files) {
+        counters.refused_files.one();
+        if let Some(left_out) = logs.files.pass() {
+            let reserved = limits.reserved_files;
+            tracing::warn!(
+                reserved,
+                left_out,
+                "connection for log lines refused: the file descriptors left are reserved"
+            );
+        }
+        return None;
+    }
+    let Ok(permit) = limits.permits.clone().try_acquire_owned() else {
+        counters.refused_limit.one();
+        if let Some(left_out) = logs.limit.pass() {
+            let limit = limits.max_connections;
+            tracing::warn!(
+                limit,
+                left_out,
+                "connection for log lines refused: too many are open (--log-max-connections)"
+            );
+        }
+        return None;
+    };
+    // A host that is gone without a word holds no place for ever.
+    let _ = setsockopt(stream, KeepAlive, &true);
+    counters.connections.one();
+    counters.open.rise();
+    Some(Open { peer, stats: intake.stats.clone(), _permit: permit })
+}
+
+/// The bytes of a connection that are not taken yet.
+struct Unread {
+    buffer: Vec<u8>,
+    filled: usize,
+    longest: usize,
+    framing: Framing,
+}
+
+impl Unread {
+    fn new(max_line: usize) -> Self {
+        let longest = Framing::longest_rest(max_line).saturating_add(ROOM);
+        Self { buffer: vec![0; BUFFER.min(longest)], filled: 0, longest, framing: Framing::new(max_line) }
+    }
+
+    /// Where to read more bytes into; it is never empty.
+    fn room(&mut self) -> &mut [u8] {
+        if self.filled == self.buffer.len() {
+            self.buffer.resize((2 * self.filled).min(self.longest), 0);
+        }
+        self.buffer.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// So many bytes were read: takes the lines that are complete.
+    fn read(&mut self, bytes: usize, peer: IpAddr, intake: &Intake) -> Result<(), BadFraming> {
+        self.filled += bytes;
+        let counters = &intake.stats.counters;
+        let mut rest = self.buffer.get(..self.filled).unwrap_or_default();
+        while let Some(piece) = self.framing.next(&mut rest)? {
+            match piece {
+                Piece::Line(line) => {
+                    intake.take(Sender::Ip(peer), line, &counters.tcp_lines, &counters.tcp_bytes);
+                }
+                Piece::TooLong => {
+                    counters.too_long.one();
+                    if let Some(left_out) = intake.logs.too_long.pass() {
+                        tracing::warn!(%peer, left_out, "a log line is too long (--log-max-line): left out");
+                    }
+                }
+            }
+        }
+        let left = rest.len();
+        self.buffer.copy_within(self.filled - left..self.filled, 0);
+        self.filled = left;
+        Ok(())
+    }
+
+    /// The connection is at its end.
+    fn ended(&self, intake: &Intake) {
+        if self.framing.is_within_a_line(self.buffer.get(..self.filled).unwrap_or_default()) {
+            intake.stats.counters.incomplete.one();
+        }
+    }
+}
+
+/// Why a connection is closed.
+enum End {
+    /// By the sender.
+    Closed,
+    Idle,
+    Failed(io::Error),
+    BadFraming,
+}
+
+impl From<BadFraming> for End {
+    fn from(_: BadFraming) -> Self {
+        Self::BadFraming
+    }
+}
+
+async fn serve(mut stream: TcpStream, open: Open, limits: Limits, intake: Arc<Intake>, mut stop: Stop) {
+    let mut unread = Unread::new(limits.max_line);
+    let end = loop {
+        let read = tokio::select! {
+            biased;
+            deadline = stopped(&mut stop) => {
+                if let Ok(stream) = stream.into_std() {
+                    drain(stream, unread, open, intake, deadline).await;
+                }
+                return;
+            }
+            read = within(limits.idle_timeout, stream.read(unread.room())) => read,
+        };
+        let step = match read {
+            None => Err(End::Idle),
+            Some(Ok(0)) => Err(End::Closed),
+            Some(Ok(bytes)) => unread.read(bytes, open.peer, &intake).map_err(End::from),
+            Some(Err(error)) => Err(End::Failed(error)),
+        };
+        if let Err(end) = step {
+            break end;
+        }
+        // A flood of lines leaves room for others.
+        yield_now().await;
+    };
+    close(end, &unread, &open, &intake);
+}
+
+/// Reads what has arrived, after the stop.
+async fn drain(mut stream: net::TcpStream, mut unread: Unread, open: Open, intake: Arc<Intake>, deadline: Instant) {
+    if stream.set_nonblocking(true).is_err() {
+        return;
+    }
+    while Instant::now() < deadline {
+        let step = match stream.read(unread.room()) {
+            Ok(0) => Err(End::Closed),
+            Ok(bytes) => unread.read(bytes, open.peer, &intake).map_err(End::from),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(End::Closed),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(End::Failed(error)),
+        };
+        if let Err(end) = step {
+            return close(end, &unread, &open, &intake);
+        }
+        yield_now().await;
+    }
+    unread.ended(&intake);
+}
+
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => timeout(limit, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+fn close(end: End, unread: &Unread, open: &Open, intake: &Intake) {
+    let (counters, peer) = (&intake.stats.counters, open.peer);
+    match end {
+        End::Closed => {}
+        End::Idle => {
+            counters.timeouts.one();
+            if let Some(left_out) = intake.logs.idle.pass() {
+                tracing::info!(%peer, left_out, "connection for log lines closed: it was idle (--log-idle-timeout)");
+            }
+        }
+        End::Failed(error) => {
+            counters.io_errors.one();
+            tracing::debug!(%peer, %error, "connection for log lines ended with an error");
+        }
+        End::BadFraming => {
+            counters.bad_framing.one();
+            if let Some(left_out) = intake.logs.framing.pass() {
+                tracing::warn!(
+                    %peer,
+                    left_out,
+                    "connection for log lines closed: neither octet-counted nor lines of syslog (RFC 6587)"
+                );
+            }
+            return;
+        }
+    }
+    unread.ended(intake);
+}

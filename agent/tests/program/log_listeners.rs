@@ -1,0 +1,519 @@
+//! The listeners of log lines, each transport: nothing is lost without being counted, and only those are heard who may be.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use spoa_otel::line::listener::{ListenCause, ListenerConfig, ListenerSnapshot, Listeners, LogAddr};
+use spoa_otel::line::{LineSink, Sender};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::process::{PATIENCE, eventually};
+use crate::program_support::{Session, run};
+use crate::scrape::Metrics;
+
+/// A line as HAProxy writes it, with a number.
+pub fn line(n: usize) -> String {
+    format!(
+        "<134>1 2026-11-28T20:00:00.000000+00:00 - haproxy 4711 - [otel@32473 v=\"1\" svc=\"shop\" n=\"{n}\" f=\"www\" \
+         b=\"shop\" s=\"s1\" st=\"200\" pad=\"{}\" z=\"1\"] 127.0.0.1:40000 [28/Nov/2026:20:00:00.000] www shop/s1 200",
+        "x".repeat(500)
+    )
+}
+
+/// Keeps lines; they wait while it is blocked.
+#[derive(Default)]
+struct Kept {
+    lines: Mutex<Vec<(Sender, String)>>,
+    blocked: AtomicBool,
+}
+
+impl LineSink for Kept {
+    fn take(&self, sender: Sender, line: &[u8]) {
+        while self.blocked.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.lines.lock().unwrap().push((sender, String::from_utf8(line.to_vec()).unwrap()));
+    }
+}
+
+struct Running {
+    listeners: Listeners,
+    kept: Arc<Kept>,
+}
+
+impl Running {
+    async fn start(listen: &[&str], change: impl FnOnce(&mut ListenerConfig)) -> Self {
+        let listen = listen.iter().map(|addr| addr.parse().unwrap()).collect();
+        let mut config = ListenerConfig { listen, ..ListenerConfig::default() };
+        change(&mut config);
+        let kept = Arc::<Kept>::default();
+        let listeners = Listeners::bind(config, kept.clone()).await.unwrap();
+        Running { listeners, kept }
+    }
+
+    async fn tcp(change: impl FnOnce(&mut ListenerConfig)) -> Self {
+        Self::start(&["tcp://127.0.0.1:0"], change).await
+    }
+
+    /// Where the first listener is, over UDP or TCP.
+    fn addr(&self) -> SocketAddr {
+        match &self.listeners.addrs()[0] {
+            LogAddr::Udp(host) | LogAddr::Tcp(host) => host.parse().unwrap(),
+            addr => panic!("{addr}"),
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addr()).await.unwrap()
+    }
+
+    fn stats(&self) -> ListenerSnapshot {
+        self.listeners.stats().snapshot()
+    }
+
+    fn lines(&self) -> Vec<(Sender, String)> {
+        self.kept.lines.lock().unwrap().clone()
+    }
+
+    async fn until(&self, what: &str, done: impl Fn(&ListenerSnapshot) -> bool) {
+        eventually(what, || done(&self.stats()).then_some(())).await;
+    }
+
+    /// The figures and lines after the end.
+    async fn stop(self) -> (ListenerSnapshot, Vec<String>) {
+        let (stats, kept) = (self.listeners.stats(), self.kept);
+        self.listeners.shutdown(PATIENCE).await;
+        let lines = std::mem::take(&mut *kept.lines.lock().unwrap());
+        (stats.snapshot(), lines.into_iter().map(|(_, line)| line).collect())
+    }
+}
+
+fn sender() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+#[tokio::test]
+async fn every_transport_gives_the_same_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.sock");
+    let unix = format!("unix:{},mode=620", path.display());
+    let listen = ["udp://127.0.0.1:0", "udp://[::1]:0", &unix, "tcp://127.0.0.1:0", "tcp://[::1]:0"];
+    let running = Running::start(&listen, |_| {}).await;
+    assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o620);
+    let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let senders = [Sender::Ip(v4), Sender::Ip(v6), Sender::Local, Sender::Ip(v4), Sender::Ip(v6)];
+    let mut sent = 0;
+    for (addr, sender) in running.listeners.addrs().iter().zip(senders) {
+        match addr {
+            LogAddr::Udp(host) => {
+                let socket = UdpSocket::bind(if host.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
+                // HAProxy ends datagrams as it ends lines; others may not.
+                socket.send_to(format!("{}\n", line(sent)).as_bytes(), host).unwrap();
+                socket.send_to(line(sent + 1).as_bytes(), host).unwrap();
+            }
+            LogAddr::Unix(path, _) => {
+                let socket = UnixDatagram::unbound().unwrap();
+                socket.send_to(format!("{}\n", line(sent)).as_bytes(), path).unwrap();
+                socket.send_to(line(sent + 1).as_bytes(), path).unwrap();
+            }
+            LogAddr::Tcp(host) => {
+                let mut lines = TcpStream::connect(host).await.unwrap();
+                lines.write_all(format!("{}\n", line(sent)).as_bytes()).await.unwrap();
+                running.until("a line", |s| s.udp_lines + s.unix_lines + s.tcp_lines == sent as u64 + 1).await;
+                let mut counted = TcpStream::connect(host).await.unwrap();
+                let line = line(sent + 1);
+                counted.write_all(format!("{} {line}", line.len()).as_bytes()).await.unwrap();
+            }
+            addr => panic!("{addr}"),
+        }
+        sent += 2;
+        running.until("two lines", |s| s.udp_lines + s.unix_lines + s.tcp_lines == sent as u64).await;
+        let expected = [(sender, line(sent - 2)), (sender, line(sent - 1))];
+        assert_eq!(running.lines()[sent - 2..], expected, "{addr}");
+    }
+    let (stats, lines) = running.stop().await;
+    assert_eq!([stats.udp_lines, stats.unix_lines, stats.tcp_lines], [4, 2, 4]);
+    let bytes = stats.udp_bytes + stats.unix_bytes + stats.tcp_bytes;
+    assert_eq!(bytes, lines.iter().map(String::len).sum::<usize>() as u64);
+    assert_eq!((stats.connections, stats.open), (4, 0));
+    assert!(!path.exists(), "the socket's file is gone");
+}
+
+/// As a receiver that stands still for a while does.
+#[tokio::test]
+async fn datagrams_wait_for_a_receiver_that_stands_still() {
+    const LINES: usize = 2000;
+    let running = Running::start(&["udp://127.0.0.1:0"], |_| {}).await;
+    running.kept.blocked.store(true, Relaxed);
+    let (socket, addr) = (sender(), running.addr());
+    for n in 0..LINES {
+        socket.send_to(line(n).as_bytes(), addr).unwrap();
+    }
+    running.kept.blocked.store(false, Relaxed);
+    let (stats, lines) = running.stop().await;
+    // What the system gives depends on its setting; that is no reason to lose a line without counting it.
+    assert_eq!(lines, (0..LINES).filter(|n| lines.contains(&line(*n))).map(line).collect::<Vec<_>>());
+    let allowed: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    if allowed >= 4 << 20 {
+        assert_eq!((lines.len(), stats.lost), (LINES, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_the_system_drops_is_counted_exactly() {
+    let running = Running::start(&["udp://127.0.0.1:0"], |config| config.recv_buffer = 64 << 10).await;
+    let (socket, addr) = (sender(), running.addr());
+    let mut sent = 0;
+    for _burst in 0..3 {
+        running.kept.blocked.store(true, Relaxed);
+        for _ in 0..1000 {
+            socket.send_to(line(sent).as_bytes(), addr).unwrap();
+            sent += 1;
+        }
+        running.kept.blocked.store(false, Relaxed);
+        // What was dropped last is told with the next one that is kept.
+        let before = running.stats().udp_lines;
+        running.until("the burst is over", |s| s.udp_lines > before).await;
+        while running.stats().udp_lines + running.stats().lost < sent as u64 {
+            socket.send_to(line(sent).as_bytes(), addr).unwrap();
+            sent += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let (stats, lines) = running.stop().await;
+    assert!(stats.lost > 500, "{stats:?}");
+    assert_eq!(stats.udp_lines + stats.lost, sent as u64);
+    assert_eq!(lines.len() as u64, stats.udp_lines);
+}
+
+#[tokio::test]
+async fn datagrams_are_whole_or_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.sock");
+    let running = Running::start(&["udp://127.0.0.1:0", &format!("unix:{}", path.display())], |_| {}).await;
+    let (longest, addr) = ("x".repeat(65_507), running.addr());
+    sender().send_to(longest.as_bytes(), addr).unwrap();
+    sender().send_to(b"", addr).unwrap();
+    let local = UnixDatagram::unbound().unwrap();
+    for length in [65_535, 65_536, 65_537, 100_000] {
+        local.send_to("y".repeat(length).as_bytes(), &path).unwrap();
+    }
+    running.until("all are read", |s| s.udp_lines == 2 && s.unix_lines + s.cut == 4).await;
+    let (stats, lines) = running.stop().await;
+    assert_eq!((stats.unix_lines, stats.cut), (2, 2));
+    let mut lengths: Vec<_> = lines.iter().map(String::len).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [0, 65_507, 65_535, 65_536]);
+    assert_eq!((stats.udp_bytes, stats.unix_bytes), (65_507, 65_535 + 65_536));
+}
+
+/// An address of this host that is not loopback. Nothing is sent.
+fn beyond_loopback() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+#[tokio::test]
+async fn only_those_are_heard_who_may_be() {
+    let Some(other) = beyond_loopback() else {
+        return crate::programs::skipped("this host has no address but loopback");
+    };
+    let net = format!("{other}/24");
+    for (allow, heard) in [(&["10.255.255.0/30"][..], false), (&["10.255.255.0/30", &net], true), (&["any"], true)] {
+        let listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"];
+        let allow: Vec<_> = allow.iter().map(|net| net.parse().unwrap()).collect();
+        let running = Running::start(&listen, |config| config.allow = allow).await;
+        let socket = UdpSocket::bind((other, 0)).unwrap();
+        socket.send_to(line(0).as_bytes(), running.addr()).unwrap();
+        let LogAddr::Tcp(tcp) = &running.listeners.addrs()[1] else { panic!() };
+        let stranger = tokio::net::TcpSocket::new_v4().unwrap();
+        stranger.bind((other, 0).into()).unwrap();
+        let mut stranger = stranger.connect(tcp.parse().unwrap()).await.unwrap();
+        let _ = stranger.write_all(format!("{}\n", line(1)).as_bytes()).await;
+        // This host is heard always.
+        sender().send_to(line(2).as_bytes(), running.addr()).unwrap();
+        let mut own = TcpStream::connect(tcp).await.unwrap();
+        own.write_all(format!("{}\n", line(3)).as_bytes()).await.unwrap();
+        let expected = if heard { (2, 2, 0, 0) } else { (1, 1, 1, 1) };
+        running.until("all came", |s| (s.udp_lines, s.tcp_lines, s.refused, s.refused_sender) == expected).await;
+        let of_other = running.lines().iter().filter(|(sender, _)| *sender == Sender::Ip(other)).count();
+        assert_eq!(of_other, if heard { 2 } else { 0 });
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn beyond_loopback_only_if_it_is_said_who_may_send() {
+    for addr in ["udp://0.0.0.0:0", "udp://:0", "udp://[::]:0", "tcp://0.0.0.0:0", "tcp://*:0"] {
+        let mut config = ListenerConfig { listen: vec![addr.parse().unwrap()], ..ListenerConfig::default() };
+        let refused = Listeners::bind(config.clone(), Arc::<Kept>::default()).await.err().unwrap();
+        assert!(matches!(refused.cause, ListenCause::BeyondLoopback(_)), "{refused}");
+        assert!(refused.to_string().contains("--log-allow"), "{refused}");
+        config.allow = vec!["10.0.0.1".parse().unwrap()];
+        Listeners::bind(config, Arc::<Kept>::default()).await.unwrap().shutdown(PATIENCE).await;
+    }
+    Running::start(&["udp://localhost:0", "tcp://localhost:0"], |_| {}).await.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_reads_is_replaced_and_one_in_use_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = format!("unix:{}/log.sock", dir.path().display());
+    drop(UnixDatagram::bind(dir.path().join("log.sock")).unwrap());
+    let first = Running::start(&[&addr], |_| {}).await;
+    let config = ListenerConfig { listen: vec![addr.parse().unwrap()], ..ListenerConfig::default() };
+    let error = Listeners::bind(config, first.kept.clone()).await.err().unwrap();
+    assert!(error.to_string().starts_with(&format!("--log-listen {addr}: ")), "{error}");
+    let send = |n| UnixDatagram::unbound().unwrap().send_to(line(n).as_bytes(), dir.path().join("log.sock")).unwrap();
+    send(1);
+    let (stats, _) = first.stop().await;
+    assert_eq!(stats.unix_lines, 1, "it goes on");
+    assert!(!Path::new(&addr["unix:".len()..]).exists());
+}
+
+/// All that was sent before the stop is taken, also by who has it still before itself, and in connections that nobody has
+/// accepted yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_arrived_before_the_stop_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.sock");
+    let listen = ["udp://127.0.0.1:0", &format!("unix:{}", path.display()), "tcp://127.0.0.1:0"];
+    for round in 0..5 {
+        let running = Running::start(&listen, |_| {}).await;
+        running.kept.blocked.store(round % 2 == 0, Relaxed);
+        let LogAddr::Tcp(tcp) = running.listeners.addrs()[2].clone() else { panic!() };
+        let (udp, unix) = (sender(), UnixDatagram::unbound().unwrap());
+        let counted = line(0);
+        let counted = format!("{} {counted}", counted.len());
+        let addr = running.addr();
+        for n in 0..100 {
+            udp.send_to(line(n).as_bytes(), addr).unwrap();
+        }
+        for n in 0..5 {
+            unix.send_to(line(n).as_bytes(), &path).unwrap();
+        }
+        let connections: Vec<_> = (0..10)
+            .map(|_| {
+                let mut connection = std::net::TcpStream::connect(&tcp).unwrap();
+                std::io::Write::write_all(&mut connection, counted.repeat(10).as_bytes()).unwrap();
+                connection
+            })
+            .collect();
+        running.kept.blocked.store(false, Relaxed);
+        let (stats, _) = running.stop().await;
+        assert_eq!([stats.udp_lines, stats.unix_lines, stats.tcp_lines], [100, 5, 100], "{stats:?}");
+        assert_eq!((stats.incomplete, stats.lost), (0, 0));
+        drop(connections);
+    }
+}
+
+#[tokio::test]
+async fn lines_in_a_stream_split_anywhere() {
+    let running = Running::tcp(|_| {}).await;
+    let [one, two] = [line(1), line(2)];
+    let counted = format!("{} {one}{} {two}", one.len(), two.len());
+    let lines = format!("{one}\n{two}\n");
+    let mut sent = 0;
+    for stream in [&counted, &lines] {
+        for at in (1..stream.len()).step_by(7).chain(1..8) {
+            let mut connection = running.connect().await;
+            connection.set_nodelay(true).unwrap();
+            let (first, second) = stream.split_at(at);
+            connection.write_all(first.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+            connection.write_all(second.as_bytes()).await.unwrap();
+            sent += 2;
+        }
+    }
+    running.until("all lines", |s| s.tcp_lines == sent).await;
+    let (stats, lines) = running.stop().await;
+    assert!(lines.iter().all(|line| *line == one || *line == two));
+    assert_eq!((stats.bad_framing, stats.too_long, stats.incomplete), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_skipped_and_the_connection_goes_on() {
+    let running = Running::tcp(|config| config.max_line = 1000).await;
+    let (good, long) = (line(1), format!("<134>{}", "x".repeat(300_000)));
+    assert!(good.len() < 1000);
+    let mut counted = running.connect().await;
+    for text in [&good, &long, &good, &long, &long, &good] {
+        counted.write_all(format!("{} {text}", text.len()).as_bytes()).await.unwrap();
+    }
+    let mut lines = running.connect().await;
+    for text in [&good, &long, &good, &long, &long, &good] {
+        lines.write_all(format!("{text}\n").as_bytes()).await.unwrap();
+    }
+    running.until("all lines", |s| s.tcp_lines == 6).await;
+    let (stats, lines) = running.stop().await;
+    assert!(lines.iter().all(|line| *line == good));
+    assert_eq!((stats.too_long, stats.bad_framing, stats.incomplete), (6, 0, 0));
+}
+
+#[tokio::test]
+async fn what_is_cut_by_the_end_of_its_connection_is_counted() {
+    let running = Running::tcp(|_| {}).await;
+    for (stream, cut) in [
+        (format!("{}\n", line(1)), 0),
+        (line(1), 1),
+        (format!("{}\n{}", line(1), line(2)), 1),
+        (format!("{} {}", line(1).len() + 1, line(1)), 1),
+        (String::new(), 0),
+    ] {
+        let before = running.stats();
+        let mut connection = running.connect().await;
+        connection.write_all(stream.as_bytes()).await.unwrap();
+        drop(connection);
+        running.until("it is closed", |s| s.connections == before.connections + 1 && s.open == 0).await;
+        assert_eq!(running.stats().incomplete, before.incomplete + cut, "{stream}");
+    }
+    assert_eq!(running.stop().await.0.tcp_lines, 2);
+}
+
+#[tokio::test]
+async fn connections_are_limited_and_end_when_they_are_idle() {
+    let idle = Duration::from_millis(200);
+    let running = Running::tcp(|config| (config.max_connections, config.idle_timeout) = (3, Some(idle))).await;
+    let mut held = Vec::new();
+    for n in 1..=3 {
+        held.push(running.connect().await);
+        running.until("it is open", |s| s.connections == n).await;
+    }
+    let mut fourth = running.connect().await;
+    assert_eq!(fourth.read(&mut [0]).await.unwrap_or(0), 0, "closed at once");
+    running.until("it was refused", |s| s.refused_limit == 1).await;
+    running.until("the others were idle", |s| s.timeouts == 3 && s.open == 0).await;
+    for connection in &mut held {
+        assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
+    }
+    let mut next = running.connect().await;
+    next.write_all(format!("{}\n", line(1)).as_bytes()).await.unwrap();
+    running.until("there is room again", |s| s.tcp_lines == 1).await;
+    running.stop().await;
+}
+
+/// Where the program takes lines, by its log.
+fn log_addrs(session: &Session) -> Vec<String> {
+    let lines = session.process.output();
+    let listening = lines.iter().filter(|line| line.contains("\"kind\":\"log\""));
+    let addrs = listening.map(|line| crate::program_support::json(line)["fields"]["addr"].as_str().unwrap().to_owned());
+    addrs.map(|addr| addr.split_once("://").map_or(addr.clone(), |(_, host)| host.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_program_accounts_for_lines() {
+    let listen = ["--log-listen", "udp://127.0.0.1:0", "--log-listen", "tcp://127.0.0.1:0", "--log-max-line", "1KiB"];
+    let session = Session::start(&listen, &[]).await;
+    let addrs = log_addrs(&session);
+    let udp = sender();
+    for n in 0..10 {
+        udp.send_to(line(n).as_bytes(), &addrs[0]).unwrap();
+    }
+    let mut tcp = TcpStream::connect(&addrs[1]).await.unwrap();
+    tcp.write_all(format!("{}\n<134>{}\n{}\n<134>", line(1), "x".repeat(2000), line(2)).as_bytes()).await.unwrap();
+    let mut garbage = TcpStream::connect(&addrs[1]).await.unwrap();
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let all = |m: &Metrics| m.sum("log_lines_received_total", "") == 12.0 && m.get("log_connections_open") == 1.0;
+    let metrics = Metrics::scrape_until(&session.admin, "all lines", all).await;
+    for (series, value) in [
+        ("log_lines_received_total{transport=\"udp\"}", 10),
+        ("log_lines_received_total{transport=\"unix\"}", 0),
+        ("log_lines_received_total{transport=\"tcp\"}", 2),
+        ("log_received_bytes_total{transport=\"udp\"}", 10 * line(1).len()),
+        ("log_received_bytes_total{transport=\"tcp\"}", 2 * line(1).len()),
+        ("log_lines_not_taken_total{cause=\"too_long\"}", 1),
+        ("log_lines_not_taken_total{cause=\"buffer_full\"}", 0),
+        ("log_connections_total", 2),
+        ("log_connections_broken_total{cause=\"framing\"}", 1),
+        ("log_connections_refused_total{cause=\"limit\"}", 0),
+    ] {
+        assert_eq!(metrics.get(series), value as f64, "{series}");
+    }
+    let lines = session.stop().await;
+    let account = lines.iter().map(|line| &line["fields"]).find(|f| f["message"] == "log lines received").unwrap();
+    for (name, figure) in [
+        ("udp", 10),
+        ("tcp", 2),
+        ("lost", 0),
+        ("too_long", 1),
+        ("incomplete", 1),
+        ("connections", 2),
+        ("connections_refused", 0),
+        ("bad_framing", 1),
+    ] {
+        assert_eq!(account[name], figure, "{name}: {account}");
+    }
+}
+
+/// What arrives while the whole process stands still, and what arrives just before its end.
+#[tokio::test]
+async fn a_process_that_is_stopped_for_a_second_loses_nothing_uncounted() {
+    const LINES: usize = 5000;
+    let session = Session::start(&["--log-listen", "udp://127.0.0.1:0"], &[]).await;
+    let (socket, addr) = (sender(), log_addrs(&session).remove(0));
+    session.process.signal("-STOP");
+    let sent = AtomicUsize::new(0);
+    let send = || {
+        socket.send_to(line(sent.fetch_add(1, Relaxed)).as_bytes(), &addr).unwrap();
+    };
+    (0..LINES).for_each(|_| send());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    session.process.signal("-CONT");
+    let received = |m: &Metrics| m.get("log_lines_received_total{transport=\"udp\"}");
+    let lost = |m: &Metrics| m.get("log_lines_not_taken_total{cause=\"buffer_full\"}");
+    let all_told = |m: &Metrics| {
+        let told = received(m) + lost(m) == sent.load(Relaxed) as f64;
+        if !told {
+            // What was dropped is told with the next one that is kept.
+            send();
+        }
+        told
+    };
+    let metrics = Metrics::scrape_until(&session.admin, "all are told", all_told).await;
+    println!("{} received, {} lost", received(&metrics), lost(&metrics));
+    // 4 MiB hold some 3,600 of these; the system's setting may allow less.
+    let allowed: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    assert!(allowed < 4 << 20 || received(&metrics) > 3000.0, "{}", metrics.text);
+    let lines = session.stop().await;
+    let warned = lines.iter().any(|line| line["fields"]["message"].as_str().unwrap().starts_with("log lines lost"));
+    assert_eq!(warned, lost(&metrics) > 0.0);
+}
+
+#[tokio::test]
+async fn a_receive_buffer_that_the_system_does_not_give_is_told_with_the_cure() {
+    for (asked, warned) in [("64KiB", false), ("1GiB", true)] {
+        let session = Session::start(&["--log-listen", "udp://127.0.0.1:0", "--log-recv-buffer", asked], &[]).await;
+        let lines = session.stop().await;
+        let mut messages = lines.iter().map(|line| line["fields"]["message"].as_str().unwrap());
+        let found = messages.any(|text| text.contains("sysctl -w net.core.rmem_max=1073741824"));
+        assert_eq!(found, warned, "{lines:#?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_listened_on() {
+    let taken = sender();
+    let taken = format!("udp://{}", taken.local_addr().unwrap());
+    for (args, status, named) in [
+        (&["--log-listen=127.0.0.1:5140"][..], 2, "udp://host:port"),
+        (&["--log-listen=udp://127.0.0.1"], 2, "udp://host:port"),
+        (&["--log-listen=unix:/run/x,mode=rw"], 2, "mode=660"),
+        (&["--log-listen=udp://0.0.0.0:0"], 2, "--log-allow"),
+        (&["--log-listen=tcp://:0"], 2, "--log-allow"),
+        (&["--log-allow=all"], 2, "10.0.0.0/8"),
+        (&["--log-recv-buffer=lots"], 2, "64MiB"),
+        (&["--log-listen", &taken], 1, &taken),
+        (&["--log-listen=unix:/no/such/folder/log"], 1, "--log-listen unix:/no/such/folder/log"),
+    ] {
+        let (ended, text) = run(args, &[]);
+        assert_eq!(ended, Some(status), "{args:?}: {text}");
+        assert!(text.contains(named), "{args:?}: {text}");
+    }
+}
