@@ -58,6 +58,12 @@ pub(crate) fn common(instance_id: &str) -> Resource {
         .build()
 }
 
+/// The resource of a service.
+pub(crate) fn of_service(common: &Resource, service: &str) -> Resource {
+    let common = common.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty().with_attributes(common).with_service_name(service.to_owned()).build()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -207,10 +207,13 @@ impl Lines {
         };
         self.red.server(service, &measured);
         if let Some(client) = client {
+            // How HAProxy speaks to the server the line does not say.
             let measured = Measured {
+                scheme: "",
                 status: client.status,
                 error_type: client.error.as_deref(),
                 route: None,
+                version: None,
                 server: record.server_port.map(|port| (record.server_address, port)),
                 duration: times.client_duration(),
                 exemplar: context.map(|context| (context.trace_id, context.client)),

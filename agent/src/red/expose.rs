@@ -7,6 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::Red;
 use super::labels::Labels;
+use super::side::Side;
 use super::table::Series;
 use crate::semconv::SERVICE_NAME;
 
@@ -17,15 +18,13 @@ impl Red {
             let state = self.state();
             (state.server.all(), state.client.all())
         };
-        for (name, help, all) in [
-            ("http_server_request_duration_seconds", "Duration of HTTP server requests.", server),
-            ("http_client_request_duration_seconds", "Duration of HTTP client requests.", client),
-        ] {
+        for (side, all) in [(Side::Server, server), (Side::Client, client)] {
             if all.is_empty() {
                 continue;
             }
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            for Series { labels, histogram } in all {
+            let name = side.metric().replace('.', "_") + "_seconds";
+            let mut family = encoder.encode_descriptor(&name, side.description(), None, MetricType::Histogram)?;
+            for Series { labels, histogram, .. } in all {
                 histogram.encode(family.encode_family(&labels.as_prometheus_has_them())?)?;
             }
         }

@@ -17,21 +17,25 @@ const OVERFLOW: &str = "otel.metric.overflow";
 
 /// A request, and how long it took.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured<'a> {
+pub struct Measured<'a> {
     /// As it was sent; empty if that is not known.
-    pub(crate) method: &'a str,
-    pub(crate) scheme: &'a str,
-    pub(crate) status: Option<u16>,
-    pub(crate) error_type: Option<&'a str>,
+    pub method: &'a str,
+    /// Empty if it is not known.
+    pub scheme: &'a str,
+    /// Of the response.
+    pub status: Option<u16>,
+    /// Why it failed, if it did.
+    pub error_type: Option<&'a str>,
     /// Of low cardinality; never the path.
-    pub(crate) route: Option<&'a str>,
+    pub route: Option<&'a str>,
     /// Of HTTP, such as `1.1` and `2`.
-    pub(crate) version: Option<&'a str>,
+    pub version: Option<&'a str>,
     /// The name and the port of the server; of requests to one only, since a client of ours may choose any name.
-    pub(crate) server: Option<(&'a str, u16)>,
-    pub(crate) duration: Duration,
+    pub server: Option<(&'a str, u16)>,
+    /// From its start to its end.
+    pub duration: Duration,
     /// A sampled span that took so long.
-    pub(crate) exemplar: Option<(TraceId, SpanId)>,
+    pub exemplar: Option<(TraceId, SpanId)>,
 }
 
 /// What one series has in common. Its texts are borrowed: a series that is known costs no memory to find.
@@ -153,7 +157,7 @@ impl Labels {
             some(NETWORK_PROTOCOL_VERSION, &self.version),
             self.server.as_ref().map(|(address, _)| text(SERVER_ADDRESS, address)),
             self.server.as_ref().map(|&(_, port)| KeyValue::new(SERVER_PORT, i64::from(port))),
-            Some(text(URL_SCHEME, &self.scheme)),
+            Some(text(URL_SCHEME, &self.scheme)).filter(|_| !self.scheme.is_empty()),
         ]
         .into_iter()
         .flatten()
@@ -191,6 +195,8 @@ pub(super) mod tests {
         for key in [Key::of("proxy", &GET), Key::of("", &full), Key::overflow("proxy")] {
             assert_eq!(Labels::from(&key).key(), key);
         }
+        let unknown = Labels::from(&Key::of("proxy", &Measured { scheme: "", version: None, ..GET })).attributes();
+        assert_eq!(unknown.len(), 2, "{unknown:?}");
         let attributes = Labels::from(&Key::of("proxy", &full)).attributes();
         let mut sorted = attributes.clone();
         sorted.sort_by(|one, other| one.key.cmp(&other.key));

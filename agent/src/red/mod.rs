@@ -3,20 +3,23 @@
 //!
 //! The number of series is bounded; what is beyond it is counted in a series of its own, so that the sums stay right.
 
+mod export;
 mod expose;
 mod labels;
+mod meters;
+mod side;
 mod table;
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::metric::metrics;
-use labels::Key;
-pub(crate) use labels::Measured;
+pub use export::RedExporter;
+pub use labels::Measured;
+use labels::{Key, Labels};
+use meters::Meters;
+use side::Side;
 use table::Table;
-
-/// The upper bounds of the buckets in seconds, as OpenTelemetry's conventions advise.
-const BOUNDARIES: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Services that are told apart.
 const MAX_SERVICES: usize = 64;
@@ -43,7 +46,7 @@ impl Default for RedConfig {
 
 metrics! {
     /// What is counted of the metrics of requests themselves.
-    snapshot RedSnapshot;
+    snapshot RedSnapshot, counters Counters;
     Gauge "red_series" "Series of the metrics of requests." {
         /// Series, those of what is beyond the limit included.
         series,
@@ -52,6 +55,16 @@ metrics! {
         /// Measurements that have no series of their own.
         overflowed,
     }
+    Counter "red_export_requests" "Requests to the collector with the metrics of a service." by "result" {
+        /// Those that the collector took.
+        exported = "exported",
+        /// Those that it did not take in time, or refused.
+        failed = "failed",
+    }
+    Counter "red_export_points_rejected" "Series that the collector says it rejected." {
+        /// Data points of requests that it took otherwise.
+        rejected,
+    }
 }
 
 /// Counts requests and their durations.
@@ -59,6 +72,9 @@ metrics! {
 pub struct Red {
     max_series: usize,
     state: Mutex<State>,
+    counters: Arc<Counters>,
+    /// With an exporter.
+    meters: OnceLock<Arc<Meters>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,16 +82,6 @@ struct State {
     server: Table,
     client: Table,
     services: HashSet<Box<str>>,
-    overflowed: u64,
-}
-
-/// Whose requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    /// Those of clients to us.
-    Server,
-    /// Ours to servers.
-    Client,
 }
 
 impl State {
@@ -99,16 +105,21 @@ impl State {
 impl Red {
     /// Without any series yet.
     pub fn new(config: &RedConfig) -> Self {
-        Red { max_series: config.max_series as usize, state: Mutex::default() }
+        Red {
+            max_series: config.max_series as usize,
+            state: Mutex::default(),
+            counters: Arc::default(),
+            meters: OnceLock::new(),
+        }
     }
 
     /// A request of a client.
-    pub(crate) fn server(&self, service: &str, measured: &Measured<'_>) {
+    pub fn server(&self, service: &str, measured: &Measured<'_>) {
         self.measure(Side::Server, service, measured);
     }
 
     /// A request to a server.
-    pub(crate) fn client(&self, service: &str, measured: &Measured<'_>) {
+    pub fn client(&self, service: &str, measured: &Measured<'_>) {
         self.measure(Side::Client, service, measured);
     }
 
@@ -127,27 +138,28 @@ impl Red {
         let key = if known && state.series() < self.max_series {
             key
         } else {
-            state.overflowed += 1;
+            self.counters.overflowed.one();
             Key::overflow(if known { key.service() } else { "" })
         };
-        state.table(side).find_or_add(&key).observe(measured);
+        let recorder = |labels: &Labels| self.meters.get().map(|meters| meters.recorder(side, labels));
+        state.table(side).find_or_add(&key, recorder).observe(measured);
     }
 
     /// The present figures.
     pub fn stats(&self) -> RedSnapshot {
-        let state = self.state();
-        RedSnapshot { series: state.series() as u64, overflowed: state.overflowed }
+        let series = self.state().series() as u64;
+        RedSnapshot { series, ..self.counters.snapshot() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::labels::tests::GET;
+    use super::side::BOUNDARIES;
     use super::*;
     use prometheus_client::collector::Collector;
     use prometheus_client::encoding::{prometheus_text, text};
     use prometheus_client::registry::Registry;
-    use std::sync::Arc;
     use std::time::Duration;
 
     fn red(max_series: u32) -> Arc<Red> {
@@ -218,7 +230,7 @@ mod tests {
             red.client("other", &GET);
             red.server("proxy", &GET);
         }
-        assert_eq!(red.stats(), RedSnapshot { series: all.len() as u64 + 2, overflowed: 0 });
+        assert_eq!(red.stats(), RedSnapshot { series: all.len() as u64 + 2, ..RedSnapshot::default() });
         let [text, _] = texts(&red);
         let counts: Vec<_> = text.lines().filter(|line| line.contains("_count{")).collect();
         assert!(counts.len() == all.len() + 2 && counts.iter().all(|line| line.ends_with("} 2")), "{counts:?}");
@@ -249,7 +261,7 @@ mod tests {
         red.client("proxy", &GET);
         red.server("proxy", &GET);
         // Three of their own, and one of each side.
-        assert_eq!(red.stats(), RedSnapshot { series: 5, overflowed: 8 });
+        assert_eq!(red.stats(), RedSnapshot { series: 5, overflowed: 8, ..RedSnapshot::default() });
         let [text, _] = texts(&red);
         let overflow = "request_duration_seconds_count{service_name=\"proxy\",otel_metric_overflow=\"true\"}";
         assert_eq!(row(&text, &format!("http_server_{overflow}")).as_deref(), Some("7"), "{text}");
@@ -262,7 +274,8 @@ mod tests {
         for service in 0..2 * MAX_SERVICES {
             red.server(&service.to_string(), &GET);
         }
-        assert_eq!(red.stats(), RedSnapshot { series: MAX_SERVICES as u64 + 1, overflowed: MAX_SERVICES as u64 });
+        let (series, overflowed) = (MAX_SERVICES as u64 + 1, MAX_SERVICES as u64);
+        assert_eq!(red.stats(), RedSnapshot { series, overflowed, ..RedSnapshot::default() });
         let [text, _] = texts(&red);
         let overflow = row(&text, "http_server_request_duration_seconds_count{otel_metric_overflow=\"true\"}");
         assert_eq!(overflow, Some(MAX_SERVICES.to_string()), "{text}");

@@ -10,8 +10,9 @@ use opentelemetry::{SpanId, TraceId};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
-use super::BOUNDARIES;
 use super::labels::{Key, Labels, Measured};
+use super::meters::Recorder;
+use super::side::BOUNDARIES;
 
 /// The ids of a span, as labels.
 #[derive(Clone, Copy, Debug)]
@@ -29,18 +30,23 @@ impl EncodeLabelSet for Ids {
 pub(super) struct Series {
     pub(super) labels: Arc<Labels>,
     pub(super) histogram: HistogramWithExemplars<Ids>,
+    /// The same for the collector.
+    recorder: Option<Recorder>,
 }
 
 impl Series {
-    fn new(labels: Labels) -> Self {
+    fn new(labels: Labels, recorder: Option<Recorder>) -> Self {
         let histogram = HistogramWithExemplars::new(BOUNDARIES.into_iter());
-        Series { labels: Arc::new(labels), histogram }
+        Series { labels: Arc::new(labels), histogram, recorder }
     }
 
     pub(super) fn observe(&self, measured: &Measured<'_>) {
         let seconds = measured.duration.as_secs_f64();
         let ids = measured.exemplar.map(|(trace, span)| Ids(trace, span));
         self.histogram.observe(seconds, ids, ids.map(|_| SystemTime::now()));
+        if let Some(recorder) = &self.recorder {
+            recorder.record(seconds);
+        }
     }
 }
 
@@ -57,12 +63,19 @@ impl Table {
         self.series.find(self.hasher.hash_one(key), |series| series.labels.key() == *key)
     }
 
-    /// Adds the series if it is not there.
-    pub(super) fn find_or_add(&mut self, key: &Key<'_>) -> &Series {
+    /// Adds the series if it is not there, with a recorder for its labels.
+    pub(super) fn find_or_add(&mut self, key: &Key<'_>, recorder: impl FnOnce(&Labels) -> Option<Recorder>) -> &Series {
         let Table { series, hasher } = self;
         let is_it = |series: &Series| series.labels.key() == *key;
         let hash = |series: &Series| hasher.hash_one(series.labels.key());
-        series.entry(hasher.hash_one(key), is_it, hash).or_insert_with(|| Series::new(Labels::from(key))).into_mut()
+        series
+            .entry(hasher.hash_one(key), is_it, hash)
+            .or_insert_with(|| {
+                let labels = Labels::from(key);
+                let recorder = recorder(&labels);
+                Series::new(labels, recorder)
+            })
+            .into_mut()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,7 +2,6 @@
 
 use crate::heap::{block, shared};
 use crate::resource;
-use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource as ResourceMessage;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
@@ -92,8 +91,7 @@ impl Origins {
     }
 
     fn make(&self, service: &str) -> Origin {
-        let common = self.common.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-        let resource = Resource::builder_empty().with_attributes(common).with_service_name(service.to_owned()).build();
+        let resource = resource::of_service(&self.common, service);
         let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
         let resource = ResourceMessage { attributes, ..Default::default() };
         let resource_spans = ResourceSpans { resource: Some(resource), ..Default::default() };

@@ -7,6 +7,10 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -62,6 +66,8 @@ pub(crate) struct Arrived {
     /// The body without compression (HTTP only).
     pub(crate) body: Vec<u8>,
     pub(crate) message: ExportTraceServiceRequest,
+    /// Of a request with metrics.
+    pub(crate) metrics: Option<ExportMetricsServiceRequest>,
 }
 
 #[derive(Default)]
@@ -151,7 +157,10 @@ impl Collector {
             .max_decoding_message_size(limit)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
-        let server = server.add_service(service).serve_with_incoming(incoming);
+        let metrics = MetricsServiceServer::new(Service(record.clone()))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        let server = server.add_service(service).add_service(metrics).serve_with_incoming(incoming);
         let server = tokio::spawn(async move { server.await.unwrap() });
         Self { addr, record, server }
     }
@@ -217,15 +226,22 @@ async fn collect(
         None => raw.to_vec(),
         Some(other) => panic!("content encoding {other}"),
     };
+    let is_json = headers["content-type"] == "application/json";
+    let is_metrics = uri.path().ends_with("/v1/metrics");
     let answer = note(
         &record,
         Arrived {
             at: Instant::now(),
             path: uri.path().to_owned(),
-            message: match headers["content-type"].to_str().unwrap() {
-                "application/json" => serde_json::from_slice(&body).unwrap(),
-                _ => ExportTraceServiceRequest::decode(&body[..]).unwrap(),
+            message: match is_json {
+                _ if is_metrics => ExportTraceServiceRequest::default(),
+                true => serde_json::from_slice(&body).unwrap(),
+                false => ExportTraceServiceRequest::decode(&body[..]).unwrap(),
             },
+            metrics: is_metrics.then(|| match is_json {
+                true => serde_json::from_slice(&body).unwrap(),
+                false => ExportMetricsServiceRequest::decode(&body[..]).unwrap(),
+            }),
             headers,
             raw,
             body,
@@ -255,20 +271,44 @@ impl TraceService for Service {
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
         let (metadata, _, message) = request.into_parts();
-        let answer = note(
-            &self.0,
-            Arrived {
-                at: Instant::now(),
-                path: String::new(),
-                headers: metadata.into_headers(),
-                raw: Bytes::new(),
-                body: Vec::new(),
-                message,
-            },
-        );
-        match answer {
-            Answer::Accept | Answer::Partial(_) | Answer::Empty | Answer::Remark(_) | Answer::Page => {
-                Ok(tonic::Response::new(response(answer)))
+        let answer = self.note(metadata.into_headers(), message, None).await?;
+        Ok(tonic::Response::new(response(answer)))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Service {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
+        let (metadata, _, metrics) = request.into_parts();
+        let answer = self.note(metadata.into_headers(), ExportTraceServiceRequest::default(), Some(metrics)).await?;
+        // The answers of all signals are the same on the wire.
+        let response = response(answer).encode_to_vec();
+        Ok(tonic::Response::new(ExportMetricsServiceResponse::decode(&response[..]).unwrap()))
+    }
+}
+
+impl Service {
+    async fn note(
+        &self,
+        headers: HeaderMap,
+        message: ExportTraceServiceRequest,
+        metrics: Option<ExportMetricsServiceRequest>,
+    ) -> Result<Answer, tonic::Status> {
+        let arrived = Arrived {
+            at: Instant::now(),
+            path: String::new(),
+            headers,
+            raw: Bytes::new(),
+            body: Vec::new(),
+            message,
+            metrics,
+        };
+        match note(&self.0, arrived) {
+            answer @ (Answer::Accept | Answer::Partial(_) | Answer::Empty | Answer::Remark(_) | Answer::Page) => {
+                Ok(answer)
             }
             Answer::Status(503) => Err(tonic::Status::unavailable("busy")),
             Answer::Status(_) => Err(tonic::Status::invalid_argument("no")),

@@ -10,6 +10,9 @@ use crate::log;
 /// Destinations of spans.
 const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 
+/// Destinations of metrics.
+const METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
+
 /// What `OTEL_TRACES_EXPORTER` chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Destinations {
@@ -20,10 +23,9 @@ pub struct Destinations {
 impl Destinations {
     /// Those that the variable lists. `None` if it is not set, or names nothing known.
     pub fn chosen(env: impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Self> {
-        let list = env(TRACES_EXPORTER)?.to_ascii_lowercase();
         let mut chosen = None;
-        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match name {
+        for name in list(&env(TRACES_EXPORTER)?) {
+            match name.as_str() {
                 "otlp" => chosen.get_or_insert_with(Self::default).otlp = true,
                 "console" => chosen.get_or_insert_with(Self::default).console = true,
                 "none" => drop(chosen.get_or_insert_with(Self::default)),
@@ -36,18 +38,43 @@ impl Destinations {
     }
 }
 
-/// A warning for each variable of OpenTelemetry's that is set in vain. Values may be secrets.
-pub fn without_effect(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+/// Whether `OTEL_METRICS_EXPORTER` has metrics exported by OTLP. Prometheus has them at `/metrics` anyway.
+pub fn exports_metrics(env: impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> bool {
+    let mut otlp = false;
+    for name in list(&env(METRICS_EXPORTER).unwrap_or_default()) {
+        match name.as_str() {
+            "otlp" => otlp = true,
+            "prometheus" | "none" => {}
+            _ => warnings.push(format!(
+                "{METRICS_EXPORTER}: unknown exporter {name:?}: expected otlp, prometheus, none or a list of these; ignored"
+            )),
+        }
+    }
+    otlp
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
+}
+
+/// A warning for each variable of OpenTelemetry's that is set in vain, those of metrics alone if they are not exported.
+/// Values may be secrets.
+pub fn without_effect(variables: impl Iterator<Item = (OsString, OsString)>, exports_metrics: bool) -> Vec<String> {
+    let of_metrics = if exports_metrics { otlp::METRICS_VARIABLES } else { &[] };
+    let own = [TRACES_EXPORTER, METRICS_EXPORTER, log::VARIABLE];
     let mut warnings: Vec<String> = variables
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("OTEL_"))?;
-            let mut known = otlp::VARIABLES.iter().chain(tracer::VARIABLES).chain(&[TRACES_EXPORTER, log::VARIABLE]);
+            let mut known = otlp::VARIABLES.iter().chain(tracer::VARIABLES).chain(of_metrics).chain(&own);
             if known.any(|known| *known == name) {
                 return value.to_str().is_none().then(|| format!("{name}: not UTF-8, ignored"));
             }
-            // There are neither metrics nor logs to export.
-            let is_true = ["OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"].contains(&&*name) && value == "none";
+            if otlp::METRICS_VARIABLES.contains(&name.as_str()) {
+                return Some(format!("{name} has no effect without {METRICS_EXPORTER}=otlp"));
+            }
+            // There are no logs to export.
+            let is_true = name == "OTEL_LOGS_EXPORTER" && value == "none";
             (!is_true).then(|| format!("{name} has no effect on spoa-otel"))
         })
         .collect();
@@ -83,6 +110,25 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_exported_on_request() {
+        let of = |list: &str| {
+            let mut warnings = Vec::new();
+            (exports_metrics(|_| Some(list.to_owned()), &mut warnings), warnings.len())
+        };
+        for (list, expected) in [
+            ("otlp", (true, 0)),
+            ("Prometheus, OTLP", (true, 0)),
+            ("prometheus", (false, 0)),
+            ("none", (false, 0)),
+            ("console", (false, 1)),
+            ("", (false, 0)),
+        ] {
+            assert_eq!(of(list), expected, "{list}");
+        }
+        assert!(!exports_metrics(|_| None, &mut Vec::new()));
+    }
+
+    #[test]
     fn only_what_is_set_in_vain_is_told() {
         let set = |name: &str, value: &[u8]| (OsString::from(name), OsString::from_vec(value.to_vec()));
         let warnings = without_effect(
@@ -90,6 +136,7 @@ mod tests {
                 set("OTEL_EXPORTER_ZIPKIN_ENDPOINT", b"http://secret"),
                 set("OTEL_EXPORTER_OTLP_METRICS_HEADERS", b"a=secret"),
                 set("OTEL_METRICS_EXPORTER", b"none"),
+                set("OTEL_METRIC_EXPORT_INTERVAL", b"1000"),
                 set("OTEL_LOGS_EXPORTER", b"otlp"),
                 set("OTEL_EXPORTER_OTLP_ENDPOINT", b"http://c"),
                 set("OTEL_SERVICE_NAME", b"\xff"),
@@ -97,15 +144,19 @@ mod tests {
                 set("PATH", b"/bin"),
             ]
             .into_iter(),
+            false,
         );
         assert_eq!(
             warnings,
             [
-                "OTEL_EXPORTER_OTLP_METRICS_HEADERS has no effect on spoa-otel",
+                "OTEL_EXPORTER_OTLP_METRICS_HEADERS has no effect without OTEL_METRICS_EXPORTER=otlp",
                 "OTEL_EXPORTER_ZIPKIN_ENDPOINT has no effect on spoa-otel",
                 "OTEL_LOGS_EXPORTER has no effect on spoa-otel",
+                "OTEL_METRIC_EXPORT_INTERVAL has no effect without OTEL_METRICS_EXPORTER=otlp",
                 "OTEL_SERVICE_NAME: not UTF-8, ignored",
             ]
         );
+        let exported = [set("OTEL_EXPORTER_OTLP_METRICS_HEADERS", b"a=b"), set("OTEL_METRIC_EXPORT_INTERVAL", b"1")];
+        assert_eq!(without_effect(exported.into_iter(), true), [""; 0]);
     }
 }

@@ -41,7 +41,7 @@ pub struct LogOptions {
     buffer: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Level {
     Off,
     Error,
@@ -94,7 +94,9 @@ impl Log {
         let variable = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
         let from_variable = variable.as_deref().map(|value| Level::from_str(value, true));
         let level = options.level.or(from_variable.clone().and_then(Result::ok)).unwrap_or(LEVEL);
-        let filter = Targets::new().with_default(level).with_targets(options.parts.clone());
+        // What fails there is told by us, with what to do, and at a limited rate.
+        let quiet = [("opentelemetry-otlp", Level::Off), ("opentelemetry_sdk", level.min(Level::Warn))];
+        let filter = Targets::new().with_default(level).with_targets(quiet).with_targets(options.parts.clone());
         let layer = tracing_subscriber::fmt::layer().with_writer(log.0.clone());
         let layer = match options.format {
             Format::Text => {

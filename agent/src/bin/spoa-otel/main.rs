@@ -33,7 +33,7 @@ use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
-use spoa_otel::red::Red;
+use spoa_otel::red::{Red, RedExporter};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
 use spop_agent::{Ack, Handler, Notify, Server, stop_signal};
@@ -145,7 +145,10 @@ async fn serve(
     if tracer_config.disabled {
         info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
     }
-    let mut warnings = environment::without_effect(std::env::vars_os());
+    let mut warnings = Vec::new();
+    // A disabled SDK exports nothing.
+    let exports_metrics = environment::exports_metrics(options::env, &mut warnings) && !tracer_config.disabled;
+    warnings.extend(environment::without_effect(std::env::vars_os(), exports_metrics));
     let chosen = Destinations::chosen(options::env, &mut warnings);
     for warning in warnings {
         warn!("{warning}");
@@ -160,8 +163,11 @@ async fn serve(
     exporters.extend(console.iter().map(|console| console.clone() as Arc<dyn Exporter>));
     exporters.extend(recent.iter().map(|recent| recent.clone() as Arc<dyn Exporter>));
     let pipeline = Arc::new(Pipeline::new(exporters));
-    let tracer = Arc::new(Tracer::new(tracer_config, pipeline.clone()));
     let red = Arc::new(Red::new(&options.red));
+    let metrics_config = if exports_metrics { options.export.metrics().map_err(misconfigured)? } else { None };
+    let start = |config| RedExporter::start(&red, config, &tracer_config.default_service);
+    let red_exporter = metrics_config.map(start).transpose().map_err(misconfigured)?;
+    let tracer = Arc::new(Tracer::new(tracer_config, pipeline.clone()));
     if let Some(console) = &console {
         let table = Arc::downgrade(&tracer);
         console.track_open_spans(table);
@@ -255,7 +261,13 @@ async fn serve(
     if let Some(receiver) = receiver {
         receiver.shutdown(grace.left(Part::Receiver)).await;
     }
-    let exports = pipeline.shutdown(grace.left(Part::Exporters)).await;
+    let left = grace.left(Part::Exporters);
+    let stop_metrics = async {
+        if let Some(exporter) = &red_exporter {
+            exporter.shutdown(left).await;
+        }
+    };
+    let (exports, ()) = tokio::join!(pipeline.shutdown(left), stop_metrics);
     let spans = tracer.stats();
     report::refused(&spans);
     report::not_whole(&spans);
@@ -265,6 +277,7 @@ async fn serve(
     for by in tracer.sampling_stats().iter().filter(|by| by.sampled + by.unsampled > 0) {
         info!(decided_by = by.decided_by, sampled = by.sampled, unsampled = by.unsampled, "traces");
     }
+    report::metrics(&red.stats());
     if let Some(admin) = admin {
         admin.shutdown(grace.left(Part::Admin).min(ADMIN_GRACE)).await;
     }

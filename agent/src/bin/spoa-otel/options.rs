@@ -8,7 +8,7 @@ use clap::{Args, Parser};
 use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::QueueConfig;
 use spoa_otel::export::console::ConsoleConfig;
-use spoa_otel::export::otlp::{Given, OtlpConfig, Protocol};
+use spoa_otel::export::otlp::{Given, MetricsConfig, OtlpConfig, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::export::recent::RecentConfig;
 use spoa_otel::red::RedConfig;
@@ -70,6 +70,10 @@ Environment:
   OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT, _PROTOCOL, _HEADERS, _COMPRESSION (gzip, zstd, none), _TIMEOUT,
       _INSECURE (true: gRPC without TLS if the endpoint has no scheme), _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY
       (a time in milliseconds, 0 is no limit; files in PEM)
+  OTEL_METRICS_EXPORTER (otlp: metrics of requests go to the collector too; prometheus, none; default none)
+  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, _PROTOCOL, ... as above (they come before --otlp and --otlp-protocol),
+      OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE (cumulative, delta, lowmemory; default cumulative)
+  OTEL_METRIC_EXPORT_INTERVAL (default 60000), OTEL_METRIC_EXPORT_TIMEOUT (default 30000), in milliseconds
   OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_EXPORT_TIMEOUT
       (times in milliseconds; the options above win, and the shorter one of the two timeouts)
   OTEL_SERVICE_NAME (default haproxy), OTEL_RESOURCE_ATTRIBUTES
@@ -299,6 +303,17 @@ impl ExportOptions {
         queue.batch_delay = self.batch_delay.unwrap_or(queue.batch_delay);
         config.max_age = self.export_max_age;
         Ok(Some(config))
+    }
+
+    /// Where metrics of requests are exported to.
+    pub fn metrics(&self) -> Result<Option<MetricsConfig>, Box<dyn std::error::Error>> {
+        let given = Given { endpoint: self.otlp.as_deref(), protocol: self.otlp_protocol, or_default: true };
+        let mut warnings = Vec::new();
+        let config = MetricsConfig::resolve(given, env, &mut warnings)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
     }
 
     /// `None` if a collector is enough, or the environment chooses other destinations.

@@ -3,6 +3,7 @@
 use spoa_otel::export::{DropCause, ExportSnapshot};
 use spoa_otel::line::LineStats;
 use spoa_otel::line::listener::ListenerSnapshot;
+use spoa_otel::red::RedSnapshot;
 use spoa_otel::tracer::TracerStats;
 use spop_agent::StatsSnapshot;
 use tracing::{Level, enabled, error, info, warn};
@@ -82,6 +83,17 @@ pub fn not_whole(tracer: &TracerStats) {
             lines_missed,
             lines_cut, tracestate_dropped, times_far, ids_shared, "messages were not taken as they came"
         );
+    }
+}
+
+/// What of the metrics of requests has no series of its own, and what the collector did not take.
+pub fn metrics(stats: &RedSnapshot) {
+    let RedSnapshot { series, overflowed, exported, failed, rejected, .. } = *stats;
+    if overflowed > 0 {
+        warn!(series, overflowed, "requests are counted beyond --metrics-max-series");
+    }
+    if failed + rejected > 0 {
+        warn!(exported, failed, rejected, "not all metrics were exported: requests and, of these, series rejected");
     }
 }
 

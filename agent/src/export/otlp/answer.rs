@@ -1,4 +1,6 @@
-//! What a collector answers: whether it took the spans, or why not.
+//! What a collector answers: whether it took the spans or metrics, or why not.
+//!
+//! The answers of all signals are the same on the wire; here they are those of traces.
 
 use super::failure::{Failure, FailureKind, media_type};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
@@ -33,10 +35,11 @@ pub(super) fn of_protobuf(body: &[u8]) -> ExportTracePartialSuccess {
 fn of_json(body: &[u8]) -> ExportTracePartialSuccess {
     let answer: Json = serde_json::from_slice(body).unwrap_or_default();
     let partial = &answer["partialSuccess"];
-    let rejected = &partial["rejectedSpans"];
+    let rejected =
+        [&partial["rejectedSpans"], &partial["rejectedDataPoints"]].into_iter().find(|count| !count.is_null());
     ExportTracePartialSuccess {
         // Protobuf's JSON has such a number as a text.
-        rejected_spans: rejected.as_i64().or(rejected.as_str().and_then(|text| text.parse().ok())).unwrap_or(0),
+        rejected_spans: rejected.and_then(|count| count.as_i64().or_else(|| count.as_str()?.parse().ok())).unwrap_or(0),
         error_message: partial["errorMessage"].as_str().unwrap_or_default().to_owned(),
     }
 }
@@ -61,6 +64,7 @@ mod tests {
         for (text, expected) in [
             (r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"old"}}"#, partial(3, "old")),
             (r#"{"partialSuccess":{"rejectedSpans":3}}"#, partial(3, "")),
+            (r#"{"partialSuccess":{"rejectedDataPoints":"4"}}"#, partial(4, "")),
             (r#"{"partialSuccess":{}}"#, partial(0, "")),
             ("{}", partial(0, "")),
             ("", partial(0, "")),

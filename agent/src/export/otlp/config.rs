@@ -3,6 +3,7 @@
 use super::endpoint::{Endpoint, Form, shown};
 use super::error::OtlpConfigError;
 use super::protocol::Protocol;
+use super::signal::Signal;
 use crate::export::QueueConfig;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
@@ -92,6 +93,8 @@ pub struct OtlpConfig {
     pub queue: QueueConfig,
     /// Most requests under way at once.
     pub max_concurrent: usize,
+    /// What is exported.
+    pub(super) signal: Signal,
     /// Where the user said what may be wrong.
     pub(super) given_by: GivenBy,
 }
@@ -130,10 +133,11 @@ impl OtlpConfig {
     /// `endpoint` is a base URL as in `OTEL_EXPORTER_OTLP_ENDPOINT`: for HTTP,
     /// `/v1/traces` is appended unless it ends with that.
     pub fn new(endpoint: &str, protocol: Protocol) -> Result<Self, OtlpConfigError> {
-        Ok(Self::at(Endpoint::parse("endpoint", endpoint, Form::Base, protocol, false)?, protocol))
+        let of = (protocol, Signal::Traces);
+        Ok(Self::at(Endpoint::parse("endpoint", endpoint, Form::Base, of, false)?, of))
     }
 
-    pub(super) fn at(Endpoint { url, authorization }: Endpoint, protocol: Protocol) -> Self {
+    pub(super) fn at(Endpoint { url, authorization }: Endpoint, (protocol, signal): (Protocol, Signal)) -> Self {
         Self {
             url,
             protocol,
@@ -145,6 +149,7 @@ impl OtlpConfig {
             retry: RetryConfig::default(),
             queue: QueueConfig::default(),
             max_concurrent: 4,
+            signal,
             given_by: GivenBy::default(),
         }
     }

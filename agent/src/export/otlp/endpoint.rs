@@ -2,6 +2,7 @@
 
 use super::error::{OtlpConfigError, invalid};
 use super::protocol::Protocol;
+use super::signal::Signal;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
@@ -9,10 +10,7 @@ use reqwest::Url;
 use std::borrow::Cow;
 use std::fmt::Display;
 
-/// What completes a base URL for OTLP/HTTP.
-const TRACES_PATH: &str = "/v1/traces";
-
-/// Where a collector takes spans.
+/// Where a collector takes spans, or metrics.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) url: Uri,
@@ -25,7 +23,7 @@ pub(super) struct Endpoint {
 pub(super) enum Form {
     /// The URL of a collector.
     Base,
-    /// The URL of its receiver of spans.
+    /// The URL of its receiver of spans, or of metrics.
     Complete,
 }
 
@@ -36,7 +34,7 @@ impl Endpoint {
         name: &str,
         text: &str,
         form: Form,
-        protocol: Protocol,
+        (protocol, signal): (Protocol, Signal),
         insecure: bool,
     ) -> Result<Self, OtlpConfigError> {
         // What is wrong may be the place of the password.
@@ -55,8 +53,10 @@ impl Endpoint {
         let authorization = take_credentials(&mut url);
         url.set_fragment(None);
         if form == Form::Base && !is_grpc {
+            // Complete already, as people write it, if only for another signal.
             let base = url.path().trim_end_matches('/');
-            let path = if base.ends_with(TRACES_PATH) { base.to_owned() } else { format!("{base}{TRACES_PATH}") };
+            let base = Signal::ALL.iter().find_map(|signal| base.strip_suffix(signal.path())).unwrap_or(base);
+            let path = format!("{base}{}", signal.path());
             url.set_path(&path);
         }
         Ok(Self { url: url.as_str().parse().map_err(|error| refused(&error))?, authorization })
@@ -112,7 +112,7 @@ mod tests {
     use Protocol::{Grpc, HttpProtobuf as Http};
 
     fn url(text: &str, form: Form, protocol: Protocol) -> String {
-        Endpoint::parse("E", text, form, protocol, false).unwrap().url.to_string()
+        Endpoint::parse("E", text, form, (protocol, Signal::Traces), false).unwrap().url.to_string()
     }
 
     #[test]
@@ -138,17 +138,34 @@ mod tests {
     }
 
     #[test]
+    fn each_signal_has_its_path() {
+        for (base, complete) in [
+            ("http://c:4318", "http://c:4318/v1/metrics"),
+            ("http://c:4318/x/", "http://c:4318/x/v1/metrics"),
+            ("http://c:4318/v1/metrics", "http://c:4318/v1/metrics"),
+            // As --otlp may have it.
+            ("http://c:4318/x/v1/traces?a=b", "http://c:4318/x/v1/metrics?a=b"),
+        ] {
+            let endpoint = Endpoint::parse("E", base, Base, (Http, Signal::Metrics), false).unwrap();
+            assert_eq!(endpoint.url, complete);
+        }
+    }
+
+    #[test]
     fn grpc_needs_no_scheme() {
         for (text, host) in
             [("c:4317", "c:4317"), ("c", "c"), ("[::1]:4317", "[::1]:4317"), ("10.0.0.1:1", "10.0.0.1:1")]
         {
             for (insecure, scheme) in [(true, "http"), (false, "https")] {
-                let endpoint = Endpoint::parse("E", text, Base, Grpc, insecure).unwrap();
+                let endpoint = Endpoint::parse("E", text, Base, (Grpc, Signal::Traces), insecure).unwrap();
                 assert_eq!(endpoint.url.to_string(), format!("{scheme}://{host}/"));
             }
         }
         // The scheme decides.
-        assert_eq!(Endpoint::parse("E", "https://c", Base, Grpc, true).unwrap().url.to_string(), "https://c/");
+        assert_eq!(
+            Endpoint::parse("E", "https://c", Base, (Grpc, Signal::Traces), true).unwrap().url.to_string(),
+            "https://c/"
+        );
     }
 
     #[test]
@@ -162,7 +179,7 @@ mod tests {
             ("http://c:1", None),
         ] {
             for (protocol, expected) in [(Http, "http://c:1/v1/traces"), (Grpc, "http://c:1/")] {
-                let endpoint = Endpoint::parse("E", text, Base, protocol, false).unwrap();
+                let endpoint = Endpoint::parse("E", text, Base, (protocol, Signal::Traces), false).unwrap();
                 assert_eq!(endpoint.url.to_string(), expected);
                 let expected = credentials.map(|text| format!("Basic {}", BASE64_STANDARD.encode(text)));
                 let found = endpoint.authorization.as_ref();
@@ -170,7 +187,7 @@ mod tests {
                 assert!(found.is_none_or(HeaderValue::is_sensitive));
             }
         }
-        let bare = Endpoint::parse("E", "me:pass@c:4317", Base, Grpc, true).unwrap();
+        let bare = Endpoint::parse("E", "me:pass@c:4317", Base, (Grpc, Signal::Traces), true).unwrap();
         assert!(bare.url == "http://c:4317/" && bare.authorization.is_some());
     }
 
@@ -190,7 +207,8 @@ mod tests {
             ("me:secret@c", Http, "\"...@c\"", "must start with http://"),
             ("htp://me:secret@c?key=secret", Http, "\"htp://...@c?...\"", "must start with http://"),
         ] {
-            let error = Endpoint::parse("--otlp", text, Base, protocol, false).unwrap_err().to_string();
+            let error =
+                Endpoint::parse("--otlp", text, Base, (protocol, Signal::Traces), false).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--otlp: invalid URL {shown}: ")), "{error}");
             assert!(error.contains(reason) && !error.contains("ecret"), "{error}");
         }

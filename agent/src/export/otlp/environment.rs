@@ -5,6 +5,7 @@ use super::config::{Compression, GivenBy, OtlpConfig, TlsFiles};
 use super::endpoint::{Endpoint, Form};
 use super::error::OtlpConfigError;
 use super::protocol::Protocol;
+use super::signal::Signal;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
@@ -48,22 +49,41 @@ pub struct Given<'a> {
     pub or_default: bool,
 }
 
-/// The variables, those of traces before the general ones.
-struct Variables<'a, E> {
-    env: E,
-    warnings: &'a mut Vec<String>,
+/// The variables, those of a signal before the general ones.
+pub(super) struct Variables<'a, E> {
+    pub(super) env: E,
+    pub(super) warnings: &'a mut Vec<String>,
+    pub(super) signal: Signal,
 }
+
+/// What the general variables' names begin with.
+const GENERAL: &str = "OTEL_EXPORTER_OTLP_";
 
 impl<E: Fn(&str) -> Option<String>> Variables<'_, E> {
     /// An empty value is an unset one.
-    fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     /// Those that are set, with their names.
     fn set(&self, suffix: &str) -> Vec<(String, String)> {
-        let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"].map(|prefix| format!("{prefix}{suffix}"));
-        names.into_iter().filter_map(|name| self.get(&name).map(|value| (name, value))).collect()
+        self.set_or_given(suffix, "", None)
+    }
+
+    /// Those that are set, and the option as far as it is given, from the one that holds to the last. An option comes
+    /// before the variables; but since it is of traces as well, the variables of metrics alone come before it.
+    fn set_or_given(&self, suffix: &str, option: &str, given: Option<String>) -> Vec<(String, String)> {
+        let variable = |prefix: &str| {
+            let name = format!("{prefix}{suffix}");
+            self.get(&name).map(|value| (name, value))
+        };
+        let (own, general) = (variable(self.signal.prefix()), variable(GENERAL));
+        let option = given.map(|value| (option.to_owned(), value));
+        let in_order = match self.signal {
+            Signal::Traces => [option, own, general],
+            Signal::Metrics => [own, option, general],
+        };
+        in_order.into_iter().flatten().collect()
     }
 
     /// The first with a usable value.
@@ -71,19 +91,18 @@ impl<E: Fn(&str) -> Option<String>> Variables<'_, E> {
         self.set(suffix).into_iter().find_map(|(name, value)| self.usable(&name, parse(&value)))
     }
 
-    /// The value of the batch span processor's variable.
-    fn batching(&mut self, suffix: &str, least: u64, expected: &str) -> Option<u64> {
-        let name = format!("OTEL_BSP_{suffix}");
-        let value = self.get(&name)?;
-        self.usable(&name, number(&value, least, expected))
+    /// A number in a variable of this name.
+    pub(super) fn number(&mut self, name: &str, least: u64, expected: &str) -> Option<u64> {
+        let value = self.get(name)?;
+        self.usable(name, number(&value, least, expected))
     }
 
-    fn usable<T>(&mut self, name: &str, parsed: Result<T, String>) -> Option<T> {
+    pub(super) fn usable<T>(&mut self, name: &str, parsed: Result<T, String>) -> Option<T> {
         parsed.map_err(|reason| self.warnings.push(format!("{name}: {reason}; ignored"))).ok()
     }
 }
 
-const MILLISECONDS: &str = "a number of milliseconds";
+pub(super) const MILLISECONDS: &str = "a number of milliseconds";
 
 fn number(value: &str, least: u64, expected: &str) -> Result<u64, String> {
     value.parse().ok().filter(|&number| number >= least).ok_or_else(|| format!("{value:?} is not {expected}"))
@@ -104,21 +123,33 @@ impl OtlpConfig {
         env: impl Fn(&str) -> Option<String>,
         warnings: &mut Vec<String>,
     ) -> Result<Option<Self>, OtlpConfigError> {
-        let mut variables = Variables { env, warnings };
-        let protocol = variables.parsed("PROTOCOL", Protocol::from_str);
-        let protocol = given.protocol.or(protocol).unwrap_or_default();
+        let mut variables = Variables { env, warnings, signal: Signal::Traces };
+        let Some(mut config) = Self::of_signal(given, &mut variables)? else { return Ok(None) };
+        config.set_batching(&mut variables);
+        Ok(Some(config))
+    }
+
+    /// What all signals have in common.
+    pub(super) fn of_signal<E: Fn(&str) -> Option<String>>(
+        given: Given<'_>,
+        variables: &mut Variables<'_, E>,
+    ) -> Result<Option<Self>, OtlpConfigError> {
+        let signal = variables.signal;
+        let protocols =
+            variables.set_or_given("PROTOCOL", "--otlp-protocol", given.protocol.map(|one| one.to_string()));
+        let usable = |(name, value): (String, String)| variables.usable(&name, Protocol::from_str(&value));
+        let protocol = protocols.into_iter().find_map(usable).unwrap_or_default();
         let insecure = variables.parsed("INSECURE", boolean).unwrap_or(false);
         let default = if protocol == Protocol::Grpc { "http://localhost:4317" } else { "http://localhost:4318" };
-        let (name, text, form) = match (given.endpoint, variables.set("ENDPOINT").into_iter().next()) {
-            (Some(text), _) => ("--otlp".to_owned(), text.to_owned(), Form::Base),
-            (None, Some((name, text))) if name.contains("TRACES") => (name, text, Form::Complete),
-            (None, Some((name, text))) => (name, text, Form::Base),
-            (None, None) if given.or_default => {
-                ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), default.to_owned(), Form::Base)
-            }
-            (None, None) => return Ok(None),
+        let endpoints = variables.set_or_given("ENDPOINT", "--otlp", given.endpoint.map(str::to_owned));
+        let (name, text) = match endpoints.into_iter().next() {
+            Some(endpoint) => endpoint,
+            None if given.or_default => (format!("{GENERAL}ENDPOINT"), default.to_owned()),
+            None => return Ok(None),
         };
-        let mut config = Self::at(Endpoint::parse(&name, &text, form, protocol, insecure)?, protocol);
+        let form = if name.starts_with(signal.prefix()) { Form::Complete } else { Form::Base };
+        let of = (protocol, signal);
+        let mut config = Self::at(Endpoint::parse(&name, &text, form, of, insecure)?, of);
         config.given_by.endpoint = name;
         if let Some((name, text)) = variables.set("HEADERS").into_iter().next() {
             for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -128,28 +159,29 @@ impl OtlpConfig {
             }
         }
         config.compression = variables.parsed("COMPRESSION", Compression::parse).flatten();
-        config.set_times(&mut variables);
-        config.set_files(&variables);
-        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        if let Some(spans) = variables.batching("MAX_QUEUE_SIZE", 1, "a number from 1 on") {
-            config.queue.max_spans = size(spans);
-        }
-        if let Some(spans) = variables.batching("MAX_EXPORT_BATCH_SIZE", 1, "a number from 1 on") {
-            config.queue.batch_spans = size(spans);
-        }
+        let timeout = variables.parsed("TIMEOUT", |value| number(value, 0, MILLISECONDS));
+        config.timeout = timeout.map_or(config.timeout, Duration::from_millis);
+        config.set_files(variables);
         Ok(Some(config))
     }
 
-    /// An attempt ends after the shorter one of the two timeouts; zero is no limit.
-    fn set_times<E: Fn(&str) -> Option<String>>(&mut self, variables: &mut Variables<'_, E>) {
-        let timeout = variables.parsed("TIMEOUT", |value| number(value, 0, MILLISECONDS));
-        self.timeout = timeout.map_or(self.timeout, Duration::from_millis);
-        if let Some(limit) = variables.batching("EXPORT_TIMEOUT", 0, MILLISECONDS).filter(|&limit| limit > 0) {
-            let limit = Duration::from_millis(limit);
+    /// The variables of the batch span processor. An attempt ends after the shorter one of the two timeouts; zero is no
+    /// limit.
+    fn set_batching<E: Fn(&str) -> Option<String>>(&mut self, variables: &mut Variables<'_, E>) {
+        let limit = variables.number("OTEL_BSP_EXPORT_TIMEOUT", 0, MILLISECONDS);
+        if let Some(limit) = limit.filter(|&limit| limit > 0).map(Duration::from_millis) {
             self.timeout = if self.timeout.is_zero() { limit } else { self.timeout.min(limit) };
         }
-        if let Some(delay) = variables.batching("SCHEDULE_DELAY", 0, MILLISECONDS) {
-            self.queue.batch_delay = Duration::from_millis(delay);
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let queue = &mut self.queue;
+        if let Some(delay) = variables.number("OTEL_BSP_SCHEDULE_DELAY", 0, MILLISECONDS) {
+            queue.batch_delay = Duration::from_millis(delay);
+        }
+        if let Some(spans) = variables.number("OTEL_BSP_MAX_QUEUE_SIZE", 1, "a number from 1 on") {
+            queue.max_spans = size(spans);
+        }
+        if let Some(spans) = variables.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, "a number from 1 on") {
+            queue.batch_spans = size(spans);
         }
     }
 

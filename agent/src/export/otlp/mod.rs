@@ -11,9 +11,10 @@
 //! to say so is sent twice; nothing is lost without being counted. A batch that
 //! the collector finds too large is halved.
 //!
-//! The requests are made and sent with `opentelemetry-proto`, not by the SDK's
-//! OTLP exporter: that gives up after a number of attempts within one timeout
-//! and tells neither why nor how much of a request the collector rejected.
+//! Requests with spans are made and sent with `opentelemetry-proto`, not by the
+//! SDK's OTLP exporter: that gives up after a number of attempts within one
+//! timeout and tells neither why nor how much of a request the collector
+//! rejected. Those with metrics are made by it, and sent as those with spans.
 
 mod advice;
 mod answer;
@@ -25,9 +26,11 @@ mod environment;
 mod error;
 mod failure;
 mod forward;
+mod metrics;
 mod payload;
 mod protocol;
 mod proxy;
+mod signal;
 mod tls;
 mod transport;
 
@@ -35,6 +38,8 @@ pub use config::{Compression, OtlpConfig, RetryConfig, TlsFiles};
 pub use environment::{Given, VARIABLES};
 pub use error::OtlpConfigError;
 pub use forward::Forwarder;
+pub(crate) use metrics::MetricsSender;
+pub use metrics::{METRICS_VARIABLES, MetricsConfig};
 pub use protocol::Protocol;
 
 use super::queue::{Batch, BoundedQueue};

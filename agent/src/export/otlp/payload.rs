@@ -6,8 +6,6 @@ use crate::export::request;
 use crate::span::FinishedSpan;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -75,7 +73,7 @@ impl Payload {
         let Message { bytes, frame, spans } = message;
         let plain = match config.protocol {
             Protocol::HttpProtobuf | Protocol::Grpc => bytes.clone(),
-            Protocol::HttpJson => serde_json::to_vec(&ExportTraceServiceRequest::decode(bytes.clone())?)?.into(),
+            Protocol::HttpJson => config.signal.to_json(&bytes)?.into(),
         };
         let (encoding, mut body) = match config.compression {
             None => (None, plain),
@@ -137,8 +135,10 @@ fn frame_len(len: usize) -> io::Result<u32> {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use prost::Message as _;
 
     fn scope(name: &str, spans: std::ops::Range<u8>) -> ScopeSpans {
         let scope = InstrumentationScope { name: name.to_owned(), ..Default::default() };

@@ -28,9 +28,6 @@ const USER_AGENT: &str = concat!("spoa-otel/", env!("CARGO_PKG_VERSION"));
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// The method that takes spans over gRPC.
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
 /// A cheaply cloned handle to the connection.
 #[derive(Debug, Clone)]
 pub(super) enum Transport {
@@ -133,7 +130,7 @@ async fn send_grpc(
     let mut request = http::Request::new(tonic::body::Body::new(Full::new(payload.body.clone())));
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = Uri::from_static(EXPORT);
+    *request.uri_mut() = Uri::from_static(config.signal.grpc_method());
     let headers = request.headers_mut();
     *headers = config.headers.clone();
     headers.insert(TE, HeaderValue::from_static("trailers"));
