@@ -207,9 +207,9 @@ impl Lines {
         };
         self.red.server(service, &measured);
         if let Some(client) = client {
-            // How HAProxy speaks to the server the line does not say.
+            // Of which version it is, the line does not say.
             let measured = Measured {
-                scheme: "",
+                scheme: request.server_scheme(),
                 status: client.status,
                 error_type: client.error.as_deref(),
                 route: None,
