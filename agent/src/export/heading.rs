@@ -1,15 +1,17 @@
 //! What a trace is headed by: method, path and status of its request. The name of its root is the same for all traces
-//! as a rule.
+//! as a rule, or a method alone.
 
 use crate::cut;
 use crate::semconv::{
-    HTTP_METHOD, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_STATUS_CODE, HTTP_TARGET, HTTP_URL, URL_FULL,
-    URL_PATH,
+    HTTP_METHOD, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_RESPONSE_STATUS_CODE, HTTP_STATUS_CODE,
+    HTTP_TARGET, HTTP_URL, URL_FULL, URL_PATH,
 };
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::borrow::Cow;
 
-/// The attributes of OpenTelemetry's conventions for HTTP, then those of the older ones.
-const METHOD: [&str; 2] = [HTTP_REQUEST_METHOD, HTTP_METHOD];
+/// The attributes of OpenTelemetry's conventions for HTTP, then those of the older ones. A method that few know is
+/// `_OTHER`, and itself in an attribute of its own.
+const METHOD: [&str; 3] = [HTTP_REQUEST_METHOD_ORIGINAL, HTTP_REQUEST_METHOD, HTTP_METHOD];
 const STATUS: [&str; 2] = [HTTP_RESPONSE_STATUS_CODE, HTTP_STATUS_CODE];
 /// Of these the path is taken: a query may hold secrets.
 const URLS: [&str; 3] = [URL_FULL, HTTP_TARGET, HTTP_URL];
@@ -33,20 +35,26 @@ impl HttpRequest {
         Self { method: text(first(&METHOD)), path: text(path), status: text(first(&STATUS)) }
     }
 
-    /// The request of a trace. `spans`: service and request of each, the root first, then the others by their start.
+    /// The request of a trace. `spans`: service, kind and request of each, the root first, then the others by their
+    /// start.
     ///
-    /// The root's service is believed before others, whose requests may be of another path and end otherwise.
-    pub(crate) fn of_trace<'a>(spans: impl Iterator<Item = (&'a str, Self)>) -> Self {
+    /// The root's service is believed before others, whose requests may be of another path and end otherwise; and what
+    /// was asked of it before what it asked itself, whose answer need not have reached the client.
+    pub(crate) fn of_trace<'a>(spans: impl Iterator<Item = (&'a str, SpanKind, Self)>) -> Self {
         let spans: Vec<_> = spans.collect();
-        let of_root = |(service, _): &&(&str, Self)| spans.first().is_some_and(|(root, _)| root == service);
-        let own = Self::merged(spans.iter().filter(of_root));
-        if own.title().is_some() { own } else { Self::merged(spans.iter()) }
+        let of_root = |service: &str| spans.first().is_some_and(|(root, ..)| *root == service);
+        let own = spans.iter().filter(|(service, ..)| of_root(service));
+        let was_asked = |kind: SpanKind| kind == SpanKind::Server;
+        let is_told = own.clone().any(|(_, kind, request)| was_asked(*kind) && request.title().is_some());
+        let believed = own.filter(|(_, kind, _)| !is_told || *kind != SpanKind::Client);
+        let request = Self::merged(believed.map(|(.., request)| request));
+        if request.title().is_some() { request } else { Self::merged(spans.iter().map(|(.., request)| request)) }
     }
 
     /// What is known first.
-    fn merged<'a>(spans: impl Iterator<Item = &'a (&'a str, Self)> + Clone) -> Self {
+    fn merged<'a>(requests: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let first = |text: fn(&Self) -> &String| {
-            spans.clone().map(|(_, request)| text(request)).find(|text| !text.is_empty()).cloned().unwrap_or_default()
+            requests.clone().map(text).find(|text| !text.is_empty()).cloned().unwrap_or_default()
         };
         Self { method: first(|of| &of.method), path: first(|of| &of.path), status: first(|of| &of.status) }
     }
@@ -98,6 +106,8 @@ mod tests {
         assert_eq!(of(&old), request("PUT", "/old", "503"));
         assert_eq!(of(&[old, new].concat()), of(&new));
         assert_eq!(of(&[("other", "GET")]), HttpRequest::default());
+        let odd = [("http.request.method", "_OTHER"), ("http.request.method_original", "BREW")];
+        assert_eq!(of(&odd), request("BREW", "", ""));
         for (url, path) in [
             ("https://host:1/a/b?c=/d#e", "/a/b"),
             ("http://host?c", "/"),
@@ -115,16 +125,31 @@ mod tests {
 
     #[test]
     fn the_service_of_the_root_is_believed_before_others() {
-        let none = || ("proxy", HttpRequest::default());
-        let inner = || ("server", request("GET", "/inner", "502"));
-        let of = |spans: &[(&'static str, HttpRequest)]| HttpRequest::of_trace(spans.iter().cloned());
-        let spans = [none(), inner(), ("proxy", request("GET", "/outer", "")), ("proxy", request("", "", "200"))];
+        let proxy = |request| ("proxy", SpanKind::Internal, request);
+        let none = || proxy(HttpRequest::default());
+        let inner = || ("server", SpanKind::Server, request("GET", "/inner", "502"));
+        let of = |spans: &[(&'static str, SpanKind, HttpRequest)]| HttpRequest::of_trace(spans.iter().cloned());
+        let spans = [none(), inner(), proxy(request("GET", "/outer", "")), proxy(request("", "", "200"))];
         assert_eq!(of(&spans), request("GET", "/outer", "200"));
         assert_eq!(of(&[none(), inner()]), request("GET", "/inner", "502"));
         // The server's status is not the proxy's.
-        assert_eq!(of(&[("proxy", request("GET", "/outer", "")), inner()]), request("GET", "/outer", ""));
+        assert_eq!(of(&[proxy(request("GET", "/outer", "")), inner()]), request("GET", "/outer", ""));
         assert_eq!(of(&[none()]), HttpRequest::default());
         assert_eq!(of(&[]).title(), None);
+    }
+
+    #[test]
+    fn what_a_proxy_was_asked_comes_before_what_it_asked() {
+        let asked = |path, status| ("proxy", SpanKind::Server, request("GET", path, status));
+        let asks = ("proxy", SpanKind::Client, request("POST", "/changed", "200"));
+        let of = |spans: &[(&'static str, SpanKind, HttpRequest)]| HttpRequest::of_trace(spans.iter().cloned());
+        assert_eq!(of(&[asked("/a", "503"), asks.clone()]), request("GET", "/a", "503"));
+        // The client was gone before it got the server's answer.
+        assert_eq!(of(&[asked("/a", ""), asks.clone()]), request("GET", "/a", ""));
+        let answered = ("proxy", SpanKind::Internal, request("", "", "502"));
+        assert_eq!(of(&[asked("/a", ""), asks.clone(), answered]), request("GET", "/a", "502"));
+        let untold = ("proxy", SpanKind::Server, HttpRequest::default());
+        assert_eq!(of(&[untold, asks]), request("POST", "/changed", "200"));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::proto::{event, key_value, link, span, status};
 use crate::export::text;
-use crate::semconv::{FOLLOWS_FROM, OPENTRACING_REF_TYPE};
+use crate::semconv::{ERROR_TYPE, FOLLOWS_FROM, OPENTRACING_REF_TYPE};
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use std::borrow::Cow;
 
 /// The fields of an encoded message, as far as they can be read.
 #[derive(Debug, Clone)]
@@ -177,6 +178,15 @@ impl<'a> SpanView<'a> {
 
     pub(crate) fn is_error(&self) -> bool {
         self.status == StatusCode::Error
+    }
+
+    /// Why it failed: what its status says, else its `error.type`; empty if neither does, or it did not fail.
+    pub(crate) fn failure(&self) -> Cow<'a, str> {
+        match (self.is_error(), self.message) {
+            (false, _) => Cow::default(),
+            (true, "") => self.attribute(ERROR_TYPE).unwrap_or_default().into(),
+            (true, message) => message.into(),
+        }
     }
 
     /// The contents of a field that may come several times.

@@ -3,7 +3,7 @@
 use crate::export_common::{TRACE, context, span};
 use crate::kept::{ATTACKS, DENIED, FAILED, HOSTILE, failed, filled, in_trace, nanos, serve, submit};
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{Event, Link};
+use opentelemetry::trace::{Event, Link, SpanKind, Status};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue as ProtoKeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
@@ -80,11 +80,16 @@ async fn a_trace_is_headed_by_its_request_everywhere() {
     let denied = row(DENIED);
     assert!(denied.contains("<bdi>POST /order</bdi></a> <span class=\"status failed\"><bdi>503</bdi>"), "{denied}");
     assert!(!list.contains("token"), "{list}");
+    // Why it failed, if that is more than the status.
+    let failed = row(FAILED);
+    assert!(failed.contains("2 errors</span> <span class=\"message\"><bdi>502: the server closed"), "{failed}");
     // A root that is called so already is not named twice.
     assert_eq!(row(FAILED).matches("/cart").count(), 1, "{}", row(FAILED));
     let page = text(addr, &format!("/traces/{TRACE:032x}")).await;
     assert!(page.contains("<h1><bdi>GET /hello</bdi> <span class=\"status\"><bdi>200</bdi></span></h1>"), "{page}");
     assert!(page.contains("<p class=\"meta\"><bdi>HAProxy session</bdi> · <code>"), "{page}");
+    let title = format!("<title>GET /hello 200 · {} · spoa-otel</title>", &format!("{TRACE:032x}")[..8]);
+    assert!(page.contains(&title), "{page}");
 
     let all = json(addr, "/traces.json").await;
     let of = |id: u128| all["traces"].as_array().unwrap().iter().find(|of| hex(&of["traceId"]) == id).unwrap().clone();
@@ -95,6 +100,31 @@ async fn a_trace_is_headed_by_its_request_everywhere() {
     assert_eq!(of(DENIED), expected);
     let one = json(addr, &format!("/traces/{DENIED:032x}.json")).await;
     assert_eq!(one["traces"], json!([expected]));
+}
+
+#[tokio::test]
+async fn the_trace_of_a_log_line_is_told_by_one_row() {
+    let recent = Arc::new(Recent::new(RecentConfig::default()));
+    let mut server = span("proxy", 1, 0, "GET", 0, 1_000);
+    let mut client = span("proxy", 2, 1, "GET", 0, 1_000);
+    for (span, kind, error) in
+        [(&mut server, SpanKind::Server, "503"), (&mut client, SpanKind::Client, "connect_failed")]
+    {
+        span.data.span_kind = kind;
+        span.data.status = Status::error("");
+        span.data.attributes = vec![KeyValue::new("error.type", error), KeyValue::new("http.request.method", "GET")];
+    }
+    server.data.attributes.push(KeyValue::new("url.path", "/a"));
+    server.data.attributes.push(KeyValue::new("http.response.status_code", 503));
+    submit(&recent, vec![client, server]);
+    let addr = serve(recent).await;
+    let list = text(addr, "/traces").await;
+    let expected = "<bdi>GET /a</bdi></a> <span class=\"status failed\"><bdi>503</bdi></span> <span class=\"error\">✗ 2 \
+                    errors</span> <span class=\"message\"><bdi>connect_failed</bdi></span>";
+    assert!(list.contains(expected), "the root's name is a part of what was asked: {list}");
+    let page = text(addr, &format!("/traces/{TRACE:032x}")).await;
+    assert!(page.contains("<span class=\"message\"><bdi>connect_failed</bdi></span>"), "{page}");
+    assert!(page.contains("<p class=\"meta\"><code>"), "{page}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
 
 fn width(columns: usize) -> ConsoleConfig {
     ConsoleConfig { width: Some(columns), ..Default::default() }
@@ -102,6 +103,42 @@ async fn a_trace_is_headed_by_its_request() {
     hostile.data.attributes = vec![KeyValue::new("url.path", "/a\u{1b}[2J\n"), KeyValue::new("http.method", "GET")];
     let text = printed(width(100), vec![hostile]).await;
     assert!(text.contains(r" · GET /a\u{1b}[2J\n · 1 span · "), "{text}");
+}
+
+/// The two spans of a line of HAProxy's log.
+fn of_a_line(path: &str) -> Vec<TestSpan> {
+    let mut server = span("proxy", 1, 0, "GET", 0, 1_000);
+    server.data.span_kind = SpanKind::Server;
+    server.data.status = Status::error("");
+    let attributes = [("http.request.method", "GET"), ("url.path", path), ("error.type", "503")];
+    let attributes = attributes.map(|(name, value)| KeyValue::new(name, value.to_owned()));
+    server.data.attributes = attributes.into();
+    server.data.attributes.push(KeyValue::new("http.response.status_code", 503));
+    let mut client = span("proxy", 2, 1, "GET", 0, 1_000);
+    client.data.span_kind = SpanKind::Client;
+    client.data.status = Status::error("");
+    client.data.attributes = vec![KeyValue::new("error.type", "connect_failed")];
+    vec![client, server]
+}
+
+#[tokio::test]
+async fn a_failure_without_a_message_says_its_type() {
+    let text = printed(width(120), of_a_line("/a")).await;
+    assert!(text.contains(" · GET /a 503 · 2 spans · "), "{text}");
+    assert!(text.contains("✗ 503  server") && text.contains("✗ connect_failed  client"), "{text}");
+}
+
+#[tokio::test]
+async fn what_was_asked_is_no_wider_than_the_terminal() {
+    let long = format!("/{}", "wide漢".repeat(30));
+    for (columns, shown) in [(120, 120), (100, 100), (10, 24)] {
+        let text = printed(width(columns), of_a_line(&long)).await;
+        let (_, title) = text.lines().next().unwrap().split_once(" · ").unwrap();
+        let (title, _) = title.split_once(" 503 · 2 spans · ").unwrap();
+        assert!(title.starts_with("GET /wide漢") && title.ends_with('…'), "{title}");
+        // A wide character may not fit.
+        assert!((shown - 1..=shown).contains(&title.width()), "{columns}: {title}");
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ struct Row {
     /// In thousandths of the longest of the page.
     length: u64,
     errors: usize,
+    cause: Option<Shown>,
     ends: Vec<Shown>,
 }
 
@@ -96,6 +97,7 @@ impl Row {
             duration: duration(length),
             length: (u128::from(length) * 1000 / u128::from(longest.max(1))) as u64,
             errors: summary.errors,
+            cause: summary.cause.as_deref().map(|cause| Shown::new(cause, 60)),
             ends: summary.ends.iter().take(3).map(|end| Shown::new(end, 20)).collect(),
         }
     }

@@ -50,6 +50,11 @@ impl Shown {
         Self { parts }
     }
 
+    /// As it is shown, as text alone.
+    pub(super) fn plain(&self) -> String {
+        self.parts.iter().map(|part| &*part.text).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }

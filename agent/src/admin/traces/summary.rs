@@ -24,6 +24,8 @@ pub(super) struct Summary {
     /// By their first start.
     pub(super) services: Vec<String>,
     pub(super) errors: usize,
+    /// What the first of them says that says more than the status.
+    pub(super) cause: Option<String>,
     /// Values of [`HAPROXY_SPAN_END`] that its spans have.
     pub(super) ends: BTreeSet<String>,
 }
@@ -36,17 +38,20 @@ impl Summary {
         order.sort_by_key(|&index| nodes[index].start);
         let root = tree::root(&nodes);
         let root_first = std::iter::once(&root).chain(&order);
-        let requests = root_first.map(|&index| {
+        let requests = root_first.clone().map(|&index| {
             let attribute = |name: &str| views[index].attribute(name).map(Cow::Owned);
-            (trace.spans[index].service(), HttpRequest::of_span(attribute))
+            (trace.spans[index].service(), views[index].kind, HttpRequest::of_span(attribute))
         });
         let request = HttpRequest::of_trace(requests);
+        let mut causes = root_first.map(|&index| views[index].failure());
+        let cause = causes.find(|cause| !cause.is_empty() && **cause != request.status);
+        let cause = cause.map(Cow::into_owned);
         let mut seen = HashSet::new();
         let in_order = order.iter().map(|&index| trace.spans[index].service());
         let services = in_order.filter(|name| seen.insert(*name)).map(str::to_owned).collect();
         let ends = views.iter().filter_map(|span| span.attribute(HAPROXY_SPAN_END)).collect();
         let errors = views.iter().filter(|span| span.is_error()).count();
-        Self { axis: Axis::of(&nodes), root, request, services, errors, ends, trace }
+        Self { axis: Axis::of(&nodes), root, request, services, errors, cause, ends, trace }
     }
 }
 
@@ -54,7 +59,9 @@ impl Summary {
 pub(super) struct Heading {
     /// Method and path of the request, unless the name of the root says as much.
     pub(super) title: Shown,
-    /// The name of the root, if it is not the title.
+    /// The same for the page's title, which is text alone.
+    pub(super) plain: String,
+    /// The name of the root, unless the title says as much.
     pub(super) name: Option<Shown>,
     /// Of the answer, if it is known.
     pub(super) status: Option<Shown>,
@@ -66,9 +73,12 @@ impl Heading {
         let name = summary.trace.spans[summary.root].view().name;
         let request = &summary.request;
         let title = request.title().filter(|title| !name.contains(title.as_str()));
+        let says_more = |title: &&String| !name.is_empty() && !title.starts_with(&format!("{name} "));
+        let shown = Shown::name(title.as_deref().unwrap_or(name));
         Self {
-            name: title.as_ref().map(|_| Shown::name(name)),
-            title: Shown::name(title.as_deref().unwrap_or(name)),
+            name: title.as_ref().filter(says_more).map(|_| Shown::name(name)),
+            plain: shown.plain(),
+            title: shown,
             status: Some(&request.status).filter(|status| !status.is_empty()).map(|status| Shown::new(status, 20)),
             is_error: request.is_error(),
         }

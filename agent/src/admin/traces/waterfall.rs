@@ -169,7 +169,7 @@ impl SpanRow {
             name: Shown::name(view.name),
             kind,
             is_error: view.is_error(),
-            message: Shown::new(view.message, 80),
+            message: Shown::new(&view.failure(), 80),
             end: view.attribute(HAPROXY_SPAN_END).map(|end| Shown::new(&end, 20)),
             is_cycle,
             is_reversed: view.end < view.start,

@@ -24,6 +24,8 @@ const MIN_BAR: usize = 4;
 const MAX_SERVICE: usize = 20;
 /// Columns kept for the tree however narrow the terminal is.
 const MIN_TREE: usize = 16;
+/// Columns of what was asked, in the header, however narrow the terminal is.
+const MIN_TITLE: usize = 24;
 /// Space between two columns.
 const GAP: &str = "  ";
 
@@ -84,7 +86,9 @@ pub(super) fn render(spans: &[ViewSpan], remarks: Remarks, format: Format) -> St
     let columns = Columns::fit(&lines, format.width);
 
     let painter = Painter { color: format.color };
-    let mut out = header(spans, &nodes, &axis, services.len(), remarks, &painter);
+    let request = request(spans, &nodes);
+    let title = request.title().map(|title| cut::to_columns(&title, format.width.max(MIN_TITLE)));
+    let mut out = header(spans, (title, &request), &axis, services.len(), remarks, &painter);
     for line in &lines {
         columns.write(line, spans, &axis, &painter, &mut out);
     }
@@ -119,7 +123,7 @@ impl Painter {
 
 fn header(
     spans: &[ViewSpan],
-    nodes: &[Node],
+    (title, request): (Option<String>, &HttpRequest),
     axis: &Axis,
     services: usize,
     remarks: Remarks,
@@ -128,8 +132,7 @@ fn header(
     let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut out = String::new();
     painter.put(&mut out, &format!("trace {}", trace_id(spans)), BOLD);
-    let request = request(spans, nodes);
-    if let Some(title) = request.title() {
+    if let Some(title) = title {
         painter.put(&mut out, &format!(" · {title}"), BOLD);
     }
     if !request.status.is_empty() {
@@ -167,7 +170,7 @@ fn request(spans: &[ViewSpan], nodes: &[Node]) -> HttpRequest {
     let mut order: Vec<_> = spans.iter().collect();
     order.sort_by_key(|span| span.start);
     let ordered = spans.get(tree::root(nodes)).into_iter().chain(order);
-    HttpRequest::of_trace(ordered.map(|span| (&*span.service, span.request.clone())))
+    HttpRequest::of_trace(ordered.map(|span| (&*span.service, span.kind, span.request.clone())))
 }
 
 /// A colour for each service, in order of the first start.

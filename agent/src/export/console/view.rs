@@ -70,7 +70,7 @@ impl ViewSpan {
             end: view.end,
             status: match view.status {
                 StatusCode::Ok => ViewStatus::Ok,
-                StatusCode::Error => ViewStatus::Error(clean(view.message)),
+                StatusCode::Error => ViewStatus::Error(clean(&view.failure())),
                 StatusCode::Unset => ViewStatus::Unset,
             },
             links: shown_links,
