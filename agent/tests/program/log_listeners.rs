@@ -6,13 +6,14 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spoa_otel::line::listener::{ListenCause, ListenerConfig, ListenerSnapshot, Listeners, LogAddr};
 use spoa_otel::line::{LineSink, Sender};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::collector::Collector;
 use crate::process::{PATIENCE, eventually};
 use crate::program_support::{Session, run};
 use crate::scrape::Metrics;
@@ -484,6 +485,51 @@ async fn a_process_that_is_stopped_for_a_second_loses_nothing_uncounted() {
     let lines = session.stop().await;
     let warned = lines.iter().any(|line| line["fields"]["message"].as_str().unwrap().starts_with("log lines lost"));
     assert_eq!(warned, lost(&metrics) > 0.0);
+}
+
+/// A line of a sampled request that has just ended, with a number in its trace's id.
+fn traced(n: usize) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let (end, start) = (now.as_micros(), now.as_micros() - 5000);
+    format!(
+        "<134>1 2026-11-28T20:00:00.000000+00:00 - haproxy 4711 - [otel@32473 v=\"1\" svc=\"edge\" \
+         c=\"{:032x}-00000000000000aa-00000000000000bb--01\" n=\"{n}\" a=\"{}.{:03}\" au=\"{start}\" t0=\"{start}\" \
+         e=\"{end}\" Th=\"0\" Ti=\"0\" TR=\"0\" Tw=\"0\" Tc=\"0\" Tr=\"4\" Td=\"0\" Ta=\"5\" st=\"200\" ss=\"200\" \
+         ts=\"--\" rc=\"0\" f=\"www\" b=\"app\" s=\"s1\" m=\"GET\" u=\"%2f\" id=\"-\" z=\"1\"] x\n",
+        n + 1,
+        start / 1_000_000,
+        start / 1000 % 1000,
+    )
+}
+
+/// The last thing that HAProxy sends before its agent is told to stop reaches the collector.
+#[tokio::test]
+async fn lines_before_the_stop_become_spans() {
+    const LINES: usize = 500;
+    for listen in ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"] {
+        let collector = Collector::start().await;
+        let session = Session::start(&["--otlp", &collector.url, "--log-listen", listen], &[]).await;
+        let addr = log_addrs(&session).remove(0);
+        // Nothing of it is read before the signal is there.
+        session.process.signal("-STOP");
+        let (udp, mut tcp) = (sender(), None);
+        for n in 0..LINES {
+            if listen.starts_with("udp") {
+                udp.send_to(traced(n).as_bytes(), &addr).unwrap();
+            } else {
+                let tcp = tcp.get_or_insert_with(|| std::net::TcpStream::connect(&addr).unwrap());
+                std::io::Write::write_all(tcp, traced(n).as_bytes()).unwrap();
+            }
+        }
+        session.process.signal("-TERM");
+        session.process.signal("-CONT");
+        let lines = session.stop().await;
+        let account = |of: &str| lines.iter().map(|line| &line["fields"]).find(|f| f["message"] == of).unwrap();
+        assert_eq!(account("log lines read")["traced"], LINES, "{lines:#?}");
+        // SERVER and CLIENT.
+        assert_eq!(collector.spans().len(), 2 * LINES);
+        assert_eq!(account("spans accounted for")["exported"], 2 * LINES);
+    }
 }
 
 #[tokio::test]
