@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spoa_otel::line::listener::{ListenCause, ListenerConfig, ListenerSnapshot, Listeners, LogAddr};
 use spoa_otel::line::{LineSink, Sender};
@@ -27,6 +27,9 @@ pub fn line(n: usize) -> String {
     )
 }
 
+/// A line at which whoever takes it panics.
+const BROKEN: &str = "<134>broken";
+
 /// Keeps lines; they wait while it is blocked.
 #[derive(Default)]
 struct Kept {
@@ -39,7 +42,9 @@ impl LineSink for Kept {
         while self.blocked.load(Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.lines.lock().unwrap().push((sender, String::from_utf8(line.to_vec()).unwrap()));
+        let line = String::from_utf8(line.to_vec()).unwrap();
+        assert!(line != BROKEN);
+        self.lines.lock().unwrap().push((sender, line));
     }
 }
 
@@ -181,7 +186,9 @@ async fn what_the_system_drops_is_counted_exactly() {
         // What was dropped last is told with the next one that is kept.
         let before = running.stats().udp_lines;
         running.until("the burst is over", |s| s.udp_lines > before).await;
+        let end = Instant::now() + PATIENCE;
         while running.stats().udp_lines + running.stats().lost < sent as u64 {
+            assert!(Instant::now() < end, "{sent} were sent: {:?}", running.stats());
             socket.send_to(line(sent).as_bytes(), addr).unwrap();
             sent += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -279,6 +286,25 @@ async fn a_socket_that_nobody_reads_is_replaced_and_one_in_use_is_not() {
     assert!(!Path::new(&addr["unix:".len()..]).exists());
 }
 
+#[tokio::test]
+async fn a_panic_at_a_line_costs_that_line_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.sock");
+    let listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0", &format!("unix:{}", path.display())];
+    let running = Running::start(&listen, |_| {}).await;
+    let LogAddr::Tcp(tcp) = running.listeners.addrs()[1].clone() else { panic!() };
+    let (udp, mut tcp) = (sender(), TcpStream::connect(&tcp).await.unwrap());
+    let unix = UnixDatagram::unbound().unwrap();
+    for text in [BROKEN, &line(1)] {
+        udp.send_to(text.as_bytes(), running.addr()).unwrap();
+        unix.send_to(text.as_bytes(), &path).unwrap();
+        tcp.write_all(format!("{text}\n").as_bytes()).await.unwrap();
+    }
+    running.until("the others are there", |s| s.udp_lines + s.unix_lines + s.tcp_lines == 3 && s.failed == 3).await;
+    let (_, lines) = running.stop().await;
+    assert_eq!(lines, vec![line(1); 3]);
+}
+
 /// All that was sent before the stop is taken, also by who has it still before itself, and in connections that nobody has
 /// accepted yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,6 +339,26 @@ async fn nothing_that_arrived_before_the_stop_is_lost() {
         assert_eq!((stats.incomplete, stats.lost), (0, 0));
         drop(connections);
     }
+}
+
+/// What is still in the system's buffer of a connection that is being read.
+#[tokio::test]
+async fn connections_are_read_to_their_end_at_the_stop() {
+    let running = Running::tcp(|_| {}).await;
+    let connections: Vec<_> = (0..10)
+        .map(|n| {
+            let mut connection = std::net::TcpStream::connect(running.addr()).unwrap();
+            std::io::Write::write_all(&mut connection, format!("{}\n", line(n)).as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    running.until("they are read", |s| s.tcp_lines == 10).await;
+    // The runtime has this thread only: nobody reads before the stop.
+    for mut connection in &connections {
+        std::io::Write::write_all(&mut connection, format!("{}\n", line(1)).repeat(100).as_bytes()).unwrap();
+    }
+    let (stats, _) = running.stop().await;
+    assert_eq!((stats.tcp_lines, stats.incomplete, stats.open), (10 + 10 * 100, 0, 0));
 }
 
 #[tokio::test]

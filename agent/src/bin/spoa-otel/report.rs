@@ -37,6 +37,7 @@ pub fn lines_received(stats: &ListenerSnapshot) {
         cut = stats.cut,
         too_long = stats.too_long,
         incomplete = stats.incomplete,
+        failed = stats.failed,
         connections = stats.connections,
         connections_refused = stats.refused_limit + stats.refused_sender + stats.refused_files,
         bad_framing = stats.bad_framing,

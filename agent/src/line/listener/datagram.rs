@@ -27,8 +27,8 @@ const BATCH: usize = 64;
 /// The longest datagram of UDP. Of the buffers, [`BATCH`] times so much, only what datagrams have filled once is resident.
 const LONGEST: usize = 64 << 10;
 
-/// How long datagrams may gather before they are read. A reader that waits for each is woken up for each, at the cost of
-/// HAProxy, which sends it.
+/// How long datagrams of UDP may gather before they are read. A reader that waits for each is woken up for each, at the cost
+/// of HAProxy, which sends it. At a unix socket too few can wait for that.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// How soon a reader that waits notices the stop.
@@ -110,15 +110,7 @@ pub(super) struct Reader {
 }
 
 /// Once it is set, a reader ends when nothing is left to read, and at this instant at the latest.
-#[derive(Clone, Default)]
-pub(super) struct Stop(Arc<OnceLock<Instant>>);
-
-impl Stop {
-    /// Stops; only the first call counts.
-    pub(super) fn at(&self, deadline: Instant) {
-        let _ = self.0.set(deadline);
-    }
-}
+type Stop = Arc<OnceLock<Instant>>;
 
 impl Reader {
     pub(super) fn start(socket: DatagramSocket, intake: Arc<Intake>) -> io::Result<Self> {
@@ -128,8 +120,9 @@ impl Reader {
         Ok(Self { thread, stop })
     }
 
+    /// Tells it to read what is there and to end, at this instant at the latest. Only the first call counts.
     pub(super) fn stop(&self, deadline: Instant) {
-        self.stop.at(deadline);
+        let _ = self.stop.set(deadline);
     }
 
     /// Has it ended?
@@ -140,7 +133,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.stop.at(Instant::now());
+        self.stop(Instant::now());
     }
 }
 
@@ -178,15 +171,15 @@ impl Reading {
         let mut buffers = vec![0; BATCH * LONGEST];
         loop {
             // Asked before reading: what is there at the stop is read.
-            let deadline = self.stop.0.get().copied();
+            let deadline = self.stop.get().copied();
             let flags = if deadline.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::MSG_WAITFORONE };
-            let read = match self.socket {
-                DatagramSocket::Udp(_) => self.read::<SockaddrStorage>(&mut buffers, flags),
-                DatagramSocket::Unix { .. } => self.read::<()>(&mut buffers, flags),
+            let (read, pause) = match self.socket {
+                DatagramSocket::Udp(_) => (self.read::<SockaddrStorage>(&mut buffers, flags), GATHER),
+                DatagramSocket::Unix { .. } => (self.read::<()>(&mut buffers, flags), Duration::ZERO),
             };
             match read {
                 Ok(BATCH) | Err(Errno::EINTR) => {}
-                Ok(_) if deadline.is_none() => thread::sleep(GATHER),
+                Ok(_) if deadline.is_none() => thread::sleep(pause),
                 Ok(_) => {}
                 Err(Errno::EAGAIN) if deadline.is_some() => return,
                 Err(Errno::EAGAIN) => {}

@@ -1,6 +1,7 @@
 //! What all listeners share: who may send, where lines go, what is counted and said.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use spop_agent::ratelimit::LogLimit;
@@ -24,6 +25,7 @@ pub(super) struct Logs {
     pub(super) lost: LogLimit,
     pub(super) sender: LogLimit,
     pub(super) cut: LogLimit,
+    pub(super) failed: LogLimit,
     pub(super) read: LogLimit,
     pub(super) accept: LogLimit,
     pub(super) limit: LogLimit,
@@ -37,9 +39,16 @@ impl Intake {
     /// Takes a line, with the end of the line or without.
     pub(super) fn take(&self, sender: Sender, line: &[u8], lines: &Counter, bytes: &Counter) {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
+        // All lines of a socket are taken by one thread: one that is beyond the sink must not be the last.
+        if catch_unwind(AssertUnwindSafe(|| self.sink.take(sender, line))).is_err() {
+            self.stats.counters.failed.one();
+            if let Some(left_out) = self.logs.failed.pass() {
+                tracing::error!(left_out, "a log line made the agent panic: please report this");
+            }
+            return;
+        }
         lines.one();
         bytes.add(line.len());
-        self.sink.take(sender, line);
     }
 
     /// May this address send lines? If not, that is counted and logged.

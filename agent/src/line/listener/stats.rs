@@ -45,6 +45,8 @@ metrics! {
         too_long = "too_long",
         /// Lines over TCP that the end of their connection cut.
         incomplete = "incomplete",
+        /// Lines at which the sink panicked.
+        failed = "panic",
     }
     Counter "log_connections" "Connections for log lines accepted." {
         /// Connections accepted.
