@@ -1,17 +1,16 @@
 //! HAProxy's log lines, if they are listened for.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use spoa_otel::line::listener::{ListenCause, ListenerConfig, Listeners};
+use spoa_otel::line::listener::{ListenError, ListenerConfig, Listeners};
 use spoa_otel::line::{LineConfig, Lines};
 use spoa_otel::red::Red;
 use spoa_otel::tracer::Tracer;
 use tracing::info;
 
-use crate::{misconfigured, report};
+use crate::report;
 
 /// Where lines come from, and what is made of them.
 #[derive(Args)]
@@ -38,17 +37,14 @@ impl LogLines {
         reserved_files: u64,
         tracer: &Arc<Tracer>,
         red: &Arc<Red>,
-    ) -> Result<Option<Self>, Box<dyn Error>> {
+    ) -> Result<Option<Self>, ListenError> {
         let config = ListenerConfig { reserved_files, ..options.listener };
         if config.listen.is_empty() {
             return Ok(None);
         }
         let max_connections = config.connections();
         let lines = Arc::new(Lines::new(options.lines, tracer.clone(), red.clone()));
-        let listeners = Listeners::bind(config, lines.clone()).await.map_err(|error| match error.cause {
-            ListenCause::BeyondLoopback(_) => Box::<dyn Error>::from(misconfigured(error)),
-            _ => error.into(),
-        })?;
+        let listeners = Listeners::bind(config, lines.clone()).await?;
         for addr in listeners.addrs() {
             info!(%addr, kind = %"log", "listening");
         }

@@ -33,6 +33,7 @@ use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
 use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
+use spoa_otel::line::listener::{ListenCause, ListenError};
 use spoa_otel::red::{Red, RedExporter};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
@@ -198,7 +199,8 @@ async fn serve(
         }
     };
     let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
-    let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &tracer, &red).await?;
+    let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &tracer, &red);
+    let log_lines = log_lines.await.map_err(cannot_listen)?;
     let log_connections = log_lines.as_ref().map_or(0, LogLines::max_connections);
     let connections = options.server.max_connections + receivers + log_connections;
     files::make_room(connections, options.server.reserved_files);
@@ -284,6 +286,14 @@ async fn serve(
     report::log_lines_lost(log_lines_lost.load(Relaxed));
     info!("stopped");
     Ok(grace)
+}
+
+/// An address that nobody allowed is a mistake of the command line; one that is in use is not.
+fn cannot_listen(error: ListenError) -> Box<dyn Error> {
+    match error.cause {
+        ListenCause::BeyondLoopback(_) => misconfigured(error).into(),
+        _ => error.into(),
+    }
 }
 
 /// Ends what nobody ended in time.
