@@ -117,7 +117,7 @@ async fn figures_are_what_was_sent() {
 }
 
 /// `promtool check metrics`, if there is one.
-fn promtool_accepts(text: &str) {
+pub(crate) fn promtool_accepts(text: &str) {
     let Some(promtool) = std::env::var_os("SPOP_PROMTOOL") else {
         // Past the test runner's capture.
         let mut stderr = std::io::stderr();

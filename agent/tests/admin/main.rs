@@ -26,5 +26,6 @@ mod browser;
 mod endpoints;
 mod kept;
 mod page;
+mod red;
 mod requests;
 mod traces;
