@@ -13,6 +13,7 @@ const HTTP_ONLY: Setup<'static> = Setup {
     spoe_cfg: "spoe-http.cfg",
     spoe_timeout: "10s",
     cache: true,
+    lines: false,
     spoa_args: &["--idle-timeout", "500ms"],
     spoa_env: &[],
 };

@@ -1,6 +1,6 @@
 //! One trace for each request: nine spans of each proxy, joined.
 
-use crate::haproxy::{check, programs};
+use crate::haproxy::{Program, check, programs};
 use crate::setup::{Chain, Setup, conf, trace_id};
 use crate::spans::{assert_nine, assert_times, by_trace, find};
 
@@ -53,13 +53,27 @@ async fn requests_of_one_connection_are_traces_of_their_own() {
 async fn no_warning_about_the_configurations() {
     for program in programs() {
         for spoe_cfg in ["spoe.cfg", "spoe-http.cfg"] {
-            let chain = Chain::start(&program, Setup { spoe_cfg, ..Setup::default() }).await;
-            for proxy in &chain.proxies {
-                let said = proxy.check();
-                assert!(!said.to_lowercase().contains("warning"), "{program:?} {spoe_cfg}: {said}");
+            for lines in [false, true] {
+                let chain = Chain::start(&program, Setup { spoe_cfg, lines, ..Setup::default() }).await;
+                for proxy in &chain.proxies {
+                    assert_silent(&proxy.check(), &program, spoe_cfg);
+                }
+            }
+        }
+        for config in ["haproxy-lean.cfg", "haproxy-log-only.cfg"] {
+            let all =
+                [("LOG_TARGET", "ring@otel"), ("PLAIN_ADDRESS", "127.0.0.1:8001"), ("STATS_ADDRESS", "127.0.0.1:7004")];
+            for env in [&[][..], &all] {
+                let (valid, said) = check(&program, &conf(config), env);
+                assert!(valid, "{program:?} {config}: {said}");
+                assert_silent(&said, &program, config);
             }
         }
     }
+}
+
+fn assert_silent(said: &str, program: &Program, config: &str) {
+    assert!(!said.to_lowercase().contains("warning"), "{program:?} {config}: {said}");
 }
 
 #[test]

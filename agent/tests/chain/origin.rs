@@ -1,15 +1,17 @@
 //! The server behind the proxies: it tells what headers it got, and misbehaves on request.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What the server saw of a request.
 #[derive(Clone, Debug)]
 pub struct Hit {
     pub path: String,
+    /// When its headers were read.
+    pub at: SystemTime,
     headers: Vec<(String, String)>,
 }
 
@@ -22,8 +24,10 @@ impl Hit {
 }
 
 /// A server on a port of its own. It takes one request a connection: HAProxy hides the failure of a connection that it used before.
-/// `/status/503` answers so, `/close` closes without an answer, `/slow` takes a second,
-/// everything else is a cacheable 200.
+/// The end of the path says what it does; everything else is a cacheable 200.
+///
+/// `/status/503` answers so, `/close` closes without an answer, `/slow` takes a second, `/nonsense` is no HTTP, `/stall` takes ten seconds,
+/// `/cut` ends in the body, `/stall-body` stops in it, `/drip` takes its time for it, `/flaky` is 503 for the first time, `/websocket` echoes after a 101.
 pub struct Origin {
     pub addr: String,
     hits: Arc<Mutex<Vec<Hit>>>,
@@ -81,16 +85,52 @@ async fn serve(stream: TcpStream, hits: &Mutex<Vec<Hit>>) -> std::io::Result<()>
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    hits.lock().unwrap().push(Hit { path: path.clone(), headers });
-    let status = match path.strip_prefix("/status/") {
-        Some(status) => status.to_owned(),
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, n)| n.parse().ok());
+    let before = hits.lock().unwrap().iter().filter(|hit| hit.path == path).count();
+    hits.lock().unwrap().push(Hit { path: path.clone(), at: SystemTime::now(), headers });
+    stream.read_exact(&mut vec![0; length.unwrap_or(0)]).await?;
+    let status = match path.rsplit_once("/status/") {
+        Some((_, status)) => status.to_owned(),
         None => "200".to_owned(),
     };
-    match path.as_str() {
-        "/close" => return Ok(()),
-        "/slow" => tokio::time::sleep(Duration::from_secs(1)).await,
-        _ => {}
-    }
+    let begun = "HTTP/1.1 200 Hm\r\ncontent-length: 100\r\n\r\nbegun";
+    let flaky = match path.rsplit('/').next().unwrap_or_default() {
+        "close" => return Ok(()),
+        "nonsense" => return stream.write_all(b"nonsense\r\n\r\n").await,
+        "slow" => return answer(&mut stream, &status, Duration::from_secs(1)).await,
+        "stall" => return answer(&mut stream, &status, Duration::from_secs(10)).await,
+        "cut" => return stream.write_all(begun.as_bytes()).await,
+        "stall-body" => {
+            stream.write_all(begun.as_bytes()).await?;
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            return Ok(());
+        }
+        "drip" => {
+            stream.write_all(begun.as_bytes()).await?;
+            for _ in 0..95 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                stream.write_all(b"x").await?;
+            }
+            return Ok(());
+        }
+        "websocket" => {
+            let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+            let upgraded = format!("HTTP/1.1 101 Hm\r\nupgrade: websocket\r\nconnection: upgrade\r\n{accept}\r\n\r\n");
+            stream.write_all(upgraded.as_bytes()).await?;
+            let mut echo = [0; 64];
+            while let n @ 1.. = stream.read(&mut echo).await? {
+                stream.write_all(&echo[..n]).await?;
+            }
+            return Ok(());
+        }
+        "flaky" => before == 0,
+        _ => false,
+    };
+    answer(&mut stream, if flaky { "503" } else { &status }, Duration::ZERO).await
+}
+
+async fn answer(stream: &mut BufReader<TcpStream>, status: &str, after: Duration) -> std::io::Result<()> {
+    tokio::time::sleep(after).await;
     let answer = format!(
         "HTTP/1.1 {status} Hm\r\ncontent-length: 2\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\nok"
     );

@@ -58,6 +58,13 @@ impl Metrics {
         rows.map(|(_, value)| value).sum()
     }
 
+    /// The rows whose names begin so, without `spoa_`.
+    pub fn about(&self, prefix: &str) -> String {
+        let prefix = format!("spoa_{prefix}");
+        let rows = self.rows.iter().filter(|(series, _)| series.starts_with(&prefix));
+        rows.map(|(series, value)| format!("{series} {value}\n")).collect()
+    }
+
     /// No span is lost: those started are ended or open, those ended are sampled or not, and what an exporter got it has
     /// delivered, dropped or still has. `received`: what the exporter got from elsewhere.
     #[track_caller]

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program};
 use crate::http::http_client;
+use crate::lines::{Transport, free_log_address};
 use crate::origin::Origin;
 use crate::process::{Process, free_port};
 
@@ -43,13 +44,15 @@ pub struct Setup<'a> {
     /// How long HAProxy waits for the agent.
     pub spoe_timeout: &'a str,
     pub cache: bool,
+    /// HAProxy's log lines go to the agent.
+    pub lines: bool,
     pub spoa_args: &'a [&'a str],
     pub spoa_env: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { spoe_cfg: "spoe.cfg", spoe_timeout: "10s", cache: false, spoa_args: &[], spoa_env: &[] }
+        Setup { spoe_cfg: "spoe.cfg", spoe_timeout: "10s", cache: false, lines: false, spoa_args: &[], spoa_env: &[] }
     }
 }
 
@@ -72,6 +75,11 @@ impl Chain {
         if !args.contains(&"--otlp") {
             args.extend(["--otlp", collector.url.as_str()]);
         }
+        let log = free_log_address(Transport::Udp);
+        let listener = format!("udp://{log}");
+        if setup.lines {
+            args.extend(["--log-listen", &listener]);
+        }
         let spoa = Spoa::start(&format!("127.0.0.1:{}", free_port()), &args, setup.spoa_env).await;
         let [one, one_plain, two, two_plain, stats] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let mut env = vec![
@@ -87,6 +95,9 @@ impl Chain {
             // For HAProxy 3.4. The servers of most tests answer, see `nine_spans.rs` and `failures.rs`.
             ("NINE_SPANS_ANYWAY", "1"),
         ];
+        if setup.lines {
+            env.push(("LOG_TARGET", &log));
+        }
         if setup.cache {
             env.push(("WITH_CACHE", "1"));
         }

@@ -1,0 +1,108 @@
+//! Many requests at once: all are there, or counted as lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+
+use super::client::{Client, get, request};
+use super::{Mode, Proxy, Setup, Transport};
+use crate::haproxy::{extremes, programs};
+use crate::process::PATIENCE;
+use crate::scrape::Metrics;
+use crate::spans::by_trace;
+
+#[tokio::test]
+async fn five_hundred_requests_lose_and_double_nothing() {
+    for program in programs() {
+        for (mode, transport) in
+            [(Mode::Lean, Transport::Udp), (Mode::Lean, Transport::Ring), (Mode::LogOnly, Transport::Udp)]
+        {
+            let proxy = Proxy::start(&program, Setup::of(mode, transport)).await;
+            let requests = (0..500).map(|n| {
+                let (addr, path) = (proxy.addresses.http.clone(), format!("/load/{n}"));
+                async move { get(&addr, &path).await.trace_id.unwrap() }
+            });
+            let ids: Vec<_> = stream::iter(requests).buffer_unordered(32).collect().await;
+            let traces = by_trace(proxy.collector.wait_for(2 * (500 + proxy.warm_up)).await);
+            let what = format!("{program:?} {mode:?} {transport:?}");
+            assert_eq!(traces.len(), 500 + proxy.warm_up, "{what}");
+            for id in ids {
+                assert_eq!(traces[&id].len(), 2, "{what}");
+            }
+        }
+    }
+}
+
+/// Clients that ask as fast as they can, until told to stop; how many answers they got.
+async fn at_full_speed(proxy: &Proxy, pause: impl Future<Output = ()>) -> usize {
+    let over = Arc::<AtomicBool>::default();
+    let client = || {
+        let (addr, over) = (proxy.addresses.http.clone(), over.clone());
+        tokio::spawn(async move {
+            let mut client = Client::connect(&addr).await;
+            let mut answers = 0;
+            while !over.load(Relaxed) {
+                client.forget();
+                client.send(&request("GET", "/return", "")).await;
+                assert!(client.until(b"\r\n\r\nok", PATIENCE).await);
+                answers += 1;
+            }
+            answers
+        })
+    };
+    let clients: Vec<_> = (0..16).map(|_| client()).collect();
+    pause.await;
+    over.store(true, Relaxed);
+    join_all(clients).await.into_iter().map(Result::unwrap).sum()
+}
+
+/// Lines that came and lines that are known to be missing are all. The last one tells how far HAProxy counted.
+async fn assert_all_counted(proxy: &Proxy, mut requests: usize, what: &str) {
+    loop {
+        get(&proxy.addresses.http, "/return").await;
+        requests += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let metrics = Metrics::scrape(&proxy.spoa.admin).await;
+        let [came, missing] =
+            [metrics.get("log_lines_total{result=\"ours\"}"), metrics.get("log_lines_missing")].map(|n| n as usize);
+        // HAProxy's threads may number two lines alike.
+        if (came + missing).abs_diff(requests) <= 4 {
+            assert!(came > 0, "{what}");
+            assert_eq!(metrics.sum("log_requests_total", "") as usize, came, "{what}");
+            println!("{what}: {requests} requests, {came} lines came, {missing} missing");
+            return;
+        }
+        assert!(requests < 1_000_000, "{what}: {requests} requests, {came} came, {missing} missing");
+    }
+}
+
+#[tokio::test]
+async fn at_full_speed_over_udp_lines_and_losses_are_all() {
+    for program in extremes() {
+        let setup = Setup::of(Mode::LogOnly, Transport::Udp);
+        let proxy = Proxy::start(&program, setup).await;
+        let requests = at_full_speed(&proxy, tokio::time::sleep(Duration::from_secs(1))).await;
+        assert_all_counted(&proxy, requests, &format!("{program:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_stops_for_a_second() {
+    for program in extremes() {
+        for transport in [Transport::Udp, Transport::Ring] {
+            let setup = Setup::of(Mode::LogOnly, transport);
+            let proxy = Proxy::start(&program, setup).await;
+            let stop = async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                proxy.spoa.process.signal("-STOP");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                proxy.spoa.process.signal("-CONT");
+            };
+            let requests = at_full_speed(&proxy, stop).await;
+            assert_all_counted(&proxy, requests, &format!("{program:?} {transport:?}, stopped")).await;
+        }
+    }
+}

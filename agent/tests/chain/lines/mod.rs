@@ -1,0 +1,163 @@
+//! Tracing by HAProxy's log lines: the shipped configurations with more frontends, backends and rules, one `spoa-otel`, one collector.
+
+mod case;
+mod cases;
+mod client;
+mod configuration;
+mod forged;
+mod load;
+mod nine;
+mod restart;
+mod table;
+mod times;
+mod two_proxies;
+
+use std::net::UdpSocket;
+
+use futures_util::future::join_all;
+
+use crate::collector::Collector;
+use crate::haproxy::{Haproxy, Program, programs};
+use crate::origin::Origin;
+use crate::process::free_port;
+use crate::setup::{Spoa, conf};
+use configuration::Configuration;
+
+/// Who makes the ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The agent, asked over SPOP.
+    Lean,
+    /// HAProxy, since the agent that it would ask is away.
+    Fallback,
+    /// HAProxy, always.
+    LogOnly,
+}
+
+/// How the lines travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Ring,
+}
+
+/// What differs between tests.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    pub mode: Mode,
+    pub transport: Transport,
+    /// How long HAProxy waits for the agent.
+    pub spoe_timeout: &'a str,
+    pub spoa_args: &'a [&'a str],
+}
+
+impl Setup<'_> {
+    pub fn of(mode: Mode, transport: Transport) -> Self {
+        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[] }
+    }
+}
+
+/// One HAProxy between client and server.
+pub struct Proxy {
+    // Dropped in this order.
+    _haproxy: Haproxy,
+    pub spoa: Spoa,
+    pub origin: Origin,
+    pub collector: Collector,
+    /// Where the lines go.
+    pub log: String,
+    pub addresses: Addresses,
+    /// Requests until the agent was asked.
+    pub warm_up: usize,
+    _configuration: Configuration,
+}
+
+/// Of HAProxy's frontends.
+pub struct Addresses {
+    pub http: String,
+    pub h2: String,
+    pub listen: String,
+    pub tcp: String,
+    pub tls: String,
+    /// Nobody answers there.
+    pub nobody: String,
+}
+
+impl Proxy {
+    pub async fn start(program: &Program, setup: Setup<'_>) -> Self {
+        let collector = Collector::start().await;
+        let origin = Origin::start().await;
+        let log = free_log_address(setup.transport);
+        let spoa = start_spoa(&format!("127.0.0.1:{}", free_port()), &log, setup, &collector).await;
+        let [http, h2, listen, tcp, tls, nobody] = [(); 6].map(|()| format!("127.0.0.1:{}", free_port()));
+        let addresses = Addresses { http, h2, listen, tcp, tls, nobody };
+        let configuration = Configuration::write(setup.mode);
+        let spoe_cfg = conf("spoe-lean.cfg").to_str().unwrap().to_owned();
+        let mut env = vec![
+            ("SERVICE_NAME", "proxy"),
+            // As a whole: HAProxy forgets `default-path` at the second filter.
+            ("SPOE_CFG", &spoe_cfg),
+            ("SPOE_TIMEOUT", setup.spoe_timeout),
+            ("LOG_ADDRESS", &log),
+            ("LISTEN_ADDRESS", &addresses.http),
+            ("SERVER_ADDRESS", &origin.addr),
+            ("H2_ADDRESS", &addresses.h2),
+            ("LISTEN_SECTION_ADDRESS", &addresses.listen),
+            ("TCP_ADDRESS", &addresses.tcp),
+            ("TLS_ADDRESS", &addresses.tls),
+            ("NOBODY", &addresses.nobody),
+            ("SPOA_ADDRESS", if setup.mode == Mode::Fallback { &addresses.nobody } else { &spoa.addr }),
+        ];
+        if setup.transport == Transport::Ring {
+            env.push(("LOG_TARGET", "ring@otel"));
+        }
+        let haproxy = Haproxy::start(program, &configuration.path, &env, &addresses.http).await;
+        let mut proxy = Proxy {
+            _haproxy: haproxy,
+            spoa,
+            origin,
+            collector,
+            log,
+            addresses,
+            warm_up: 0,
+            _configuration: configuration,
+        };
+        if setup.mode == Mode::Lean {
+            proxy.wait_until_asked().await;
+        }
+        proxy
+    }
+
+    /// The first health check of `option spop-check` may come after the first request.
+    pub async fn wait_until_asked(&mut self) {
+        let answered = |metrics: &crate::scrape::Metrics| metrics.sum("messages_total", "") > 0.0;
+        loop {
+            client::get(&self.addresses.http, "/warm-up").await;
+            self.warm_up += 1;
+            if answered(&crate::scrape::Metrics::scrape(&self.spoa.admin).await) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Runs this with each HAProxy, side by side: they wait more than they work.
+pub async fn with_each(run: impl AsyncFn(Program)) {
+    join_all(programs().into_iter().map(|program| run(program))).await;
+}
+
+/// The agent with a listener for lines.
+pub async fn start_spoa(listen: &str, log: &str, setup: Setup<'_>, collector: &Collector) -> Spoa {
+    let scheme = if setup.transport == Transport::Udp { "udp" } else { "tcp" };
+    let log = format!("{scheme}://{log}");
+    let args = [&["--otlp", &collector.url, "--log-listen", &log], setup.spoa_args].concat();
+    Spoa::start(listen, &args, &[]).await
+}
+
+pub fn free_log_address(transport: Transport) -> String {
+    match transport {
+        Transport::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string(),
+        Transport::Ring => format!("127.0.0.1:{}", free_port()),
+    }
+}

@@ -1,0 +1,230 @@
+//! The shipped configurations as they are, one proxy behind the other: one trace.
+
+use std::path::PathBuf;
+
+use futures_util::future::join_all;
+
+use super::client::get_with;
+use super::{Mode, Setup, Transport, free_log_address, start_spoa, with_each};
+use crate::collector::Collector;
+use crate::haproxy::{Haproxy, Program};
+use crate::origin::Origin;
+use crate::process::{eventually, free_port};
+use crate::scrape::Metrics;
+use crate::setup::{Spoa, conf};
+use crate::spans::{Span, names};
+
+/// Two proxies in a row; one agent that is asked, or several, of whom the first gets the lines.
+pub struct Two {
+    // Dropped in this order.
+    _proxies: [Haproxy; 2],
+    pub spoas: Vec<Spoa>,
+    pub origin: Origin,
+    pub collector: Collector,
+    pub addr: String,
+    pub log: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Two {
+    pub async fn start(program: &Program, setup: Setup<'_>, agents: usize) -> Self {
+        let collector = Collector::start().await;
+        let origin = Origin::start().await;
+        let log = free_log_address(setup.transport);
+        let mut spoas = Vec::new();
+        for agent in 0..agents {
+            let listen = format!("127.0.0.1:{}", free_port());
+            spoas.push(match agent {
+                0 => start_spoa(&listen, &log, setup, &collector).await,
+                _ => Spoa::start(&listen, &["--otlp", &collector.url], &[]).await,
+            });
+        }
+        let [one, two, nobody] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_for(setup.mode, &spoas, &folder);
+        let env = |service, listen, server| {
+            let mut env = vec![
+                ("SERVICE_NAME", service),
+                ("SPOE_TIMEOUT", setup.spoe_timeout),
+                ("LOG_ADDRESS", log.as_str()),
+                ("LISTEN_ADDRESS", listen),
+                ("SERVER_ADDRESS", server),
+                ("SPOA_ADDRESS", if setup.mode == Mode::Fallback { nobody.as_str() } else { &spoas[0].addr }),
+            ];
+            if setup.transport == Transport::Ring {
+                env.push(("LOG_TARGET", "ring@otel"));
+            }
+            env
+        };
+        let proxies = [
+            Haproxy::start(program, &config, &env("haproxy-1", &one, &two), &one).await,
+            Haproxy::start(program, &config, &env("haproxy-2", &two, &origin.addr), &two).await,
+        ];
+        let two = Two { _proxies: proxies, spoas, origin, collector, addr: one, log, _folder: folder };
+        if setup.mode == Mode::Lean {
+            two.wait_until_all_are_asked().await;
+        }
+        two
+    }
+
+    async fn wait_until_all_are_asked(&self) {
+        for spoa in &self.spoas {
+            while Metrics::scrape(&spoa.admin).await.sum("messages_total", "") < 2.0 {
+                // At once: one after the other goes over one connection.
+                join_all((0..8).map(|_| get_with(&self.addr, "/warm-up", ""))).await;
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// The messages that each agent got.
+    async fn asked(&self) -> Vec<f64> {
+        join_all(self.spoas.iter().map(|spoa| async { Metrics::scrape(&spoa.admin).await.sum("messages_total", "") }))
+            .await
+    }
+
+    /// The spans of a trace, when there are so many.
+    pub async fn trace(&self, id: &str, spans: usize) -> Vec<Span> {
+        eventually(&format!("{spans} spans of {id}"), || {
+            let mut all = self.collector.spans();
+            all.retain(|span| span.trace_id == id);
+            (all.len() >= spans).then_some(all)
+        })
+        .await
+    }
+}
+
+/// The shipped file itself; with further agents, one like it beside the SPOE file.
+fn config_for(mode: Mode, spoas: &[Spoa], folder: &tempfile::TempDir) -> PathBuf {
+    let shipped = conf(if mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" });
+    if spoas.len() == 1 {
+        return shipped;
+    }
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let (before, rest) = text.split_once("    server spoa \"${SPOA_ADDRESS}\"").unwrap();
+    let (options, after) = rest.split_once('\n').unwrap();
+    let server = |(n, spoa): (usize, &Spoa)| format!("    server spoa-{n} {}{options}\n", spoa.addr);
+    let servers: String = spoas.iter().enumerate().map(server).collect();
+    std::fs::copy(conf("spoe-lean.cfg"), folder.path().join("spoe-lean.cfg")).unwrap();
+    let path = folder.path().join("haproxy.cfg");
+    std::fs::write(&path, format!("{before}{servers}{after}")).unwrap();
+    path
+}
+
+/// SERVER and CLIENT of a proxy.
+pub fn of_proxy<'s>(spans: &'s [Span], service: &str) -> [&'s Span; 2] {
+    let find = |kind| {
+        let mut found = spans.iter().filter(|span| span.service == service && span.proto.kind == kind);
+        let first = found.next().unwrap_or_else(|| panic!("{service}, kind {kind}: {:#?}", names(spans)));
+        assert!(found.next().is_none(), "{:#?}", names(spans));
+        first
+    };
+    [find(2), find(3)]
+}
+
+/// A trace from the client on, over both proxies to the server.
+fn assert_joined(spans: &[Span], parent: &str) -> String {
+    assert_eq!(spans.len(), 4, "{:#?}", names(spans));
+    let [outer, call] = of_proxy(spans, "haproxy-1");
+    let [inner, last] = of_proxy(spans, "haproxy-2");
+    assert_eq!(
+        [&outer.parent, &call.parent, &inner.parent, &last.parent],
+        [parent, &outer.span_id, &call.span_id, &inner.span_id]
+    );
+    last.span_id.clone()
+}
+
+const MODES: [(Mode, Transport); 4] = [
+    (Mode::Lean, Transport::Udp),
+    (Mode::Lean, Transport::Ring),
+    (Mode::Fallback, Transport::Udp),
+    (Mode::LogOnly, Transport::Udp),
+];
+
+#[tokio::test]
+async fn one_trace_over_both_proxies() {
+    with_each(async |program| {
+        for (mode, transport) in MODES {
+            let two = Two::start(&program, Setup::of(mode, transport), 1).await;
+            let seen = get_with(&two.addr, "/new", "tracestate: without=parent\r\n").await;
+            let id = seen.trace_id.unwrap();
+            let last = assert_joined(&two.trace(&id, 4).await, "");
+            let hit = two.origin.hit("/new");
+            assert_eq!(hit.header("traceparent"), Some(format!("00-{id}-{last}-03")), "{program:?} {mode:?}");
+            assert_eq!(hit.header("tracestate"), None, "{program:?} {mode:?}: of no trace that goes on");
+
+            // A caller's trace goes on, with its state and its baggage.
+            let caller = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+                          tracestate: a=1,b=2\r\nbaggage: user=7\r\n";
+            let seen = get_with(&two.addr, "/caller", caller).await;
+            let id = "0af7651916cd43dd8448eb211c80319c";
+            assert_eq!(seen.trace_id.as_deref(), Some(id));
+            let spans = two.trace(id, 4).await;
+            let last = assert_joined(&spans, "b7ad6b7169203331");
+            assert!(spans.iter().all(|span| span.proto.trace_state == "a=1,b=2"), "{program:?} {mode:?}");
+            let hit = two.origin.hit("/caller");
+            assert_eq!(hit.header("traceparent"), Some(format!("00-{id}-{last}-01")), "{program:?} {mode:?}");
+            assert_eq!(hit.header("tracestate").as_deref(), Some("a=1,b=2"), "{program:?} {mode:?}");
+            assert_eq!(hit.header("baggage").as_deref(), Some("user=7"), "{program:?} {mode:?}");
+
+            // One that does not want to be recorded is not, and the server is told.
+            let unsampled = "traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n";
+            get_with(&two.addr, "/unsampled", unsampled).await;
+            let traceparent = two.origin.hit("/unsampled").header("traceparent").unwrap();
+            assert!(traceparent.starts_with("00-1af7651916cd43dd8448eb211c80319c-") && traceparent.ends_with("-00"));
+            // What is no traceparent begins a new trace.
+            for (n, wrong) in WRONG.iter().enumerate() {
+                let path = format!("/wrong/{n}");
+                let id = get_with(&two.addr, &path, &format!("{wrong}\r\ntracestate: a=1\r\n")).await.trace_id.unwrap();
+                assert!(!wrong.contains(&id), "{program:?} {mode:?}: {wrong}");
+                let hit = two.origin.hit(&path);
+                assert!(hit.header("traceparent").unwrap().starts_with(&format!("00-{id}-")), "{wrong}");
+                assert_eq!(hit.header("tracestate"), None, "{program:?} {mode:?}: {wrong}");
+            }
+            let unsampled = "log_requests_total{outcome=\"unsampled\"}";
+            let both = |metrics: &Metrics| metrics.get(unsampled) == 2.0;
+            Metrics::scrape_until(&two.spoas[0].admin, "two lines of an unsampled request", both).await;
+            assert!(two.collector.spans().iter().all(|span| !span.trace_id.starts_with("1af7")));
+
+            // A health check is left alone, ids and all.
+            let seen = get_with(&two.addr, "/healthz", caller).await;
+            assert_eq!((seen.status, seen.trace_id), (Some(200), None));
+            let hit = two.origin.hit("/healthz");
+            assert_eq!(
+                hit.header("traceparent").as_deref(),
+                caller.lines().next().unwrap().strip_prefix("traceparent: ")
+            );
+        }
+    })
+    .await;
+}
+
+const WRONG: [&str; 6] = [
+    "traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01",
+    "traceparent: 00-2af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+    "traceparent: ff-2af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "traceparent: 00-2AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+    "traceparent: 00-2af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+    "traceparent: 00-2af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntraceparent: 00-2af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+];
+
+#[tokio::test]
+async fn two_agents_share_the_requests_and_one_gets_the_lines() {
+    with_each(async |program| {
+        let setup = Setup::of(Mode::Lean, Transport::Udp);
+        let two = Two::start(&program, setup, 2).await;
+        let before = two.asked().await;
+        let paths: Vec<_> = (0..40).map(|n| format!("/shared/{n}")).collect();
+        let seen = join_all(paths.iter().map(|path| get_with(&two.addr, path, ""))).await;
+        for (path, seen) in paths.iter().zip(seen) {
+            let id = seen.trace_id.unwrap();
+            let last = assert_joined(&two.trace(&id, 4).await, "");
+            let traceparent = two.origin.hit(path).header("traceparent");
+            assert_eq!(traceparent, Some(format!("00-{id}-{last}-03")), "{program:?}");
+        }
+        let after = two.asked().await;
+        assert!(before.iter().zip(&after).all(|(before, after)| before < after), "{program:?}: {before:?} {after:?}");
+        assert_eq!(after.iter().sum::<f64>() - before.iter().sum::<f64>(), 80.0, "{program:?}: each proxy asks once");
+    })
+    .await;
+}
