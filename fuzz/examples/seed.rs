@@ -65,7 +65,7 @@ fn streams(vectors: &Vectors, corpus: &mut Corpus) -> io::Result<()> {
     Ok(())
 }
 
-/// What `propagation` and `pages` read: examples of the specifications, and what the pages link to.
+/// What `propagation`, `line` and `pages` read: examples of the specifications, lines, and what the pages link to.
 fn headers(corpus: &mut Corpus) -> io::Result<()> {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const SPAN: &str = "00f067aa0ba902b7";
@@ -80,6 +80,18 @@ fn headers(corpus: &mut Corpus) -> io::Result<()> {
         ("\u{3}", format!("{}%3A{SPAN}%3A0%3A3", &TRACE[16..])),
     ] {
         corpus.add("propagation", [format, &lines].concat().as_bytes())?;
+    }
+    const LINE: &str = "<134>1 2026-11-28T19:00:00Z - haproxy 1 - [otel@32473 v=\"1\" z=\"1\"]";
+    for (kind, rest) in [
+        ("\u{0}", LINE.to_owned()),
+        ("\u{0}", "<134>1 2026-11-28T19:00:00Z - haproxy 1 - ".to_owned()),
+        ("\u{1}", format!("{TRACE}-{SPAN}-{SPAN}-{SPAN}-03")),
+        ("\u{5}", format!("{TRACE}-{SPAN}-{SPAN}--00-more")),
+        ("\u{2}", "GET\n/a?sig=1\nexample.com:80\ncurl/8\nid".to_owned()),
+        ("\u{6}", "BREW\n*\n[::1]\n\" z=\"1\"] [otel@32473 c=\"\n".to_owned()),
+        ("\u{3}", "GET\n/%2F\n-\n\\\"".to_owned()),
+    ] {
+        corpus.add("line", [kind, &rest].concat().as_bytes())?;
     }
     for rest in [
         "",

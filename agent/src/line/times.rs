@@ -41,13 +41,16 @@ impl Times {
         let first_rule = record.first_rule.filter(|at| *at <= first_byte.saturating_add(at_once));
         let start = first_rule.unwrap_or(first_byte);
         let end = record.end.max(start.saturating_add(1));
-        let earliest = record.first_rule.unwrap_or(start).min(end);
-        let within = |at: u64| at.clamp(earliest, end);
+        // Every span lasts a microsecond at least.
+        let latest = end.saturating_sub(1);
+        let earliest = record.first_rule.unwrap_or(start).clamp(start, latest);
+        let within = |at: u64| at.clamp(earliest, latest);
         let queued = within(after(first_byte, record.request));
         let client = within(after(after(first_byte, record.request), record.wait));
         let connected = within(after(client, record.connect));
         let answered = within(after(connected, record.response));
-        let part = |is: bool, from: u64, until: u64| is.then_some((nanos(from), nanos(until)));
+        let part =
+            |is: bool, from: u64, until: u64| is.then_some((nanos(from), nanos(until.max(from.saturating_add(1)))));
         Times {
             start: nanos(start),
             end: nanos(end),

@@ -159,7 +159,8 @@ fn times_are_in_order_whatever_the_line_says() {
         let all: Vec<_> = spans.iter().collect();
         let [server, client] = all[..] else { panic!("{spans:?}") };
         assert!(server.data.start_time < server.data.end_time, "{}", line.text());
-        assert!(client.data.start_time <= client.data.end_time, "{}", line.text());
+        assert!(client.data.start_time < client.data.end_time, "{}", line.text());
+        assert!(client.data.start_time >= server.data.start_time, "{}", line.text());
         assert_eq!(client.data.end_time, server.data.end_time, "{}", line.text());
     }
 }

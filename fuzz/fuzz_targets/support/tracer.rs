@@ -5,15 +5,20 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry_proto::tonic::common::v1::{any_value::Value, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use spoa_otel::line::{LineConfig, Lines, Sender};
+use spoa_otel::red::{Red, RedConfig};
 use spoa_otel::span::FinishedSpan;
 use spoa_otel::span::SpanSink;
 use spoa_otel::tracer::{Clock, Tracer, TracerConfig};
 use spop_agent::time::Timestamp;
 use spop_core::{AckEncoder, FrameId, Messages, StreamId, Value as SpopValue};
 use spop_fuzz::common::decode;
+
+/// Seconds since the epoch at the beginning.
+pub const NOW: u64 = 1_800_000_000;
 
 /// Spans as they come.
 #[derive(Default)]
@@ -34,7 +39,7 @@ impl Clock for Wall {
 }
 
 pub struct Fixture {
-    tracer: Tracer,
+    tracer: Arc<Tracer>,
     config: TracerConfig,
     sink: Arc<Sink>,
     wall: Arc<Wall>,
@@ -45,11 +50,24 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new(config: TracerConfig) -> Self {
-        let now =
-            Timestamp { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000), clock: Instant::now() };
+        let now = Timestamp { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(NOW), clock: Instant::now() };
         let (sink, wall) = (Arc::new(Sink::default()), Arc::new(Wall(Mutex::new(now.wall))));
-        let tracer = Tracer::with_clock(config.clone(), sink.clone(), wall.clone());
+        let tracer = Arc::new(Tracer::with_clock(config.clone(), sink.clone(), wall.clone()));
         Fixture { tracer, config, sink, wall, now, exported: HashSet::new() }
+    }
+
+    /// Takes a line of HAProxy's log, and gives the spans that came of it.
+    pub fn line(&mut self, lines: &Lines, line: &[u8]) -> Vec<Span> {
+        lines.take_at(Sender::Local, line, self.now);
+        let spans: Vec<_> =
+            self.sink.0.lock().unwrap().iter().map(|span| Span::decode(span.bytes()).expect("a span")).collect();
+        self.check();
+        spans
+    }
+
+    /// What takes them.
+    pub fn lines(&self, config: LineConfig) -> Lines {
+        Lines::new(config, self.tracer.clone(), Arc::new(Red::new(&RedConfig::default())))
     }
 
     /// Time passes; the time of day may be set back.
