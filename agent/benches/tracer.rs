@@ -6,18 +6,23 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Nowhere, handle, hundred_attributes, nine_spans, one_span};
+use common::{Nowhere, handle, hundred_attributes, lean, log_line, nine_spans, one_span};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry::{SpanId, TraceId};
 use spoa_otel::export::otlp::{Given, MetricsConfig};
+use spoa_otel::line::{LineConfig, LineSink, Lines, Sender};
 use spoa_otel::red::{Measured, Red, RedConfig, RedExporter};
 use spoa_otel::tracer::{Sampler, Tracer, TracerConfig};
 
 fn requests(c: &mut Criterion) {
     let mut group = c.benchmark_group("request");
     type Request = fn(u64) -> Vec<Vec<u8>>;
-    let requests =
-        [("one span", one_span as Request), ("nine spans", nine_spans), ("100 attributes", hundred_attributes)];
+    let requests = [
+        ("one span", one_span as Request),
+        ("nine spans", nine_spans),
+        ("100 attributes", hundred_attributes),
+        ("lean", lean),
+    ];
     for (name, request) in requests {
         for sampler in ["always_on", "always_off"] {
             let Ok(sampler_of_name) = Sampler::new(Some(sampler), None) else { continue };
@@ -43,6 +48,25 @@ fn requests(c: &mut Criterion) {
         }
     }
     group.finish();
+}
+
+fn lines(c: &mut Criterion) {
+    let tracer = Arc::new(Tracer::new(TracerConfig::default(), Arc::new(Nowhere)));
+    let lines = Lines::new(LineConfig::default(), tracer, Arc::new(Red::new(&RedConfig::default())));
+    let mut number = 0;
+    c.bench_function("a log line, two spans", |b| {
+        b.iter_batched(
+            || {
+                number += 1;
+                log_line(number)
+            },
+            |line| {
+                lines.take(Sender::Local, &line);
+                line
+            },
+            BatchSize::SmallInput,
+        );
+    });
 }
 
 fn metrics(c: &mut Criterion) {
@@ -86,5 +110,5 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, requests, metrics);
+criterion_group!(benches, requests, lines, metrics);
 criterion_main!(benches);

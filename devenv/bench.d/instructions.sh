@@ -6,7 +6,7 @@
 instructions() {
     local table=$DEVENV/bench-instructions.txt program name was now worse=() compiler
     local core=(walk-ip walk-trace encode-ack notify-to-ack-ip notify-to-ack-trace fragments-to-ack-trace)
-    local tracer=(one-span one-span-unsampled nine-spans hundred-attributes)
+    local tracer=(one-span one-span-unsampled nine-spans hundred-attributes lean log-line)
     need_packages cc=build-essential valgrind jq
     need_rust
     say "building (release)"

@@ -64,6 +64,35 @@ pub(crate) fn hundred_attributes(id: u64) -> Vec<Vec<u8>> {
     vec![payload(id, &args)]
 }
 
+/// The NOTIFY of a request in lean mode, with a caller.
+pub(crate) fn lean(_: u64) -> Vec<Vec<u8>> {
+    let mut buf = vec![0; 1024];
+    let mut encoder = NotifyEncoder::payload(&mut buf);
+    let args: [Arg<'_>; 5] = [
+        ("extract", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        ("", Value::Null),
+        ("", Value::Null),
+        ("method", "GET".into()),
+        ("path", "/index.html".into()),
+    ];
+    encoder.message(b"otel:request").expect("room");
+    args.iter().for_each(|(key, value)| encoder.arg(key.as_bytes(), value).expect("room"));
+    let len = encoder.finish();
+    buf.truncate(len);
+    vec![buf]
+}
+
+/// The line of HAProxy's log about such a request, which a server answered.
+pub(crate) fn log_line(number: u64) -> Vec<u8> {
+    let now = Timestamp::now().wall.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
+    let (accepted, first_rule) = (now - 9_000, now - 8_500);
+    let context = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00f067aa0ba902b7-53995c3f42cd8ad8-03";
+    format!(
+        r#"<134>1 2026-11-28T19:00:00.000000+00:00 - haproxy 4711 - [otel@32473 v="1" svc="haproxy-1" c="{context}" tst="-" n="{number}" a="1795892400.123" au="{accepted}" ss="200" t0="{first_rule}" e="{now}" Th="0" Ti="0" TR="1" Tw="0" Tc="0" Tr="6" Td="1" Ta="8" st="200" ts="--" rc="0" f="www" b="app" s="s1" m="GET" u="%2Findex.html%3Fpage%3D7" hv="1.1" h="www.example.com" ua="Mozilla%2F5.0%20%28X11%3B%20Linux%20x86_64%29" route="-" tls="0" ci="192.0.2.17" cp="51234" fi="192.0.2.1" fp="80" si="192.0.2.33" sp="8080" U="231" B="1532" id="5a0b5b6c-3a3f-4c1f-9b0e-0d6a5d7f1c2e" z="1"] 192.0.2.17:51234 www app/s1 200"#
+    )
+    .into_bytes()
+}
+
 /// The eight NOTIFYs of the nine spans.
 pub(crate) fn nine_spans(id: u64) -> Vec<Vec<u8>> {
     let steps: [&[(&str, &str)]; 8] = [
