@@ -44,7 +44,7 @@ impl RequestContext {
         out
     }
 
-    /// `None` if it is malformed or has an id of zeros. What follows after one more `-` is left to later versions.
+    /// `None` if it is malformed, has an id of zeros, or one span id twice: no span is its own parent. What follows after one more `-` is left to later versions.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = text.split(|&byte| byte == b'-');
         let trace_id = TraceId::from_bytes(hex::decode(fields.next()?)?);
@@ -56,7 +56,8 @@ impl RequestContext {
         };
         let [flags] = hex::decode(fields.next()?)?;
         let context = Self { trace_id, server, client, parent, flags: TraceFlags::new(flags) };
-        (trace_id != TraceId::INVALID).then_some(context)
+        let distinct = server != client && ![Some(server), Some(client)].contains(&parent);
+        (distinct && trace_id != TraceId::INVALID).then_some(context)
     }
 }
 
@@ -100,6 +101,11 @@ mod tests {
         for id in ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7", "53995c3f42cd8ad8"] {
             let zeros = WHOLE.replace(id, &"0".repeat(id.len()));
             assert_eq!(RequestContext::parse(zeros.as_bytes()), None, "{zeros}");
+        }
+        for [from, to] in [[1, 2], [3, 1], [3, 2]] {
+            let ids: Vec<_> = WHOLE.split('-').collect();
+            let twice = WHOLE.replace(ids[from], ids[to]);
+            assert_eq!(RequestContext::parse(twice.as_bytes()), None, "{twice}");
         }
         assert_eq!(RequestContext::parse(format!("{WHOLE}x").as_bytes()), None);
         assert_eq!(RequestContext::parse(b""), None);

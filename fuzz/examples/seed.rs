@@ -85,8 +85,8 @@ fn headers(corpus: &mut Corpus) -> io::Result<()> {
     for (kind, rest) in [
         ("\u{0}", LINE.to_owned()),
         ("\u{0}", "<134>1 2026-11-28T19:00:00Z - haproxy 1 - ".to_owned()),
-        ("\u{1}", format!("{TRACE}-{SPAN}-{SPAN}-{SPAN}-03")),
-        ("\u{5}", format!("{TRACE}-{SPAN}-{SPAN}--00-more")),
+        ("\u{1}", format!("{TRACE}-{SPAN}-b7ad6b7169203331-53995c3f42cd8ad8-03")),
+        ("\u{5}", format!("{TRACE}-{SPAN}-b7ad6b7169203331--00-more")),
         ("\u{2}", "GET\n/a?sig=1\nexample.com:80\ncurl/8\nid".to_owned()),
         ("\u{6}", "BREW\n*\n[::1]\n\" z=\"1\"] [otel@32473 c=\"\n".to_owned()),
         ("\u{3}", "GET\n/%2F\n-\n\\\"".to_owned()),
