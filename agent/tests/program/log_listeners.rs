@@ -257,6 +257,21 @@ async fn only_those_are_heard_who_may_be() {
     }
 }
 
+/// A socket for both families knows senders of IPv4 by the addresses that they have.
+#[tokio::test]
+async fn senders_of_ipv4_at_a_socket_of_ipv6() {
+    let allow = vec!["10.0.0.1".parse().unwrap()];
+    let running = Running::start(&["udp://[::]:0", "tcp://[::]:0"], |config| config.allow = allow).await;
+    let LogAddr::Tcp(tcp) = &running.listeners.addrs()[1] else { panic!() };
+    let [udp, tcp] = [running.addr(), tcp.parse().unwrap()].map(|addr| (Ipv4Addr::LOCALHOST, addr.port()));
+    sender().send_to(line(1).as_bytes(), udp).unwrap();
+    let mut connection = TcpStream::connect(tcp).await.unwrap();
+    connection.write_all(format!("{}\n", line(1)).as_bytes()).await.unwrap();
+    running.until("both came", |s| s.udp_lines + s.tcp_lines == 2).await;
+    assert_eq!(running.lines(), vec![(Sender::Ip(Ipv4Addr::LOCALHOST.into()), line(1)); 2]);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn beyond_loopback_only_if_it_is_said_who_may_send() {
     for addr in ["udp://0.0.0.0:0", "udp://:0", "udp://[::]:0", "tcp://0.0.0.0:0", "tcp://*:0"] {
@@ -580,7 +595,7 @@ async fn lines_before_the_stop_become_spans() {
 
 #[tokio::test]
 async fn a_receive_buffer_that_the_system_does_not_give_is_told_with_the_cure() {
-    for (asked, warned) in [("64KiB", false), ("1GiB", true)] {
+    for (asked, warned) in [("64KiB", false), ("1GiB", true), ("4GiB", true)] {
         let session = Session::start(&["--log-listen", "udp://127.0.0.1:0", "--log-recv-buffer", asked], &[]).await;
         let lines = session.stop().await;
         let mut messages = lines.iter().map(|line| line["fields"]["message"].as_str().unwrap());

@@ -54,6 +54,8 @@ impl DatagramSocket {
     /// A UDP socket with so much memory, or as much as the system gives.
     pub(super) fn udp(addrs: &[SocketAddr], recv_buffer: usize) -> io::Result<Self> {
         let socket = UdpSocket::bind(addrs)?;
+        // The system's type is a C int, of which it doubles the value.
+        let recv_buffer = recv_buffer.min(1 << 30);
         setsockopt(&socket, RcvBuf, &recv_buffer)?;
         // The system doubles what it is told, for what it needs itself.
         let given = getsockopt(&socket, RcvBuf)? / 2;
