@@ -9,10 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::meters::Meters;
 use super::{Counters, Red};
 use crate::export::otlp::{MetricsConfig, MetricsSender, OtlpConfigError};
+use crate::metric::Counter;
 use crate::worker::{LONGEST_WAIT, Worker, deadline_after};
-
-/// At the end a request is given up so long before its task is, to be counted.
-const TO_COUNT: Duration = Duration::from_millis(50);
 
 /// Exports the metrics of requests to a collector.
 pub struct RedExporter {
@@ -66,7 +64,7 @@ impl Export {
             () = periodically => None,
         };
         self.sender.end_soon();
-        if let Some(deadline) = deadline.and_then(|deadline| deadline.checked_sub(TO_COUNT)) {
+        if let Some(deadline) = deadline {
             self.export(deadline.min(Instant::now() + self.config.limit())).await;
         }
     }
@@ -74,7 +72,10 @@ impl Export {
     /// One request for each service.
     async fn export(&self, deadline: Instant) {
         for metrics in self.meters.collect() {
-            match self.sender.send(&metrics, deadline).await {
+            let given_up = GivenUp(&self.counters.failed);
+            let sent = self.sender.send(&metrics, deadline).await;
+            std::mem::forget(given_up);
+            match sent {
                 Some(rejected) => {
                     self.counters.exported.one();
                     self.counters.rejected.add(rejected);
@@ -82,5 +83,14 @@ impl Export {
                 None => self.counters.failed.one(),
             }
         }
+    }
+}
+
+/// Counts a request that the end comes in between.
+struct GivenUp<'a>(&'a Counter);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.0.one();
     }
 }

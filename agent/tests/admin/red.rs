@@ -1,16 +1,18 @@
 //! The metrics of requests, from lines of HAProxy's log to `/metrics` and to a collector.
 
 use std::net::UdpSocket;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value as Json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::endpoints::promtool_accepts;
 use crate::export_common::collector::{Answer, Collector};
 use crate::export_common::until;
 use crate::http::http_client;
 use crate::program_support::{Session, json};
-use crate::scrape::Metrics;
+use crate::scrape::{Metrics, get};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SERVER: &str = "b7ad6b7169203331";
@@ -59,12 +61,17 @@ fn line(changed: &[(&str, &str)]) -> String {
     format!("<134>1 2026-11-28T19:00:00.000000+00:00 - haproxy 4711 - [otel@32473 {params}z=\"1\"] -")
 }
 
-/// Sends lines to the program.
-fn send(session: &Session, lines: &[String]) {
+/// Where the program takes lines.
+fn log_addr(session: &Session) -> String {
     let output = session.process.output();
     let listening = output.iter().map(|line| json(line)["fields"].clone()).find(|fields| fields["kind"] == "log");
-    let addr = listening.unwrap()["addr"].as_str().unwrap().trim_start_matches("udp://").to_owned();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = listening.unwrap()["addr"].as_str().unwrap().to_owned();
+    addr.split_once("://").unwrap().1.to_owned()
+}
+
+/// Sends lines to the program in datagrams.
+fn send(session: &Session, lines: &[String]) {
+    let (addr, socket) = (log_addr(session), UdpSocket::bind("127.0.0.1:0").unwrap());
     for line in lines {
         socket.send_to(line.as_bytes(), &addr).unwrap();
     }
@@ -157,6 +164,38 @@ fn told_by_us(log: &[Json]) {
     let target = |line: &Json| line["target"].as_str().unwrap().to_owned();
     let others: Vec<_> = log.iter().map(target).filter(|target| target.starts_with("opentelemetry")).collect();
     assert_eq!(others, [""; 0]);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded() {
+    const SERIES: usize = 2500;
+    let args = ["--log-listen", "tcp://127.0.0.1:0", "--metrics-max-series", "10000"];
+    let session = Session::start(&args, &[("OTEL_TRACES_EXPORTER", "none")]).await;
+    let mut lines = TcpStream::connect(log_addr(&session)).await.unwrap();
+    for n in 0..SERIES {
+        let route = format!("{n:0>200}");
+        lines.write_all(format!("{}\n", line(&[("route", &route)])).as_bytes()).await.unwrap();
+    }
+    measured(&session, SERIES).await;
+    // Each answer is of more bytes than the system takes for a reader.
+    let scrape = async || {
+        let mut stuck = TcpStream::connect(&session.admin).await.unwrap();
+        stuck.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        stuck
+    };
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        let mut one = scrape().await;
+        one.read_exact(&mut [0; 1000]).await.unwrap();
+        stuck.push(one);
+    }
+    let mut next = scrape().await;
+    let answer = async |next: &mut TcpStream| next.read_exact(&mut [0; 1000]).await;
+    tokio::time::timeout(Duration::from_millis(500), answer(&mut next)).await.unwrap_err();
+    // Others are answered.
+    assert_eq!(get(&session.admin, "/healthz").await.0, 200);
+    drop(stuck.pop());
+    answer(&mut next).await.unwrap();
 }
 
 #[tokio::test]

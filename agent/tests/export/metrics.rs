@@ -256,6 +256,20 @@ async fn a_collector_that_hangs_or_is_away_holds_nothing_up() {
 }
 
 #[tokio::test]
+async fn an_export_that_the_end_comes_into_is_counted_and_there_is_a_last_one() {
+    let collector = collector(Protocol::HttpProtobuf).await;
+    collector.answer([Answer::Hang]);
+    let env = [("OTEL_METRIC_EXPORT_INTERVAL", "50")];
+    let (red, exporter) = start(config(&format!("http://{}", collector.addr), Protocol::HttpProtobuf, &env));
+    red.server("one", &GET);
+    until("it hangs", || !collector.arrived().is_empty()).await;
+    red.server("one", &GET);
+    exporter.shutdown(GRACE).await;
+    assert_eq!((red.stats().exported, red.stats().failed), (1, 1));
+    assert_eq!(counts(&collector), [1, 2]);
+}
+
+#[tokio::test]
 async fn what_is_beyond_the_limit_says_so() {
     let collector = collector(Protocol::HttpProtobuf).await;
     let red = Red::new(&RedConfig { max_series: 1 });

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
@@ -24,6 +25,7 @@ use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Endpoint;
 use crate::export::console::{Console, ConsoleSnapshot};
@@ -134,18 +136,52 @@ pub fn router(sources: Sources) -> Router {
     registry.register_collector(Box::new(process::Process));
     registry.register_collector(Box::new(Requests(sources.red.clone())));
     registry.sub_registry_with_prefix("spoa").register_collector(Box::new(sources));
-    Router::new().route("/metrics", get(metrics)).with_state(Arc::new(registry))
+    Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(Scraped { registry: Arc::new(registry), answers: Arc::new(Semaphore::new(AT_ONCE)) })
 }
 
-async fn metrics(State(registry): State<Arc<Registry>>, headers: HeaderMap) -> Response {
-    let mut body = String::new();
-    let (written, content_type) = if accept::prefers_open_metrics(&headers) {
-        (text::encode(&mut body, &registry), accept::OPEN_METRICS)
-    } else {
-        (prometheus_text::encode(&mut body, &registry), prometheus_text::CONTENT_TYPE)
+/// With many series an answer takes some megabytes and milliseconds: so many of them are there at once, until they are
+/// read, and none is made on a thread that serves HAProxy.
+const AT_ONCE: usize = 4;
+
+/// What the handler needs.
+#[derive(Clone)]
+struct Scraped {
+    registry: Arc<Registry>,
+    answers: Arc<Semaphore>,
+}
+
+/// A text that counts as an answer until all of it is written.
+struct Answer {
+    text: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+async fn metrics(State(Scraped { registry, answers }): State<Scraped>, headers: HeaderMap) -> Response {
+    let open_metrics = accept::prefers_open_metrics(&headers);
+    let Ok(permit) = answers.acquire_owned().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let write = move || {
+        let mut text = String::new();
+        let written = match open_metrics {
+            true => text::encode(&mut text, &registry),
+            false => prometheus_text::encode(&mut text, &registry),
+        };
+        written.map(|()| text).map_err(|error| error.to_string())
     };
+    let written = tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(error.to_string()));
+    let content_type = if open_metrics { accept::OPEN_METRICS } else { prometheus_text::CONTENT_TYPE };
     match written {
-        Ok(()) => ([(CONTENT_TYPE, content_type), (VARY, "accept")], body).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Ok(text) => {
+            let body = Bytes::from_owner(Answer { text, _permit: permit });
+            ([(CONTENT_TYPE, content_type), (VARY, "accept")], body).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
     }
 }

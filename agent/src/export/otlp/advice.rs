@@ -4,6 +4,7 @@ use super::config::OtlpConfig;
 use super::failure::{Failure, FailureKind};
 use super::protocol::Protocol;
 use super::proxy;
+use super::signal::Signal;
 use rustls::{AlertDescription, CertificateError};
 
 impl Failure {
@@ -40,7 +41,11 @@ impl Failure {
                 format!("is the collector running? The address is that of {given_by}")
             }
             (FailureKind::Unauthorized, _) => "set the credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
-            (FailureKind::TooLarge, _) => "a smaller --batch-bytes or --batch-spans saves the first attempt".to_owned(),
+            (FailureKind::TooLarge, _) => match config.signal {
+                Signal::Traces => "a smaller --batch-bytes or --batch-spans saves the first attempt",
+                Signal::Metrics => "a smaller --metrics-max-series, or a collector that takes larger requests",
+            }
+            .to_owned(),
             (FailureKind::NotOtlp, _) => {
                 format!("is this the URL of an OTLP receiver? It is made of {given_by}")
             }
