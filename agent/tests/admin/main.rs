@@ -17,6 +17,7 @@ mod program_support;
 #[path = "../../runtime/tests/common/programs.rs"]
 mod programs;
 #[path = "../chain/scrape.rs"]
+#[allow(dead_code)]
 mod scrape;
 #[path = "../chain/spans.rs"]
 #[allow(dead_code)]
