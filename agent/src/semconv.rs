@@ -1,5 +1,7 @@
 //! Names of attributes: those of OpenTelemetry's semantic conventions, the older ones that are still read, and our own.
 
+use std::sync::LazyLock;
+
 pub(crate) use opentelemetry_semantic_conventions::attribute::{
     CLIENT_ADDRESS, CLIENT_PORT, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
     HTTP_REQUEST_RESEND_COUNT, HTTP_REQUEST_SIZE, HTTP_RESPONSE_SIZE, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE,
@@ -38,7 +40,15 @@ const METHODS: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", 
 /// What all other methods are.
 pub(crate) const OTHER_METHOD: &str = "_OTHER";
 
+/// OpenTelemetry's variable with a list of the methods that are known, instead of [`METHODS`].
+pub const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+
 /// The method as the conventions want it.
 pub(crate) fn known_method(method: &str) -> &'static str {
-    METHODS.into_iter().find(|known| *known == method).unwrap_or(OTHER_METHOD)
+    static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let list = std::env::var(KNOWN_METHODS).unwrap_or_default();
+        let own: Vec<_> = list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        if own.is_empty() { METHODS.map(str::to_owned).into() } else { own }
+    });
+    KNOWN.iter().find(|known| *known == method).map_or(OTHER_METHOD, String::as_str)
 }

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::metric::metrics;
+pub use crate::semconv::KNOWN_METHODS;
 pub use export::RedExporter;
 pub use labels::Measured;
 use labels::{Key, Labels};

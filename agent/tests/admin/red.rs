@@ -167,6 +167,20 @@ fn told_by_us(log: &[Json]) {
 }
 
 #[tokio::test]
+async fn the_methods_that_are_known_may_be_others() {
+    let env = [("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET, PROPFIND"), ("OTEL_TRACES_EXPORTER", "none")];
+    let session = Session::start(&["--log-listen", "udp://127.0.0.1:0"], &env).await;
+    send(&session, &["GET", "PROPFIND", "POST"].map(|method| line(&[("m", method)])));
+    let metrics = measured(&session, 3).await;
+    for method in ["GET", "PROPFIND", "_OTHER"] {
+        let label = format!("http_request_method=\"{method}\"");
+        assert!(metrics.text.contains(&label), "{label}: {}", metrics.text);
+    }
+    let log = session.stop().await;
+    assert!(!log.iter().any(|line| line["level"] == "WARN"), "{log:#?}");
+}
+
+#[tokio::test]
 async fn answers_that_nobody_reads_are_bounded() {
     const SERIES: usize = 2500;
     let args = ["--log-listen", "tcp://127.0.0.1:0", "--metrics-max-series", "10000"];

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use spoa_otel::export::otlp;
+use spoa_otel::red::KNOWN_METHODS;
 use spoa_otel::tracer;
 
 use crate::log;
@@ -61,7 +62,7 @@ fn list(text: &str) -> Vec<String> {
 /// Values may be secrets.
 pub fn without_effect(variables: impl Iterator<Item = (OsString, OsString)>, exports_metrics: bool) -> Vec<String> {
     let of_metrics = if exports_metrics { otlp::METRICS_VARIABLES } else { &[] };
-    let own = [TRACES_EXPORTER, METRICS_EXPORTER, log::VARIABLE];
+    let own = [TRACES_EXPORTER, METRICS_EXPORTER, KNOWN_METHODS, log::VARIABLE];
     let mut warnings: Vec<String> = variables
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, value)| {
