@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Mode;
+use super::{Mode, Setup};
 use crate::setup::conf;
 
 /// A configuration in a folder of its own, which goes with it.
@@ -12,14 +12,18 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    pub fn write(mode: Mode) -> Self {
-        let shipped = if mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" };
+    pub fn write(setup: Setup<'_>) -> Self {
+        let shipped = if setup.mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" };
         let shipped = std::fs::read_to_string(conf(shipped)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("haproxy.cfg");
         std::fs::write(folder.path().join("hello.lua"), LUA).unwrap();
         std::fs::write(folder.path().join("tls.pem"), certificate()).unwrap();
         let text = with_cases(&shipped).replace("FOLDER", folder.path().to_str().unwrap());
+        let text = match setup.edit {
+            Some(edit) => edit(text),
+            None => text,
+        };
         std::fs::write(&path, text).unwrap();
         Configuration { path, _folder: folder }
     }

@@ -7,6 +7,7 @@ mod configuration;
 mod forged;
 mod load;
 mod nine;
+mod options;
 mod restart;
 mod table;
 mod times;
@@ -49,11 +50,13 @@ pub struct Setup<'a> {
     /// How long HAProxy waits for the agent.
     pub spoe_timeout: &'a str,
     pub spoa_args: &'a [&'a str],
+    /// Of HAProxy's configuration.
+    pub edit: Option<&'a dyn Fn(String) -> String>,
 }
 
 impl Setup<'_> {
     pub fn of(mode: Mode, transport: Transport) -> Self {
-        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[] }
+        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[], edit: None }
     }
 }
 
@@ -91,7 +94,7 @@ impl Proxy {
         let spoa = start_spoa(&format!("127.0.0.1:{}", free_port()), &log, setup, &collector).await;
         let [http, h2, listen, tcp, tls, nobody] = [(); 6].map(|()| format!("127.0.0.1:{}", free_port()));
         let addresses = Addresses { http, h2, listen, tcp, tls, nobody };
-        let configuration = Configuration::write(setup.mode);
+        let configuration = Configuration::write(setup);
         let spoe_cfg = conf("spoe-lean.cfg").to_str().unwrap().to_owned();
         let mut env = vec![
             ("SERVICE_NAME", "proxy"),

@@ -1,0 +1,83 @@
+//! What may be asked for: of the agent, and of HAProxy.
+
+use super::client::{get, get_with};
+use super::{Mode, Proxy, Setup, Transport, with_each};
+use crate::process::eventually;
+use crate::scrape::Metrics;
+use crate::spans::{Span, names};
+
+const UNSAMPLED: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n";
+
+#[tokio::test]
+async fn what_failed_or_was_slow_is_kept_though_it_is_not_sampled() {
+    with_each(async |program| {
+        for mode in [Mode::Lean, Mode::LogOnly] {
+            let spoa_args = &["--keep-errors", "--keep-slower-than", "900ms"];
+            let proxy = Proxy::start(&program, Setup { spoa_args, ..Setup::of(mode, Transport::Udp) }).await;
+            for path in ["/fine", "/status/500", "/status/404", "/slow"] {
+                get_with(&proxy.addresses.http, path, UNSAMPLED).await;
+            }
+            let all = |metrics: &Metrics| metrics.sum("log_requests_total", "") == (proxy.warm_up + 4) as f64;
+            let metrics = Metrics::scrape_until(&proxy.spoa.admin, "four lines", all).await;
+            for (outcome, requests) in [("kept_error", 1.0), ("kept_slow", 1.0), ("unsampled", 2.0)] {
+                assert_eq!(metrics.sum("log_requests_total", outcome), requests, "{program:?} {mode:?} {outcome}");
+            }
+            let spans = proxy.collector.wait_for(2 * (proxy.warm_up + 2)).await;
+            let kept = |span: &&Span| span.trace_id == "0af7651916cd43dd8448eb211c80319c";
+            let mut kept: Vec<_> = spans.iter().filter(kept).filter(|span| span.proto.kind == 2).collect();
+            kept.sort_by_key(|span| span.tag("url.path"));
+            let told =
+                kept.iter().map(|span| [span.tag("url.path"), span.tag("haproxy.span.kept")].map(Option::unwrap));
+            let expected = [["/slow", "slow"], ["/status/500", "error"]];
+            assert!(told.eq(expected), "{program:?} {mode:?}: {:#?}", names(&spans));
+            assert!(kept.iter().all(|span| span.parent == "b7ad6b7169203331"), "{:#?}", names(&spans));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_waits_of_a_request_are_spans_on_request() {
+    with_each(async |program| {
+        let spoa_args = &["--log-phases"];
+        let proxy = Proxy::start(&program, Setup { spoa_args, ..Setup::of(Mode::LogOnly, Transport::Udp) }).await;
+        let seen = get(&proxy.addresses.http, "/slow").await;
+        let id = seen.trace_id.unwrap();
+        let spans = eventually("four spans", || {
+            let mut spans = proxy.collector.spans();
+            spans.retain(|span| span.trace_id == id);
+            (spans.len() >= 4).then_some(spans)
+        })
+        .await;
+        let client = spans.iter().find(|span| span.proto.kind == 3).unwrap();
+        let waited = spans.iter().find(|span| span.name == "wait for headers").unwrap();
+        assert_eq!(waited.parent, client.span_id, "{program:?}: {:#?}", names(&spans));
+        let nanos = waited.proto.end_time_unix_nano - waited.proto.start_time_unix_nano;
+        assert!(nanos >= 990_000_000, "{program:?}: the server took a second, not {nanos} ns");
+        assert!(spans.iter().any(|span| span.name == "connect"), "{program:?}: {:#?}", names(&spans));
+    })
+    .await;
+}
+
+/// From 3.1 on the line may do without the frontend's own format.
+#[tokio::test]
+async fn a_log_profile_will_do() {
+    with_each(async |program| {
+        if program.version < (3, 1) {
+            return;
+        }
+        let target = "log \"${LOG_TARGET}\" len 32768 format rfc5424";
+        let profile = "log-profile otel\n    on any format \"-\" sd \"${OTEL_SD}\"\n\ndefaults http\n";
+        let edit = |text: String| {
+            text.replace(target, &format!("{target} profile otel"))
+                .replacen("defaults http\n", profile, 1)
+                .replace("    log-format-sd \"${OTEL_SD}\"\n", "")
+        };
+        let setup = Setup { edit: Some(&edit), ..Setup::of(Mode::LogOnly, Transport::Udp) };
+        let proxy = Proxy::start(&program, setup).await;
+        let id = get(&proxy.addresses.http, "/profile").await.trace_id.unwrap();
+        let spans = proxy.collector.wait_for(2).await;
+        assert!(spans.iter().all(|span| span.trace_id == id), "{program:?}: {:#?}", names(&spans));
+    })
+    .await;
+}
