@@ -11,17 +11,16 @@ use spop_core::Value;
 
 use super::config::LineConfig;
 use super::counters::{Counters, LineStats};
+use super::ended::Ended;
 use super::gaps::Gaps;
-use super::outcome::{self, Outcome};
+use super::outcome::Outcome;
 use super::record::{Record, Unusable};
-use super::request::Request;
 use super::sink::{LineSink, Sender};
 use super::spans::{Beyond, Source};
 use super::syslog::{self, Message};
-use super::times::Times;
 use crate::export::text::nanos;
 use crate::metric::Counter;
-use crate::red::{Measured, Red};
+use crate::red::Red;
 use crate::request_context::{RANDOM, RequestContext};
 use crate::semconv::{HAPROXY_TERMINATION_STATE, HTTP_REQUEST_SIZE, HTTP_RESPONSE_SIZE, HTTP_RESPONSE_STATUS_CODE};
 use crate::tracer::Tracer;
@@ -140,38 +139,25 @@ impl Lines {
     /// Makes what is to be made of a request, and says how it is to be counted.
     fn outcome(&self, record: &Record<'_>, context: Option<RequestContext>, now: Timestamp) -> &Counter {
         let counters = &self.counters;
-        let times = Times::of(record);
-        let server = outcome::of_server(record);
-        let client = record.has_server().then(|| outcome::of_client(record));
-        let request = Request::of(record);
+        let ended = Ended::of(record);
         let known = match context {
             Some(context) => Ok((context, context.flags.is_sampled() && !self.tracer.config().disabled)),
-            None => self.without_context(record, &times, &server, client.as_ref(), now),
+            None => self.without_context(&ended, now),
         };
-        let decided = known.and_then(|(context, sampled)| match self.kept(&times, &server) {
+        let decided = known.and_then(|(context, sampled)| match self.kept(&ended) {
             _ if sampled => Ok((context, None, &counters.traced)),
             Some(ERROR) => Ok((context, Some(ERROR), &counters.kept_error)),
             Some(kept) => Ok((context, Some(kept), &counters.kept_slow)),
             None => Err(&counters.unsampled),
         });
-        let context = decided.as_ref().ok().map(|(context, ..)| context);
-        self.measure(record, &request, &times, &server, client.as_ref(), context);
+        self.measure(&ended, decided.as_ref().ok().map(|(context, ..)| context));
         let (context, kept, counter) = match decided {
             Ok(decided) => decided,
             Err(counter) => return counter,
         };
         let origin = self.tracer.origin(&record.service);
-        let source = Source {
-            record,
-            request: &request,
-            times: &times,
-            server: &server,
-            client: client.as_ref(),
-            context,
-            origin: &origin,
-            limits: &self.tracer.config().span_limits,
-            kept,
-        };
+        let source =
+            Source { ended: &ended, context, origin: &origin, limits: &self.tracer.config().span_limits, kept };
         let new_id: &dyn Fn() -> SpanId = &|| self.tracer.new_span_id();
         let mut beyond = Beyond::default();
         let spans = source.spans(self.config.phases.then_some(new_id), &mut beyond);
@@ -181,73 +167,35 @@ impl Lines {
     }
 
     /// Counts a request and how long it took, whether it has spans or not. `context`: of its spans.
-    fn measure(
-        &self,
-        record: &Record<'_>,
-        request: &Request<'_>,
-        times: &Times,
-        server: &Outcome,
-        client: Option<&Outcome>,
-        context: Option<&RequestContext>,
-    ) {
-        if record.tcp || (record.method.is_empty() && record.status.is_none()) {
+    fn measure(&self, ended: &Ended<'_>, context: Option<&RequestContext>) {
+        if !ended.is_http() {
             return;
         }
-        let service = self.tracer.service(&record.service);
-        let measured = Measured {
-            method: &record.method,
-            scheme: request.scheme(),
-            status: server.status,
-            error_type: server.error.as_deref(),
-            route: non_empty(&record.route),
-            version: non_empty(record.version),
-            server: None,
-            duration: times.duration(),
-            exemplar: context.map(|context| (context.trace_id, context.server)),
-        };
-        self.red.server(service, &measured);
-        if let Some(client) = client {
-            // Of which version it is, the line does not say.
-            let measured = Measured {
-                scheme: request.server_scheme(),
-                status: client.status,
-                error_type: client.error.as_deref(),
-                route: None,
-                version: None,
-                server: record.server_port.map(|port| (record.server_address, port)),
-                duration: times.client_duration(),
-                exemplar: context.map(|context| (context.trace_id, context.client)),
-                ..measured
-            };
-            self.red.client(service, &measured);
+        let service = self.tracer.service(&ended.record.service);
+        self.red.server(service, &ended.measured_server(context.map(|context| (context.trace_id, context.server))));
+        if let Some(client) = ended.measured_client(context.map(|context| (context.trace_id, context.client))) {
+            self.red.client(service, &client);
         }
     }
 
     /// Why a request that is not sampled is kept nevertheless.
-    fn kept(&self, times: &Times, server: &Outcome) -> Option<&'static str> {
+    fn kept(&self, ended: &Ended<'_>) -> Option<&'static str> {
         let LineConfig { keep_errors, keep_slower_than, .. } = self.config;
         if self.tracer.config().disabled {
             None
-        } else if keep_errors && server.error.is_some() {
+        } else if keep_errors && ended.server.error.is_some() {
             Some(ERROR)
         } else {
-            keep_slower_than.filter(|limit| times.duration() >= *limit).map(|_| SLOW)
+            keep_slower_than.filter(|limit| ended.times.duration() >= *limit).map(|_| SLOW)
         }
     }
 
     /// A line without ids: spans of messages may be open under its request's id; or HAProxy could not read the request,
     /// which is a trace of its own; or it was not to be traced.
-    fn without_context(
-        &self,
-        record: &Record<'_>,
-        times: &Times,
-        server: &Outcome,
-        client: Option<&Outcome>,
-        now: Timestamp,
-    ) -> Result<(RequestContext, bool), &Counter> {
-        let counters = &self.counters;
+    fn without_context(&self, ended: &Ended<'_>, now: Timestamp) -> Result<(RequestContext, bool), &Counter> {
+        let (record, counters) = (ended.record, &self.counters);
         if !record.id.is_empty() {
-            match self.end_request(record, times, server, client, now) {
+            match self.end_request(ended, now) {
                 Known::Ended => return Err(&counters.completed),
                 Known::EndedBefore => return Err(&counters.ended_before),
                 Known::Unsampled => return Err(&counters.unsampled),
@@ -266,14 +214,9 @@ impl Lines {
         Ok((RequestContext { trace_id, server, client, parent: None, flags }, sampled))
     }
 
-    fn end_request(
-        &self,
-        record: &Record<'_>,
-        times: &Times,
-        server: &Outcome,
-        client: Option<&Outcome>,
-        now: Timestamp,
-    ) -> Known {
+    fn end_request(&self, ended: &Ended<'_>, now: Timestamp) -> Known {
+        let Ended { record, times, server, client, .. } = ended;
+        let client = client.as_ref();
         let mut server_attributes = status(server);
         let sizes = [(HTTP_REQUEST_SIZE, record.uploaded), (HTTP_RESPONSE_SIZE, record.downloaded)];
         server_attributes.extend(sizes.into_iter().filter_map(|(name, size)| Some((name, Value::UInt64(size?)))));
@@ -298,10 +241,6 @@ type Attributes<'a> = SmallVec<[(&'static str, Value<'a>); 6]>;
 
 fn status<'a>(outcome: &Outcome) -> Attributes<'a> {
     outcome.status.map(|status| (HTTP_RESPONSE_STATUS_CODE, Value::Int64(status.into()))).into_iter().collect()
-}
-
-fn non_empty(text: &str) -> Option<&str> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 fn since_epoch(time: SystemTime) -> Duration {

@@ -5,6 +5,7 @@
 
 mod config;
 mod counters;
+mod ended;
 mod gaps;
 mod lines;
 pub mod listener;

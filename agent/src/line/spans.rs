@@ -8,9 +8,9 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+use super::ended::Ended;
 use super::outcome::Outcome;
-use super::record::Record;
-use super::request::{Request, method_name};
+use super::request::method_name;
 use super::times::{Part, Times};
 use crate::request_context::{RANDOM, RequestContext};
 use crate::semconv::{
@@ -30,12 +30,7 @@ pub(super) type Spans = SmallVec<[FinishedSpan; 2]>;
 
 /// What a request's spans are made of.
 pub(super) struct Source<'a> {
-    pub(super) record: &'a Record<'a>,
-    pub(super) request: &'a Request<'a>,
-    pub(super) times: &'a Times,
-    pub(super) server: &'a Outcome,
-    /// If a server was tried.
-    pub(super) client: Option<&'a Outcome>,
+    pub(super) ended: &'a Ended<'a>,
     pub(super) context: RequestContext,
     pub(super) origin: &'a Arc<Origin>,
     pub(super) limits: &'a SpanLimits,
@@ -65,21 +60,21 @@ impl Source<'_> {
     pub(super) fn spans(&self, parts: Option<&dyn Fn() -> SpanId>, beyond: &mut Beyond) -> Spans {
         let mut out = Vec::with_capacity(1024);
         let mut spans = Spans::new();
-        let Times { start, end, client, .. } = *self.times;
+        let Times { start, end, client, .. } = self.ended.times;
         let server = Draft {
             span_id: self.context.server,
             parent: self.context.parent,
-            name: self.request.name(),
+            name: self.ended.request.name(),
             kind: SpanKind::Server,
             part: (start, end),
-            error: self.server.error.as_deref(),
+            error: self.ended.server.error.as_deref(),
         };
         spans.push(self.write(&mut out, &server, beyond, |attributes| self.server_attributes(attributes)));
-        if let Some(outcome) = self.client {
+        if let Some(outcome) = &self.ended.client {
             let client = Draft {
                 span_id: self.context.client,
                 parent: Some(self.context.server),
-                name: method_name(self.record.tcp, self.request.method()),
+                name: method_name(self.ended.record.tcp, self.ended.request.method()),
                 kind: SpanKind::Client,
                 part: (client, end),
                 error: outcome.error.as_deref(),
@@ -88,9 +83,9 @@ impl Source<'_> {
             spans.push(self.write(&mut out, &client, beyond, attributes));
         }
         if let Some(new_id) = parts {
-            let Times { queue, connect, headers, .. } = self.times;
+            let Times { queue, connect, headers, .. } = &self.ended.times;
             let (server, client) = (self.context.server, self.context.client);
-            let of_client = |part: Option<Part>| part.filter(|_| self.client.is_some());
+            let of_client = |part: Option<Part>| part.filter(|_| self.ended.client.is_some());
             for (name, parent, part) in [
                 ("queue", server, *queue),
                 ("connect", client, of_client(*connect)),
@@ -117,7 +112,7 @@ impl Source<'_> {
         let head = Head {
             trace_id: self.context.trace_id,
             span_id: draft.span_id,
-            tracestate: &self.record.tracestate,
+            tracestate: &self.ended.record.tracestate,
             parent: draft.parent,
             name: draft.name,
             kind: draft.kind,
@@ -144,16 +139,16 @@ impl Source<'_> {
     }
 
     fn method(&self, out: &mut AttributeWriter<'_>) {
-        if let Some(method) = self.request.method() {
+        if let Some(method) = self.ended.request.method() {
             out.text(HTTP_REQUEST_METHOD, method);
-            if method != self.record.method {
-                out.text(HTTP_REQUEST_METHOD_ORIGINAL, &self.record.method);
+            if method != self.ended.record.method {
+                out.text(HTTP_REQUEST_METHOD_ORIGINAL, &self.ended.record.method);
             }
         }
     }
 
     fn server_attributes(&self, out: &mut AttributeWriter<'_>) {
-        let Source { record, request, .. } = self;
+        let Ended { record, request, .. } = self.ended;
         self.method(out);
         if record.tcp {
             out.text(NETWORK_TRANSPORT, "tcp");
@@ -163,7 +158,7 @@ impl Source<'_> {
         text(out, URL_PATH, request.path);
         text(out, URL_QUERY, &request.query);
         text(out, HTTP_ROUTE, &record.route);
-        number(out, HTTP_RESPONSE_STATUS_CODE, self.server.status);
+        number(out, HTTP_RESPONSE_STATUS_CODE, self.ended.server.status);
         text(out, SERVER_ADDRESS, request.host);
         number(out, SERVER_PORT, request.port);
         text(out, CLIENT_ADDRESS, record.client_address);
@@ -182,7 +177,7 @@ impl Source<'_> {
     }
 
     fn client_attributes(&self, outcome: &Outcome, out: &mut AttributeWriter<'_>) {
-        let Source { record, request, .. } = self;
+        let Ended { record, request, .. } = self.ended;
         self.method(out);
         if record.tcp {
             out.text(NETWORK_TRANSPORT, "tcp");
