@@ -79,11 +79,7 @@ fn send(session: &Session, lines: &[String]) {
 
 /// Waits until so many requests of clients are counted.
 async fn measured(session: &Session, requests: usize) -> Metrics {
-    let counted = |m: &Metrics| {
-        let rows = m.text.lines().filter(|row| row.starts_with("http_server_request_duration_seconds_count{"));
-        rows.map(|row| row.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>()
-    };
-    Metrics::scrape_until(&session.admin, "all requests", |m| counted(m) == requests).await
+    Metrics::scrape_until(&session.admin, "all requests", |m| m.requests("server") == requests as f64).await
 }
 
 #[tokio::test]

@@ -50,6 +50,12 @@ impl Metrics {
         *self.rows.get(&series).unwrap_or_else(|| panic!("no {series} in\n{}", self.text))
     }
 
+    /// The requests that are measured: of the `server` or of the `client`.
+    pub fn requests(&self, side: &str) -> f64 {
+        let family = format!("http_{side}_request_duration_seconds_count{{");
+        self.rows.iter().filter(|(series, _)| series.starts_with(&family)).map(|(_, value)| value).sum()
+    }
+
     /// The sum of all series of a family, or of those with `label`.
     pub fn sum(&self, family: &str, label: &str) -> f64 {
         let family = format!("spoa_{family}");

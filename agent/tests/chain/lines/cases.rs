@@ -64,6 +64,12 @@ async fn of_version(program: Program, mode: Mode, transport: Transport) {
 
     let spans = proxy.collector.wait_for(metrics.get("log_spans_total") as usize).await;
     assert_eq!(spans.iter().filter(|span| span.proto.kind == SERVER).count(), requests, "{what}");
+    // Each request over HTTP is measured as well, and those to servers.
+    let measured = Metrics::scrape(&proxy.spoa.admin).await;
+    for (side, kind) in [("server", SERVER), ("client", CLIENT)] {
+        let is_http = |span: &&Span| span.proto.kind == kind && span.tag("network.transport").is_none();
+        assert_eq!(measured.requests(side), spans.iter().filter(is_http).count() as f64, "{what}: {side}");
+    }
     for (row, seen) in rows.iter().zip(&seen) {
         check(&proxy, row, seen, &spans, &format!("{program:?} {mode:?} {transport:?} {row:?}"));
     }
