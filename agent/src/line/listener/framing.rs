@@ -139,6 +139,10 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     /// Lines, `None` for each that was too long; and the bytes that are left.
@@ -209,6 +213,21 @@ mod tests {
         ] {
             assert_eq!(read(&[bytes], 20), Err(BadFraming), "{bytes:?}");
             assert_eq!(read(&bytes.chunks(1).collect::<Vec<_>>(), 20), Err(BadFraming), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes, in whatever parts: it is the same as in one, and no more is kept than may be.
+        #[test]
+        fn parts_make_no_difference(
+            bytes in vec(select(b"<1> 29\nx".to_vec()), 0..200),
+            cuts in vec(0usize..200, 0..20),
+            max_line in 0usize..30,
+        ) {
+            let mut ends: Vec<_> = cuts.into_iter().map(|at| at.min(bytes.len())).chain([0, bytes.len()]).collect();
+            ends.sort_unstable();
+            let parts: Vec<_> = ends.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect();
+            prop_assert_eq!(read(&parts, max_line), read(&[&bytes], max_line));
         }
     }
 
