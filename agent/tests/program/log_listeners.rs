@@ -356,6 +356,35 @@ async fn nothing_that_arrived_before_the_stop_is_lost() {
     }
 }
 
+/// A sender that never stops is left alone at the end of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stop_ends_by_its_deadline() {
+    let running = Running::start(&["tcp://127.0.0.1:0", "udp://127.0.0.1:0"], |_| {}).await;
+    let LogAddr::Udp(udp) = running.listeners.addrs()[1].clone() else { panic!() };
+    let tcp = running.addr();
+    let floods = [
+        std::thread::spawn(move || {
+            let mut connection = std::net::TcpStream::connect(tcp).unwrap();
+            while std::io::Write::write_all(&mut connection, format!("{}\n", line(1)).repeat(100).as_bytes()).is_ok() {}
+        }),
+        std::thread::spawn(move || {
+            let socket = sender();
+            socket.connect(udp).unwrap();
+            // Until the system tells that nobody listens any more.
+            while socket.send(line(1).as_bytes()).is_ok() {}
+        }),
+    ];
+    running.until("lines arrive", |s| s.tcp_lines > 100 && s.udp_lines > 100).await;
+    let Running { listeners, kept } = running;
+    let stats = listeners.stats();
+    let stop = listeners.shutdown(Duration::from_millis(300));
+    tokio::time::timeout(PATIENCE, stop).await.expect("by the deadline");
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+    let stats = stats.snapshot();
+    assert_eq!(kept.lines.lock().unwrap().len() as u64, stats.tcp_lines + stats.udp_lines);
+    assert_eq!(stats.open, 0);
+}
+
 /// What is still in the system's buffer of a connection that is being read.
 #[tokio::test]
 async fn connections_are_read_to_their_end_at_the_stop() {

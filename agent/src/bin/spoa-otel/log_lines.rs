@@ -27,7 +27,8 @@ pub struct LogLineOptions {
 pub struct LogLines {
     pub lines: Arc<Lines>,
     pub listeners: Listeners,
-    max_connections: usize,
+    /// The most connections that there can be.
+    pub max_connections: usize,
 }
 
 impl LogLines {
@@ -49,11 +50,6 @@ impl LogLines {
             info!(%addr, kind = %"log", "listening");
         }
         Ok(Some(Self { lines, listeners, max_connections }))
-    }
-
-    /// The most connections that there can be.
-    pub fn max_connections(&self) -> usize {
-        self.max_connections
     }
 
     /// Takes what has arrived, for at most `grace`, and says what came.

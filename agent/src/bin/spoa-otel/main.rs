@@ -201,7 +201,7 @@ async fn serve(
     let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
     let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &tracer, &red);
     let log_lines = log_lines.await.map_err(cannot_listen)?;
-    let log_connections = log_lines.as_ref().map_or(0, LogLines::max_connections);
+    let log_connections = log_lines.as_ref().map_or(0, |lines| lines.max_connections);
     let connections = options.server.max_connections + receivers + log_connections;
     files::make_room(connections, options.server.reserved_files);
     let time = options.server.grace;

@@ -193,8 +193,7 @@ impl Reading {
                 }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                tracing::warn!("log lines still arrive at the end of their time: those left are not read");
-                return;
+                return self.intake.out_of_time();
             }
         }
     }

@@ -33,6 +33,7 @@ pub(super) struct Logs {
     pub(super) too_long: LogLimit,
     pub(super) framing: LogLimit,
     pub(super) idle: LogLimit,
+    pub(super) out_of_time: LogLimit,
 }
 
 impl Intake {
@@ -61,5 +62,12 @@ impl Intake {
             tracing::warn!(%sender, left_out, "log lines refused: their sender is not allowed (--log-allow)");
         }
         false
+    }
+
+    /// A listener stops before it has read everything.
+    pub(super) fn out_of_time(&self) {
+        if self.logs.out_of_time.pass().is_some() {
+            tracing::warn!("log lines still arrive at the end of their time (--grace): those left are not read");
+        }
     }
 }

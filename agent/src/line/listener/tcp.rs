@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{self, IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::framing::{BadFraming, Framing, Piece};
 use super::intake::Intake;
@@ -28,6 +29,9 @@ const ROOM: usize = 4 << 10;
 
 /// Pause after a failed accept, which is as a rule a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection may do at its deadline: it looks at the clock between two reads.
+const LAST_STEP: Duration = Duration::from_millis(50);
 
 /// Bounds of the connections.
 #[derive(Clone)]
@@ -52,9 +56,9 @@ impl TcpLines {
         Self(Worker::spawn(accept(listener, limits, intake, stop)))
     }
 
-    /// Waits for the end, which the stop has begun.
+    /// Waits for the end, which the stop has begun and which comes by its deadline.
     pub(super) async fn ended(&self, deadline: Instant) {
-        self.0.join(deadline).await;
+        self.0.join(deadline + LAST_STEP).await;
     }
 }
 
@@ -89,10 +93,8 @@ async fn accept(listener: TcpListener, limits: Limits, intake: Arc<Intake>, mut 
             connections.spawn(drain(stream, buffer, open, intake.clone(), deadline));
         }
     }
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout_at(deadline, all).await.is_err() {
-        tracing::warn!("log lines still arrive at the end of their time: those left are not read");
-    }
+    // Each ends by the deadline.
+    while connections.join_next().await.is_some() {}
 }
 
 /// Waits for the stop, and gives its deadline.
@@ -113,7 +115,7 @@ impl Drop for Open {
     }
 }
 
-fn admit(stream: &impl std::os::fd::AsFd, peer: SocketAddr, limits: &Limits, intake: &Intake) -> Option<Open> {
+fn admit(stream: &impl AsFd, peer: SocketAddr, limits: &Limits, intake: &Intake) -> Option<Open> {
     let (counters, logs) = (&intake.stats.counters, &intake.logs);
     let peer = peer.ip().to_canonical();
     if !intake.admits(peer, &counters.refused_sender) {
@@ -266,6 +268,7 @@ async fn drain(mut stream: net::TcpStream, mut unread: Unread, open: Open, intak
         yield_now().await;
     }
     unread.ended(&intake);
+    intake.out_of_time();
 }
 
 async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
