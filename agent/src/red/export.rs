@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::meters::Meters;
 use super::{Counters, Red};
 use crate::export::otlp::{MetricsConfig, MetricsSender, OtlpConfigError};
-use crate::metric::Counter;
 use crate::worker::{LONGEST_WAIT, Worker, deadline_after};
 
 /// Exports the metrics of requests to a collector.
@@ -25,7 +25,7 @@ impl RedExporter {
     /// # Errors
     /// The connection cannot be set up.
     pub fn start(red: &Red, config: MetricsConfig, default_service: &str) -> Result<Self, OtlpConfigError> {
-        let sender = MetricsSender::new(&config)?;
+        let sender = Arc::new(MetricsSender::new(&config)?);
         let meters = Meters::new(default_service, config.temporality, red.max_series);
         let meters = red.meters.get_or_init(|| Arc::new(meters)).clone();
         let (stop, stopped) = watch::channel(None);
@@ -43,7 +43,7 @@ impl RedExporter {
 
 struct Export {
     meters: Arc<Meters>,
-    sender: MetricsSender,
+    sender: Arc<MetricsSender>,
     config: MetricsConfig,
     counters: Arc<Counters>,
 }
@@ -71,26 +71,37 @@ impl Export {
 
     /// One request for each service.
     async fn export(&self, deadline: Instant) {
-        for metrics in self.meters.collect() {
-            let given_up = GivenUp(&self.counters.failed);
-            let sent = self.sender.send(&metrics, deadline).await;
-            std::mem::forget(given_up);
-            match sent {
-                Some(rejected) => {
-                    self.counters.exported.one();
-                    self.counters.rejected.add(rejected);
-                }
-                None => self.counters.failed.one(),
+        for reader in self.meters.readers() {
+            let (sender, counters) = (self.sender.clone(), self.counters.clone());
+            // With many series it takes milliseconds to collect and, when the sending begins, to encode them: no work for a
+            // thread that serves HAProxy.
+            let begun = tokio::task::spawn_blocking(move || {
+                let metrics = reader.metrics()?;
+                let mut attempt = Attempt { counters, taken: false };
+                let mut sending = Box::pin(async move {
+                    if let Some(rejected) = sender.send(&metrics, deadline).await {
+                        attempt.taken = true;
+                        attempt.counters.rejected.add(rejected);
+                    }
+                });
+                (&mut sending).now_or_never().is_none().then_some(sending)
+            });
+            if let Ok(Some(sending)) = begun.await {
+                sending.await;
             }
         }
     }
 }
 
-/// Counts a request that the end comes in between.
-struct GivenUp<'a>(&'a Counter);
+/// Counts a request, also one that the end comes in between.
+struct Attempt {
+    counters: Arc<Counters>,
+    taken: bool,
+}
 
-impl Drop for GivenUp<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
-        self.0.one();
+        let Counters { exported, failed, .. } = &*self.counters;
+        if self.taken { exported.one() } else { failed.one() }
     }
 }

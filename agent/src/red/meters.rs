@@ -112,15 +112,9 @@ impl Meters {
         Meter { service: service.into(), reader, server, client, _provider: provider }
     }
 
-    /// The present metrics of each service that has any.
-    pub(super) fn collect(&self) -> impl Iterator<Item = ResourceMetrics> + use<> {
-        let readers: Vec<_> = self.known().iter().map(|meter| meter.reader.clone()).collect();
-        readers.into_iter().filter_map(|reader| {
-            let mut metrics = ResourceMetrics::default();
-            reader.collect(&mut metrics).ok()?;
-            let is_empty = metrics.scope_metrics().next().is_none();
-            (!is_empty).then_some(metrics)
-        })
+    /// What reads the metrics of each service.
+    pub(super) fn readers(&self) -> Vec<Reader> {
+        self.known().iter().map(|meter| meter.reader.clone()).collect()
     }
 }
 
@@ -132,7 +126,17 @@ impl fmt::Debug for Meters {
 
 /// A reader that is asked by us, and known to its provider.
 #[derive(Clone, Debug)]
-struct Reader(Arc<ManualReader>);
+pub(super) struct Reader(Arc<ManualReader>);
+
+impl Reader {
+    /// The present metrics, if there are any.
+    pub(super) fn metrics(&self) -> Option<ResourceMetrics> {
+        let mut metrics = ResourceMetrics::default();
+        self.0.collect(&mut metrics).ok()?;
+        let is_empty = metrics.scope_metrics().next().is_none();
+        (!is_empty).then_some(metrics)
+    }
+}
 
 impl MetricReader for Reader {
     fn register_pipeline(&self, pipeline: Weak<Pipeline>) {

@@ -23,7 +23,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use spop_agent::ratelimit::{LogLimit, excerpt};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -113,8 +113,14 @@ impl MetricsSender {
         let url = endpoint::shown(&otlp.url);
         let backoff = Backoff::new(otlp.retry.clone());
         let endpoint = otlp.url.to_string();
-        let shared =
-            Shared { config: Arc::new(otlp), url, backoff, logs: Default::default(), rejected: AtomicUsize::new(0) };
+        let shared = Shared {
+            config: Arc::new(otlp),
+            url,
+            backoff,
+            logs: Default::default(),
+            told: false.into(),
+            rejected: 0.into(),
+        };
         let shared = Arc::new(shared);
         let exporter = MetricExporter::builder()
             .with_http()
@@ -133,9 +139,16 @@ impl MetricsSender {
     /// Why is in the log.
     pub(crate) async fn send(&self, metrics: &ResourceMetrics, deadline: Instant) -> Option<usize> {
         let start = Instant::now();
+        self.shared.told.store(false, Relaxed);
         match timeout_at(deadline, self.exporter.export(metrics)).await {
             Ok(Ok(())) => Some(self.shared.rejected.swap(0, Relaxed)),
-            Ok(Err(_)) => None,
+            Ok(Err(error)) => {
+                // Of what it did not even give to the client, it tells nobody else.
+                if !self.shared.told.load(Relaxed) {
+                    self.shared.log(&Failure::new(FailureKind::Unmade, error.to_string()));
+                }
+                None
+            }
             Err(_) => {
                 let error = format!("not exported within {:?}", start.elapsed());
                 self.shared.log(&Failure::new(FailureKind::Timeout, error));
@@ -157,12 +170,14 @@ struct Shared {
     /// Where it is, for the log.
     url: String,
     logs: [LogLimit; FailureKind::COUNT],
-    /// Data points of the present request.
+    /// Of the present request: whether a failure was logged, or left out for its rate, and the data points rejected.
+    told: AtomicBool,
     rejected: AtomicUsize,
 }
 
 impl Shared {
     fn log(&self, failure: &Failure) {
+        self.told.store(true, Relaxed);
         let Some(times) = self.logs[failure.kind as usize].occurred(1) else { return };
         let Failure { error, retry_after, .. } = failure;
         let (url, hint) = (&self.url, failure.hint(&self.config));
