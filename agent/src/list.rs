@@ -2,13 +2,13 @@
 
 use slab::Slab;
 
-const NIL: usize = usize::MAX;
+const NIL: u32 = u32::MAX;
 
 /// Neighbours of an entry in one list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
-    prev: usize,
-    next: usize,
+    prev: u32,
+    next: u32,
 }
 
 impl Default for Links {
@@ -25,8 +25,8 @@ pub(crate) trait Linked<const KIND: usize> {
 /// A list, from its oldest to its newest entry, through the links of one kind.
 #[derive(Debug)]
 pub(crate) struct List<const KIND: usize> {
-    head: usize,
-    tail: usize,
+    head: u32,
+    tail: u32,
     len: usize,
 }
 
@@ -43,18 +43,20 @@ impl<const KIND: usize> List<KIND> {
 
     /// The oldest entry.
     pub(crate) fn front(&self) -> Option<usize> {
-        (self.head != NIL).then_some(self.head)
+        (self.head != NIL).then_some(self.head as usize)
     }
 
     /// Appends an entry that is in no list of this kind.
     pub(crate) fn push_back<T: Linked<KIND>>(&mut self, slab: &mut Slab<T>, slot: usize) {
         let Some(entry) = slab.get_mut(slot) else { return };
+        // A slab of more entries than that does not fit into memory.
+        let place = slot as u32;
         *entry.links() = Links { prev: self.tail, next: NIL };
-        match slab.get_mut(self.tail) {
-            Some(tail) => tail.links().next = slot,
-            None => self.head = slot,
+        match slab.get_mut(self.tail as usize) {
+            Some(tail) => tail.links().next = place,
+            None => self.head = place,
         }
-        self.tail = slot;
+        self.tail = place;
         self.len += 1;
     }
 
@@ -62,11 +64,11 @@ impl<const KIND: usize> List<KIND> {
     pub(crate) fn remove<T: Linked<KIND>>(&mut self, slab: &mut Slab<T>, slot: usize) {
         let Some(entry) = slab.get_mut(slot) else { return };
         let Links { prev, next } = std::mem::take(entry.links());
-        match slab.get_mut(prev) {
+        match slab.get_mut(prev as usize) {
             Some(entry) => entry.links().next = next,
             None => self.head = next,
         }
-        match slab.get_mut(next) {
+        match slab.get_mut(next as usize) {
             Some(entry) => entry.links().prev = prev,
             None => self.tail = prev,
         }

@@ -27,20 +27,20 @@ impl<T: HasName> HasName for Box<T> {
 
 /// A list whose items are found by their names, however many there are.
 #[derive(Clone, Debug)]
-pub(crate) struct Named<T> {
-    /// One or two are the rule.
-    list: SmallVec<[T; 2]>,
+pub(crate) struct Named<T, const RULE: usize = 2> {
+    /// So many are the rule.
+    list: SmallVec<[T; RULE]>,
     /// Places in the list by name, once there are more than [`FEW`].
     places: Option<Box<HashTable<usize>>>,
 }
 
-impl<T> Default for Named<T> {
+impl<T, const RULE: usize> Default for Named<T, RULE> {
     fn default() -> Self {
         Named { list: SmallVec::new(), places: None }
     }
 }
 
-impl<T> std::ops::Deref for Named<T> {
+impl<T, const RULE: usize> std::ops::Deref for Named<T, RULE> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -48,7 +48,7 @@ impl<T> std::ops::Deref for Named<T> {
     }
 }
 
-impl<T: HasName> Named<T> {
+impl<T: HasName, const RULE: usize> Named<T, RULE> {
     /// The place of the item with this name.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         match &self.places {
@@ -112,7 +112,7 @@ impl<T: HasName> Named<T> {
     }
 
     /// Takes out all items.
-    pub(crate) fn take(&mut self) -> SmallVec<[T; 2]> {
+    pub(crate) fn take(&mut self) -> SmallVec<[T; RULE]> {
         std::mem::take(self).list
     }
 
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn items_are_found_whatever_came_and_went() {
         let mut random = fastrand::Rng::with_seed(1);
-        let (mut named, mut expected) = (Named::default(), Vec::<String>::new());
+        let (mut named, mut expected) = (Named::<String>::default(), Vec::<String>::new());
         for round in 0..20_000 {
             let name = random.u32(0..120).to_string();
             let place = named.find(&name);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_holds_no_memory() {
-        let mut named = Named::default();
+        let mut named = Named::<String>::default();
         (0..100).for_each(|name| named.push(name.to_string()));
         assert!(named.held() > 128 * size_of::<String>());
         while named.swap_remove(0).is_some() {}

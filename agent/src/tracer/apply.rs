@@ -129,7 +129,7 @@ impl<'a> Run<'_, 'a> {
             let at = match mark {
                 Mark::All => {
                     self.worked(self.instance.spans.len());
-                    self.instance.finish_all(self.now, self.env);
+                    self.instance.finish_all(self.now, self.env, self.pool);
                     continue;
                 }
                 Mark::Name(name) => self.instance.find(&name),
@@ -137,7 +137,7 @@ impl<'a> Run<'_, 'a> {
             match at {
                 Some(at) => {
                     self.worked(1);
-                    self.instance.finish(at, self.now, self.env);
+                    self.instance.finish(at, self.now, self.env, self.pool);
                 }
                 None => self.env.counters.finishes_unknown.one(),
             }
@@ -349,7 +349,7 @@ impl<'a> Run<'_, 'a> {
         self.surplus(item.more);
         let Some(name) = self.name(&item.value) else { return };
         self.join();
-        self.instance.inject(&name, self.received.clock, self.env);
+        self.instance.inject(&name, self.received.clock, self.env, self.pool);
     }
 
     fn kind(&mut self, item: Item<'_, 'a>) {
@@ -372,7 +372,7 @@ impl<'a> Run<'_, 'a> {
 
     fn status(&mut self, item: Item<'_, 'a>) {
         let mut values = item.more;
-        let description = values.next().and_then(|value| value::text(&value)).unwrap_or_default().into_owned();
+        let description = values.next().and_then(|value| value::text(&value)).unwrap_or_default();
         self.surplus(values);
         let code = match item.value {
             Value::String(digits) => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()),
@@ -380,15 +380,15 @@ impl<'a> Run<'_, 'a> {
         };
         let status = match (item.value, code) {
             (Value::String(b"ok"), _) => StatusSpec::Ok,
-            (Value::String(b"error"), _) => StatusSpec::Error(description),
-            (_, Some(code @ 100..=999)) => StatusSpec::Http(code, description),
+            (Value::String(b"error"), _) => StatusSpec::Error,
+            (_, Some(code @ 100..=999)) => StatusSpec::Http(code),
             _ => {
                 self.env.counters.args_invalid.one();
                 return;
             }
         };
         if let Some(span) = self.recording() {
-            span.status = status;
+            span.set_status(status, &description);
         }
     }
 

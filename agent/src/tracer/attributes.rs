@@ -15,8 +15,14 @@ use crate::span::view;
 
 /// So many are found faster one by one than by hash.
 const FEW: usize = 16;
+/// Beyond them there is room for so many at once.
+const MANY: usize = 4 * FEW;
 /// So many bytes of replaced attributes are not worth a move.
 const FEW_BYTES: usize = 256;
+/// What a short value takes, with the heads of name and value.
+const SHORT: usize = 24;
+/// So many bytes are the least that is worth an allocation.
+const LEAST: usize = 64;
 
 /// Its seed is random. Names that collide nevertheless cost as much as [`SpanLimits`] let a span have.
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
@@ -28,9 +34,9 @@ pub(super) struct Attributes {
     bytes: Vec<u8>,
     places: Vec<Place>,
     /// Indices of places by name, once there are more than [`FEW`].
-    index: Option<Box<HashTable<usize>>>,
+    index: Option<Box<HashTable<u32>>>,
     /// Bytes of replaced attributes.
-    replaced: usize,
+    replaced: u32,
     dropped: u32,
 }
 
@@ -65,6 +71,7 @@ impl Attributes {
         counters: &Counters,
     ) {
         let start = self.bytes.len();
+        self.make_room(name.len() + SHORT);
         put_bytes(&mut self.bytes, key_value::KEY, name);
         let Some(cut) = value::put(&mut self.bytes, values, limits.max_value_len) else {
             self.bytes.truncate(start);
@@ -86,6 +93,14 @@ impl Attributes {
         self.place(start, name.as_bytes(), usize::MAX);
     }
 
+    /// Grows by half, not to twice what there is: a span may stay open for long, among very many.
+    fn make_room(&mut self, more: usize) {
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < more {
+            self.bytes.reserve_exact(more.max(len / 2).max(LEAST));
+        }
+    }
+
     /// Takes the attribute that begins at `start` into the list; false if there are too many.
     fn place(&mut self, start: usize, name: &[u8], max: usize) -> bool {
         let known = self.find(name);
@@ -100,7 +115,7 @@ impl Attributes {
                     self.bytes.truncate(start);
                     return true;
                 }
-                self.replaced += place.len as usize;
+                self.replaced = self.replaced.saturating_add(place.len);
                 (place.start, place.len) = (at, len32);
                 self.compact();
             }
@@ -117,22 +132,26 @@ impl Attributes {
         let is_it = |place: &Place| place.name_len as usize == name.len() && place.name(&self.bytes) == name;
         match &self.index {
             None => self.places.iter().position(is_it),
-            Some(index) => index.find(hash(name), |&at| self.places.get(at).is_some_and(is_it)).copied(),
+            Some(index) => {
+                let found = index.find(hash(name), |&at| self.places.get(at as usize).is_some_and(is_it));
+                found.map(|at| *at as usize)
+            }
         }
     }
 
     /// Enters the last one into the index.
     fn enter(&mut self) {
         let Attributes { bytes, places, index, .. } = self;
-        let hash_at = |at: &usize| places.get(*at).map_or(0, |place| hash(place.name(bytes)));
-        let last = places.len().saturating_sub(1);
+        let hash_at = |at: &u32| places.get(*at as usize).map_or(0, |place| hash(place.name(bytes)));
+        // No more than the limits, which are 32 bits wide.
+        let last = places.len().saturating_sub(1) as u32;
         match index {
             Some(index) => {
                 index.insert_unique(hash_at(&last), last, hash_at);
             }
             None if places.len() > FEW => {
-                let index = index.insert(Box::default());
-                for at in 0..places.len() {
+                let index = index.insert(Box::new(HashTable::with_capacity(MANY)));
+                for at in 0..=last {
                     index.insert_unique(hash_at(&at), at, hash_at);
                 }
             }
@@ -142,10 +161,11 @@ impl Attributes {
 
     /// Takes out the replaced ones once they are more than the others.
     fn compact(&mut self) {
-        if self.replaced < FEW_BYTES || self.replaced < self.bytes.len() / 2 {
+        let replaced = self.replaced as usize;
+        if replaced < FEW_BYTES || replaced < self.bytes.len() / 2 {
             return;
         }
-        let mut bytes = Vec::with_capacity(self.bytes.len() - self.replaced);
+        let mut bytes = Vec::with_capacity(self.bytes.len() - replaced);
         for place in &mut self.places {
             // It is not longer than before.
             let start = bytes.len() as u32;
@@ -181,7 +201,7 @@ impl Attributes {
     /// Memory that it holds.
     pub(super) fn held(&self) -> usize {
         let index = self.index.as_deref();
-        let index = index.map_or(0, |index| block_of::<HashTable<usize>>(1) + block(index.allocation_size()));
+        let index = index.map_or(0, |index| block_of::<HashTable<u32>>(1) + block(index.allocation_size()));
         block(self.bytes.capacity()) + block_of::<Place>(self.places.capacity()) + index
     }
 
@@ -237,7 +257,7 @@ mod tests {
             }
             let known = expected.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
             assert_eq!(attributes.text(&name), known);
-            assert!(attributes.replaced <= FEW_BYTES.max(attributes.bytes.len() / 2) + 600);
+            assert!(attributes.replaced as usize <= FEW_BYTES.max(attributes.bytes.len() / 2) + 600);
         }
         assert_eq!(written(&attributes), expected);
         assert!(attributes.index.is_some() && attributes.dropped > 0);

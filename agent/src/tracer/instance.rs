@@ -14,7 +14,7 @@ use super::propagation::{Baggage, CallersDecision, Extracted, RemoteParent, Span
 use super::request_end::{Known, RequestEnd};
 use super::sampling::{Request, Verdict};
 use super::span::{EndCause, ExportContext, OpenSpan};
-use crate::heap::{block, block_of, shared};
+use crate::heap::{block, shared};
 use crate::named::{HasName, Named};
 use crate::request_context::RequestContext;
 use crate::span::{FinishedSpan, Origin};
@@ -28,7 +28,7 @@ enum Binding {
     /// Yes.
     Bound {
         trace_id: TraceId,
-        parent: Option<RemoteParent>,
+        parent: Option<Parent>,
         decision: CallersDecision,
         /// By an extract argument, even if no caller was known.
         extracted: bool,
@@ -39,10 +39,24 @@ enum Binding {
     },
 }
 
+/// The caller's span, of the trace to which an id is bound.
+#[derive(Debug)]
+struct Parent {
+    span_id: SpanId,
+    is_random: bool,
+    tracestate: Option<Arc<str>>,
+}
+
+impl From<RemoteParent> for Parent {
+    fn from(parent: RemoteParent) -> Self {
+        Parent { span_id: parent.span_id, is_random: parent.is_random(), tracestate: parent.tracestate }
+    }
+}
+
 /// A span id that was injected before its span opened.
 #[derive(Debug)]
 struct Reserved {
-    name: String,
+    name: Box<str>,
     span_id: SpanId,
     /// By the present NOTIFY: HAProxy does not know it yet.
     fresh: bool,
@@ -72,9 +86,6 @@ pub(super) struct Injection {
 /// What ended and is sampled.
 pub(super) type Exports = SmallVec<[FinishedSpan; 2]>;
 
-/// Spans in the order in which they ended.
-type EndedSpans = SmallVec<[Box<OpenSpan>; 2]>;
-
 /// One id of one service.
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -85,11 +96,9 @@ pub(super) struct Instance {
     pub(super) spans: Named<Box<OpenSpan>>,
     /// The number of the next span.
     next_number: u32,
-    /// Ended, and exported at the end of the NOTIFY.
-    ended: EndedSpans,
     /// What ended its last span was not `finish=`.
     cut: bool,
-    reserved: Named<Reserved>,
+    reserved: Named<Reserved, 1>,
     pub(super) baggage: Baggage,
     /// A message used `inject=`: no implicit inject any more.
     explicit: bool,
@@ -101,21 +110,18 @@ pub(super) struct Instance {
     replaced: bool,
     /// When the last NOTIFY was answered; kept while span ids are reserved.
     answered: Option<SystemTime>,
-    /// When the last NOTIFY was received.
-    pub(super) seen: SystemTime,
     /// Open spans that the index of traces knows of.
-    pub(super) indexed: usize,
+    pub(super) indexed: u32,
 }
 
 impl Instance {
-    pub(super) fn new(origin: Arc<Origin>, seen: SystemTime) -> Self {
+    pub(super) fn new(origin: Arc<Origin>) -> Self {
         Instance {
             origin,
             binding: Binding::Unbound { provisional: None },
             root: None,
             spans: Named::default(),
             next_number: 0,
-            ended: EndedSpans::new(),
             cut: false,
             reserved: Named::default(),
             baggage: Baggage::default(),
@@ -124,7 +130,6 @@ impl Instance {
             implicit: None,
             replaced: false,
             answered: None,
-            seen,
             indexed: 0,
         }
     }
@@ -155,7 +160,7 @@ impl Instance {
     pub(super) fn restart(&mut self, env: &Env) {
         env.counters.ids_reused.one();
         env.counters.reserved_never_opened.add(self.reserved.len());
-        *self = Instance { indexed: self.indexed, ..Instance::new(self.origin.clone(), self.seen) };
+        *self = Instance { indexed: self.indexed, ..Instance::new(self.origin.clone()) };
     }
 
     /// Did an extract argument bind it, and to another trace than this one?
@@ -166,13 +171,12 @@ impl Instance {
     /// Memory that it holds, without itself.
     pub(super) fn held(&self) -> usize {
         let spans: usize = self.spans.iter().map(|span| span.held()).sum();
-        let reserved: usize = self.reserved.iter().map(|reserved| block(reserved.name.capacity())).sum();
+        let reserved: usize = self.reserved.iter().map(|reserved| block(reserved.name.len())).sum();
         let tracestate = match &self.binding {
-            Binding::Bound { parent: Some(RemoteParent { tracestate: Some(state), .. }), .. } => shared(state.len()),
+            Binding::Bound { parent: Some(Parent { tracestate: Some(state), .. }), .. } => shared(state.len()),
             _ => 0,
         };
-        let ended = if self.ended.spilled() { block_of::<Box<OpenSpan>>(self.ended.capacity()) } else { 0 };
-        self.spans.held() + spans + ended + self.reserved.held() + reserved + tracestate + self.baggage.held()
+        self.spans.held() + spans + self.reserved.held() + reserved + tracestate + self.baggage.held()
     }
 
     /// Its trace id, if bound.
@@ -253,7 +257,7 @@ impl Instance {
             Some(parent) => {
                 self.binding = Binding::Bound {
                     trace_id: parent.trace_id,
-                    parent: Some(parent),
+                    parent: Some(parent.into()),
                     decision,
                     extracted: true,
                     provisional: None,
@@ -274,11 +278,11 @@ impl Instance {
     }
 
     /// `inject=`; false if there are too many spans to reserve one more.
-    pub(super) fn inject(&mut self, name: &str, now: Instant, env: &Env) -> bool {
+    pub(super) fn inject(&mut self, name: &str, now: Instant, env: &Env, pool: &Pool) -> bool {
         self.bind(CallersDecision::Deferred, false, env);
         if !env.sampling.needs_path() {
             // What follows of an unsampled trace need not be recorded.
-            self.decide_once(now, env);
+            self.decide_once(now, env, pool);
         }
         if !self.explicit {
             self.explicit = true;
@@ -295,7 +299,7 @@ impl Instance {
             }
             None => {
                 let span_id = env.ids.new_span_id();
-                self.reserved.push(Reserved { name: name.to_owned(), span_id, fresh: true });
+                self.reserved.push(Reserved { name: name.into(), span_id, fresh: true });
                 span_id
             }
         };
@@ -304,20 +308,20 @@ impl Instance {
     }
 
     /// Ends a span by `finish=`.
-    pub(super) fn finish(&mut self, at: usize, now: SystemTime, env: &Env) {
+    pub(super) fn finish(&mut self, at: usize, now: SystemTime, env: &Env, pool: &mut Pool) {
         if let Some(mut span) = self.spans.swap_remove(at) {
             span.end_at(now, &env.counters);
             env.counters.spans_finished.one();
             self.cut = false;
-            self.ended.push(span);
+            pool.ended.push(span);
         }
     }
 
     /// Ends all spans by `finish=str("*")`.
-    pub(super) fn finish_all(&mut self, now: SystemTime, env: &Env) {
+    pub(super) fn finish_all(&mut self, now: SystemTime, env: &Env, pool: &mut Pool) {
         env.counters.spans_finished.add(self.spans.len());
         self.cut &= self.spans.is_empty();
-        self.end_all(now, env, |_| ());
+        self.end_all(now, env, pool, |_| ());
     }
 
     /// Ends all spans for another reason than `finish=`, and exports them.
@@ -332,7 +336,7 @@ impl Instance {
     ) {
         cause.count(&env.counters, self.spans.len());
         self.cut = true;
-        self.end_all(at, env, |span| span.set_end_cause(cause));
+        self.end_all(at, env, pool, |span| span.set_end_cause(cause));
         self.export(now, env, pool, exports);
     }
 
@@ -363,7 +367,7 @@ impl Instance {
         }
         env.counters.spans_ended_line.add(open);
         self.cut &= open == 0;
-        self.end_all(end.at, env, |_| ());
+        self.end_all(end.at, env, pool, |_| ());
         self.export(now.clock, env, pool, exports);
         match self.binding {
             Binding::Bound { sampled: Some(false), .. } => Known::Unsampled,
@@ -373,14 +377,14 @@ impl Instance {
         }
     }
 
-    fn end_all(&mut self, at: SystemTime, env: &Env, mut mark: impl FnMut(&mut OpenSpan)) {
+    fn end_all(&mut self, at: SystemTime, env: &Env, pool: &mut Pool, mut mark: impl FnMut(&mut OpenSpan)) {
         let mut spans = self.spans.take();
         spans.sort_unstable_by_key(|span| span.number);
         for span in &mut spans {
             span.end_at(at, &env.counters);
             mark(span);
         }
-        self.ended.append(&mut spans);
+        pool.ended.extend(spans);
     }
 
     /// The end of a NOTIFY: decides on sampling, exports what ended, says what to inject. `implicit`: it had a message
@@ -397,7 +401,7 @@ impl Instance {
         if implicit && std::mem::take(&mut self.replaced) && !self.explicit {
             self.inject = self.inject.or(self.implicit);
         }
-        let injection = self.inject.take().map(|span_id| self.injection(span_id, now, env));
+        let injection = self.inject.take().map(|span_id| self.injection(span_id, now, env, pool));
         if self.reserved.is_empty() {
             self.answered = None;
         } else {
@@ -407,7 +411,7 @@ impl Instance {
         injection
     }
 
-    fn injection(&mut self, span_id: SpanId, now: Instant, env: &Env) -> Injection {
+    fn injection(&mut self, span_id: SpanId, now: Instant, env: &Env, pool: &Pool) -> Injection {
         let explicit = self.explicit;
         let baggage = if explicit && env.config.propagators.baggage() { self.baggage.header() } else { None };
         let (trace_id, sampled, decision, parent) = match &self.binding {
@@ -416,7 +420,7 @@ impl Instance {
                     Some((trace_id, verdict)) => (trace_id, Some(verdict)),
                     None => (env.ids.new_trace_id(), None),
                 };
-                let verdict = self.decide(trace_id, CallersDecision::Deferred, told, now, env);
+                let verdict = self.decide(trace_id, CallersDecision::Deferred, told, now, env, pool);
                 self.binding = Binding::Unbound { provisional: Some((trace_id, verdict)) };
                 (trace_id, verdict.sampled, CallersDecision::Deferred, None)
             }
@@ -424,7 +428,7 @@ impl Instance {
                 (*trace_id, sampled.unwrap_or(false), *decision, parent.as_ref())
             }
         };
-        let random = parent.is_none_or(RemoteParent::is_random);
+        let random = parent.is_none_or(|parent| parent.is_random);
         let span = if env.config.disabled {
             let callers = parent.map(|parent| parent.span_id);
             callers.map(|span_id| SpanRef { trace_id, span_id, decision, random })
@@ -443,20 +447,21 @@ impl Instance {
         provisional: Option<Verdict>,
         now: Instant,
         env: &Env,
+        pool: &Pool,
     ) -> Verdict {
         let request = Request { service: self.service(), trace_id, caller, provisional };
-        let spans = || self.ended.iter().chain(self.spans.iter());
+        let spans = || pool.ended.iter().chain(self.spans.iter());
         env.sampling.decide(&request, |name| spans().find_map(|span| span.attributes.text(name)), now)
     }
 
     /// Decides on sampling once the trace id is bound, and exports the ended spans.
     fn export(&mut self, now: Instant, env: &Env, pool: &mut Pool, exports: &mut Exports) {
-        if !self.ended.is_empty() {
+        if !pool.ended.is_empty() {
             self.bind(CallersDecision::Deferred, false, env);
         }
-        self.decide_once(now, env);
+        self.decide_once(now, env, pool);
         let Binding::Bound { trace_id, parent, sampled: Some(sampled), .. } = &self.binding else { return };
-        let spans = std::mem::take(&mut self.ended);
+        let mut spans = std::mem::take(&mut pool.ended);
         if *sampled && !spans.is_empty() {
             env.counters.spans_exported.add(spans.len());
             let context = ExportContext {
@@ -465,20 +470,21 @@ impl Instance {
                 remote_parent: parent.as_ref().map(|parent| parent.span_id),
                 tracestate: parent.as_ref().and_then(|parent| parent.tracestate.clone()),
                 // A trace id of our own is random.
-                random: parent.as_ref().is_none_or(RemoteParent::is_random),
+                random: parent.as_ref().is_none_or(|parent| parent.is_random),
             };
             exports.extend(spans.iter().map(|span| span.finished(&context, &env.config.span_limits, &mut pool.bytes)));
             pool.trim();
         } else {
             env.counters.spans_unsampled.add(spans.len());
         }
-        spans.into_iter().for_each(|span| pool.give_back(span));
+        spans.drain(..).for_each(|span| pool.give_back(span));
+        pool.ended = spans;
     }
 
     /// Decides on sampling, if its trace id is bound and nobody has decided before.
-    fn decide_once(&mut self, now: Instant, env: &Env) {
+    fn decide_once(&mut self, now: Instant, env: &Env, pool: &Pool) {
         let Binding::Bound { trace_id, decision, provisional, sampled: None, .. } = self.binding else { return };
-        let verdict = self.decide(trace_id, decision, provisional, now, env);
+        let verdict = self.decide(trace_id, decision, provisional, now, env, pool);
         env.sampling.count(verdict);
         let counters = &env.counters;
         if verdict.sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();

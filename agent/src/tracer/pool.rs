@@ -18,6 +18,9 @@ pub(super) struct Pool {
     /// With the memory of each.
     spans: Vec<(Box<OpenSpan>, usize)>,
     in_spans: usize,
+    /// Those of the present NOTIFY that ended, in that order; it exports them at its end.
+    #[allow(clippy::vec_box)] // They come in boxes, and go in them.
+    pub(super) ended: Vec<Box<OpenSpan>>,
     /// For one span at a time, which is copied from it.
     pub(super) bytes: Vec<u8>,
 }
@@ -51,6 +54,9 @@ impl Pool {
 
     /// Memory that it holds.
     pub(super) fn held(&self) -> usize {
-        block_of::<(Box<OpenSpan>, usize)>(self.spans.capacity()) + self.in_spans + block(self.bytes.capacity())
+        block_of::<(Box<OpenSpan>, usize)>(self.spans.capacity())
+            + self.in_spans
+            + block_of::<Box<OpenSpan>>(self.ended.capacity())
+            + block(self.bytes.capacity())
     }
 }

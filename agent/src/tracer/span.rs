@@ -7,7 +7,6 @@ use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::trace::v1::SpanFlags;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use smallvec::SmallVec;
 use spop_core::Value;
 
 use super::attributes::Attributes;
@@ -79,33 +78,26 @@ impl Reference {
 }
 
 /// What `status=` said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StatusSpec {
     Unset,
     Ok,
-    Error(String),
+    Error,
     /// An HTTP status code; what it means depends on the kind of the span.
-    Http(u16, String),
+    Http(u16),
 }
 
 impl StatusSpec {
-    /// Code and description in OTLP.
-    fn resolve(&self, kind: Kind) -> (StatusCode, &str) {
+    /// The code in OTLP.
+    fn resolve(self, kind: Kind) -> StatusCode {
         match self {
-            StatusSpec::Unset => (StatusCode::Unset, ""),
-            StatusSpec::Ok => (StatusCode::Ok, ""),
-            StatusSpec::Error(description) => (StatusCode::Error, description),
-            StatusSpec::Http(code, description) => {
+            StatusSpec::Unset => StatusCode::Unset,
+            StatusSpec::Ok => StatusCode::Ok,
+            StatusSpec::Error => StatusCode::Error,
+            StatusSpec::Http(code) => {
                 let first_error = if kind == Kind::Client { 400 } else { 500 };
-                if *code >= first_error { (StatusCode::Error, description) } else { (StatusCode::Unset, "") }
+                if code >= first_error { StatusCode::Error } else { StatusCode::Unset }
             }
-        }
-    }
-
-    fn held(&self) -> usize {
-        match self {
-            StatusSpec::Error(description) | StatusSpec::Http(_, description) => block(description.capacity()),
-            StatusSpec::Unset | StatusSpec::Ok => 0,
         }
     }
 }
@@ -125,19 +117,45 @@ pub(super) struct OpenSpan {
     /// `end=`
     pub(super) end: Option<SystemTime>,
     pub(super) kind: Kind,
-    pub(super) status: StatusSpec,
+    status: StatusSpec,
     pub(super) attributes: Attributes,
+    /// What few spans have.
+    extras: Option<Box<Extras>>,
+}
+
+/// What an error says, events, links.
+#[derive(Debug, Default)]
+struct Extras {
+    description: Box<str>,
     /// As they are sent: whole fields of the span.
     events: Vec<u8>,
     events_count: u32,
     events_dropped: u32,
-    links: SmallVec<[(SpanId, Reference); 2]>,
+    links: Vec<(SpanId, Reference)>,
     links_dropped: u32,
 }
 
 impl HasName for OpenSpan {
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Extras {
+    /// Takes out all, and keeps what it took.
+    fn clear(&mut self) {
+        self.description = Box::default();
+        self.events.clear();
+        self.links.clear();
+        (self.events_count, self.events_dropped, self.links_dropped) = (0, 0, 0);
+    }
+
+    /// Memory that it holds, itself included.
+    fn held(&self) -> usize {
+        block_of::<Self>(1)
+            + block(self.description.len())
+            + block(self.events.capacity())
+            + block_of::<(SpanId, Reference)>(self.links.capacity())
     }
 }
 
@@ -154,11 +172,7 @@ impl OpenSpan {
             kind: Kind::Internal,
             status: StatusSpec::Unset,
             attributes: Attributes::default(),
-            events: Vec::new(),
-            events_count: 0,
-            events_dropped: 0,
-            links: SmallVec::new(),
-            links_dropped: 0,
+            extras: None,
         }
     }
 
@@ -170,20 +184,27 @@ impl OpenSpan {
         (self.parent, self.not_before, self.end) = (None, None, None);
         (self.kind, self.status) = (Kind::Internal, StatusSpec::Unset);
         self.attributes.clear();
-        self.events.clear();
-        self.links.clear();
-        (self.events_count, self.events_dropped, self.links_dropped) = (0, 0, 0);
+        if let Some(extras) = &mut self.extras {
+            extras.clear();
+        }
     }
 
     /// Memory that it holds in a box.
     pub(super) fn held(&self) -> usize {
-        let links = if self.links.spilled() { block_of::<(SpanId, Reference)>(self.links.capacity()) } else { 0 };
         block_of::<Self>(1)
             + block(self.name.capacity())
             + self.attributes.held()
-            + self.status.held()
-            + block(self.events.capacity())
-            + links
+            + self.extras.as_ref().map_or(0, |extras| extras.held())
+    }
+
+    /// What it says is the description of an error.
+    pub(super) fn set_status(&mut self, status: StatusSpec, description: &str) {
+        self.status = status;
+        if !description.is_empty() {
+            self.extras.get_or_insert_default().description = description.into();
+        } else if let Some(extras) = &mut self.extras {
+            extras.description = Box::default();
+        }
     }
 
     pub(super) fn add_event(
@@ -194,16 +215,17 @@ impl OpenSpan {
         limits: &SpanLimits,
         counters: &Counters,
     ) {
-        if self.events_count >= limits.max_events_per_span {
-            self.events_dropped = self.events_dropped.saturating_add(1);
+        let extras = self.extras.get_or_insert_default();
+        if extras.events_count >= limits.max_events_per_span {
+            extras.events_dropped = extras.events_dropped.saturating_add(1);
             counters.events_dropped.one();
             return;
         }
-        self.events_count += 1;
+        extras.events_count += 1;
         let time = nanos(at);
         let time_len = if time == 0 { 0 } else { FIXED64_LEN };
         let attributes_len = attributes.encoded_len(event::ATTRIBUTES, event::DROPPED_ATTRIBUTES);
-        let out = &mut self.events;
+        let out = &mut extras.events;
         put_len(out, span::EVENTS, time_len + text_len(event::NAME, name) + attributes_len);
         put_fixed64(out, event::TIME, time);
         put_text(out, event::NAME, name);
@@ -211,15 +233,16 @@ impl OpenSpan {
     }
 
     pub(super) fn add_link(&mut self, to: SpanId, reference: Reference, limits: &SpanLimits, counters: &Counters) {
-        if self.links.len() >= limits.max_links_per_span as usize {
-            self.links_dropped = self.links_dropped.saturating_add(1);
+        let extras = self.extras.get_or_insert_default();
+        if extras.links.len() >= limits.max_links_per_span as usize {
+            extras.links_dropped = extras.links_dropped.saturating_add(1);
             counters.links_dropped.one();
             return;
         }
         if limits.max_attributes_per_link == 0 {
             counters.attributes_dropped.one();
         }
-        self.links.push((to, reference));
+        extras.links.push((to, reference));
     }
 
     /// Makes it a span that ended at this instant, unless `end=` said otherwise. It lasts a microsecond at least: there are
@@ -236,8 +259,8 @@ impl OpenSpan {
     /// Takes what a log line says about the end of its side.
     pub(super) fn end_as(&mut self, side: &SideEnd<'_>, limits: &SpanLimits, counters: &Counters) {
         let error = side.error.map(|error| (ERROR_TYPE, Value::from(error)));
-        if error.is_some() && !matches!(self.status, StatusSpec::Error(_)) {
-            self.status = StatusSpec::Error(String::new());
+        if error.is_some() && self.status != StatusSpec::Error {
+            self.set_status(StatusSpec::Error, "");
         }
         for (name, value) in side.attributes.iter().copied().chain(error) {
             let max = limits.max_attributes_per_span;
@@ -267,15 +290,20 @@ impl OpenSpan {
         };
         head.write(out);
         self.attributes.write(out, span::ATTRIBUTES, span::DROPPED_ATTRIBUTES);
-        out.extend_from_slice(&self.events);
-        put_number(out, span::DROPPED_EVENTS, self.events_dropped.into());
-        for (to, reference) in &self.links {
-            let local = flags | SpanFlags::ContextHasIsRemoteMask as u32;
-            let link = Link { to: *to, reference: *reference, trace_id: trace.trace_id, tracestate, flags: local };
-            link.write(out, limits);
+        if let Some(extras) = &self.extras {
+            out.extend_from_slice(&extras.events);
+            put_number(out, span::DROPPED_EVENTS, extras.events_dropped.into());
+            for (to, reference) in &extras.links {
+                let local = flags | SpanFlags::ContextHasIsRemoteMask as u32;
+                let link = Link { to: *to, reference: *reference, trace_id: trace.trace_id, tracestate, flags: local };
+                link.write(out, limits);
+            }
+            put_number(out, span::DROPPED_LINKS, extras.links_dropped.into());
         }
-        put_number(out, span::DROPPED_LINKS, self.links_dropped.into());
-        let (code, description) = self.status.resolve(self.kind);
+        let code = self.status.resolve(self.kind);
+        // Of an error only.
+        let description = self.extras.as_ref().filter(|_| code == StatusCode::Error);
+        let description = description.map_or("", |extras| &extras.description);
         put_end(out, code, description, flags, self.parent.is_none() && trace.remote_parent.is_some());
         FinishedSpan::new(trace.origin.clone(), trace.trace_id, out)
     }

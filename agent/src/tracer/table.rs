@@ -2,7 +2,6 @@
 //!
 //! Every shard has its part of the bounds, so that no lock is ever taken while another one is held.
 
-use std::mem::size_of;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use smallvec::SmallVec;
 use super::config::TracerConfig;
 use super::counters::TracerStats;
 use super::env::Env;
+use super::index;
 use super::instance::{Exports, Instance};
 use super::language::Head;
 use super::pool::Pool;
@@ -25,8 +25,6 @@ use spop_agent::time::Timestamp;
 const MAX_SHARDS: usize = 16;
 /// A smaller part of the memory would evict too early if the ids do not spread evenly.
 const MIN_SHARD_MEMORY: usize = 1024 * 1024;
-/// What the index of traces holds for an id: a hash table is at least half of 7/8 full.
-const INDEXED: usize = (size_of::<(TraceId, isize)>() + 1) * 16 / 7;
 /// Boxes of forgotten entries that are kept.
 const MAX_SPARE: usize = 16;
 /// Ids that a sweep ends before it lets others have the lock.
@@ -37,7 +35,7 @@ const SWEEP_BATCH: usize = 64;
 pub(super) struct Outbox {
     pub(super) spans: Exports,
     /// Changes of the number of open spans of a trace.
-    pub(super) changes: SmallVec<[(TraceId, isize); 2]>,
+    pub(super) changes: SmallVec<[(TraceId, i32); 2]>,
     /// Ids that the memory bound pushed out.
     pub(super) evicted: usize,
 }
@@ -184,8 +182,8 @@ impl Shard {
                 };
                 let entry = Entry {
                     hash: head.hash,
-                    id: head.id.as_ref().into(),
-                    instance: Instance::new(origin, now.wall),
+                    id: Id::from_slice(&head.id),
+                    instance: Instance::new(origin),
                     touched: now.clock,
                     born: now.clock,
                     live: true,
@@ -247,7 +245,6 @@ impl Shard {
         let entry = self.entries.get_mut(slot)?;
         // Connections may be a little late with what they read.
         entry.touched = entry.touched.max(now.clock);
-        entry.instance.seen = entry.instance.seen.max(now.wall);
         let result = work(&mut entry.instance, &mut self.pool, out);
         if entry.instance.is_blank() {
             self.forget(slot, env);
@@ -261,16 +258,16 @@ impl Shard {
     /// Brings accounts and lists up to date after work on a trace.
     fn settle(&mut self, slot: usize, out: &mut Outbox) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        let size = block_of::<Entry>(1) + INDEXED + entry.held();
+        let size = block_of::<Entry>(1) + index::BYTES_OF_ID + entry.held();
         let spans = entry.instance.spans.len();
         self.size = self.size + size - entry.size;
         self.spans = self.spans + spans - entry.spans;
         (entry.size, entry.spans) = (size, spans);
         if let Some(trace_id) = entry.instance.trace_id()
-            && entry.instance.indexed != spans
+            && entry.instance.indexed as usize != spans
         {
-            out.changes.push((trace_id, spans as isize - entry.instance.indexed as isize));
-            entry.instance.indexed = spans;
+            out.changes.push((trace_id, spans as i32 - entry.instance.indexed as i32));
+            entry.instance.indexed = spans as u32;
         }
         let (was_live, live) = (entry.live, !entry.instance.has_ended());
         entry.live = live;
@@ -322,7 +319,8 @@ impl Shard {
     fn end(&mut self, slot: usize, cause: EndCause, now: Timestamp, env: &Env, out: &mut Outbox) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         // Nobody knows when an idle id really ended; to wait for more was our affair.
-        let at = if cause == EndCause::Idle { entry.instance.seen } else { now.wall };
+        let idle = now.clock.saturating_duration_since(entry.touched);
+        let at = if cause == EndCause::Idle { now.wall.checked_sub(idle).unwrap_or(now.wall) } else { now.wall };
         entry.instance.end(cause, at, now.clock, env, &mut self.pool, &mut out.spans);
         entry.touched = entry.touched.max(now.clock);
         self.settle(slot, out);

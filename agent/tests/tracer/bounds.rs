@@ -169,6 +169,34 @@ fn what_ended_holds_no_memory_but_a_little_that_is_used_again() {
 }
 
 #[test]
+fn an_open_id_is_small() {
+    let agent = Agent::new();
+    let ids = 10_000;
+    for id in 0..ids {
+        let id = format!("7F000001:C5A2_7F000001:1B59_67401CF2_{id:04X}:1D4C");
+        let open = message!(
+            "otel:a",
+            "id" = id.as_str(),
+            "span" = "HTTP request",
+            "kind" = "server",
+            "tag" = "http.request.method",
+            "" = "GET",
+            "tag" = "url.path",
+            "" = "/api/v2/catalogue/items",
+            "tag" = "client.address",
+            "" = std::net::Ipv4Addr::new(192, 0, 2, 17),
+            "tag" = "server.port",
+            "" = 443
+        );
+        agent.notify(0, &[open]);
+    }
+    let stats = agent.stats();
+    assert_eq!((stats.open_ids, stats.open_spans), (ids, ids));
+    let each = stats.table_bytes / ids;
+    assert!((700..=960).contains(&each), "{each} bytes");
+}
+
+#[test]
 fn room_that_is_not_used_counts() {
     let agent = Agent::new();
     agent.notify(0, &[message!("otel:a", "id" = 1, "span" = "A")]);
@@ -184,7 +212,7 @@ fn room_that_is_not_used_counts() {
     let few = agent.stats().table_bytes;
     // The list has still room for all of them, and their index.
     let list = spans as u64 * size_of::<usize>() as u64;
-    assert!(few > one + 2 * list && many > few + spans as u64 * 200, "{one} {many} {few}");
+    assert!(few > one + 2 * list && many > few + spans as u64 * 120, "{one} {many} {few}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::w3c::trim;
-use crate::heap::block;
+use crate::heap::{block, block_of};
 use crate::named::{HasName, Named};
 
 /// Entries of a baggage header.
@@ -34,10 +34,13 @@ const KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// The entries of a trace, those of the caller and those of `baggage=`.
+/// The entries of a trace, those of the caller and those of `baggage=`. Most traces have none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Baggage {
-    members: Named<Member>,
+pub(crate) struct Baggage(Option<Box<Members>>);
+
+#[derive(Clone, Debug, Default)]
+struct Members {
+    list: Named<Member>,
     /// Length of the header.
     len: usize,
 }
@@ -79,29 +82,32 @@ impl Baggage {
 
     /// The entry of the same name.
     fn find(&self, member: &Member) -> Option<&Member> {
-        self.members.get(self.members.find(member.name())?)
+        let list = &self.0.as_ref()?.list;
+        list.get(list.find(member.name())?)
     }
 
     fn put(&mut self, member: Member) -> bool {
-        let place = self.members.find(member.name());
-        let old_len = place.and_then(|place| self.members.get(place)).map_or(0, |old| old.text.len() + 1);
+        let Members { list, len } = &mut **self.0.get_or_insert_default();
+        let place = list.find(member.name());
+        let old_len = place.and_then(|place| list.get(place)).map_or(0, |old| old.text.len() + 1);
         // Every entry counts with its comma, so that the header is one byte shorter.
-        let len = self.len - old_len + member.text.len() + 1;
-        if len > MAX_LEN + 1 || (place.is_none() && self.members.len() == MAX_MEMBERS) {
+        let new_len = *len - old_len + member.text.len() + 1;
+        if new_len > MAX_LEN + 1 || (place.is_none() && list.len() == MAX_MEMBERS) {
             return false;
         }
-        self.len = len;
-        match place.and_then(|place| self.members.get_mut(place)) {
+        *len = new_len;
+        match place.and_then(|place| list.get_mut(place)) {
             Some(old) => *old = member,
-            None => self.members.push(member),
+            None => list.push(member),
         }
         true
     }
 
     /// The header; `None` without entries.
     pub(crate) fn header(&self) -> Option<String> {
-        let (first, rest) = self.members.split_first()?;
-        let mut header = String::with_capacity(self.len);
+        let Members { list, len } = self.0.as_deref()?;
+        let (first, rest) = list.split_first()?;
+        let mut header = String::with_capacity(*len);
         header.push_str(&first.text);
         for member in rest {
             header.push(',');
@@ -111,12 +117,13 @@ impl Baggage {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.0.as_ref().is_none_or(|members| members.list.is_empty())
     }
 
     /// Memory that it holds.
     pub(crate) fn held(&self) -> usize {
-        self.members.held() + self.members.iter().map(|member| block(member.text.len())).sum::<usize>()
+        let Some(Members { list, .. }) = self.0.as_deref() else { return 0 };
+        block_of::<Members>(1) + list.held() + list.iter().map(|member| block(member.text.len())).sum::<usize>()
     }
 }
 

@@ -38,7 +38,7 @@ pub struct SamplingStats {
 enum DecidedBy {
     Disabled,
     Caller,
-    Rule(usize),
+    Rule(u32),
     Sampler,
 }
 
@@ -137,7 +137,7 @@ impl Sampling {
             (callers.is_none() || rule.ignores_parent()) && rule.matches(request.service, path.as_deref())
         });
         if let Some((at, rule)) = matching {
-            let by = DecidedBy::Rule(at);
+            let by = DecidedBy::Rule(at as u32);
             // What was told stands, and costs no second token.
             return request.provisional.filter(|verdict| verdict.by == by).unwrap_or_else(|| {
                 let sampled = match &rule.chooser {
@@ -158,7 +158,7 @@ impl Sampling {
         let count = match verdict.by {
             DecidedBy::Disabled => Some(&self.by_disabled),
             DecidedBy::Caller => Some(&self.by_caller),
-            DecidedBy::Rule(at) => self.rules.get(at).map(|rule| &rule.count),
+            DecidedBy::Rule(at) => self.rules.get(at as usize).map(|rule| &rule.count),
             DecidedBy::Sampler => Some(&self.by_sampler),
         };
         if let Some(count) = count {
