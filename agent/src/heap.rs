@@ -11,8 +11,9 @@ pub(crate) const fn block(bytes: usize) -> usize {
         9..=128 => bytes.next_multiple_of(16),
         _ => {
             let step = 1 << ((bytes - 1).ilog2() - 2);
-            match bytes.checked_next_multiple_of(step) {
-                Some(block) => block,
+            // A power of two, so that no division is needed.
+            match bytes.checked_add(step - 1) {
+                Some(end) => end & !(step - 1),
                 None => bytes,
             }
         }

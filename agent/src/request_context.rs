@@ -32,15 +32,15 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     pub(crate) fn text(&self) -> Text {
         let mut out = Text::new();
-        hex::push(&mut out, &self.trace_id.to_bytes());
+        hex::push(&mut out, self.trace_id.to_bytes());
         for span_id in [Some(self.server), Some(self.client), self.parent] {
             out.push(b'-');
             if let Some(span_id) = span_id {
-                hex::push(&mut out, &span_id.to_bytes());
+                hex::push(&mut out, span_id.to_bytes());
             }
         }
         out.push(b'-');
-        hex::push(&mut out, &[self.flags.to_u8()]);
+        hex::push(&mut out, [self.flags.to_u8()]);
         out
     }
 

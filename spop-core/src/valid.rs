@@ -125,6 +125,37 @@ pub struct Args<'a> {
     left: usize,
 }
 
+impl<'a> Args<'a> {
+    /// The value of the next argument if that has no name; else it stays the next one.
+    ///
+    /// ```
+    /// # use spop_core::{Messages, Value};
+    /// let mut messages = Messages::new(b"\x01m\x03\x03tag\x08\x01a\0\x11\x03log\0").validate()?;
+    /// let mut args = messages.next().unwrap().args();
+    /// assert_eq!(args.next_unnamed(), None);
+    /// assert_eq!(args.next().unwrap().key, b"tag");
+    /// assert_eq!(args.next_unnamed(), Some(Value::Bool(true)));
+    /// assert_eq!(args.next_unnamed(), None);
+    /// assert_eq!(args.next().unwrap().key, b"log");
+    /// assert_eq!((args.next_unnamed(), args.next()), (None, None));
+    /// # Ok::<(), spop_core::DecodeError>(())
+    /// ```
+    #[inline(always)]
+    pub fn next_unnamed(&mut self) -> Option<Value<'a>> {
+        let left = self.left.checked_sub(1)?;
+        // The length of an empty name.
+        let (0, rest) = self.rest.split_first()? else { return None };
+        (self.rest, self.left) = (rest, left);
+        take_value(&mut self.rest)
+    }
+}
+
+/// Out of line: that there is none is asked for more often.
+#[inline(never)]
+fn take_value<'a>(bytes: &mut &'a [u8]) -> Option<Value<'a>> {
+    Value::take(bytes)
+}
+
 impl<'a> Iterator for Args<'a> {
     type Item = Kv<'a>;
 

@@ -110,7 +110,18 @@ fn put_key(out: &mut Vec<u8>, field: u32, wire_type: u32) {
 }
 
 /// The beginning of a field with a content of so many bytes, which follow.
+#[inline(always)]
 pub(crate) fn put_len(out: &mut Vec<u8>, field: u32, len: usize) {
+    if field < 16 && len < 0x80 {
+        // Nearly all, and at once.
+        out.extend_from_slice(&[(field << 3 | LEN) as u8, len as u8]);
+    } else {
+        put_long_len(out, field, len);
+    }
+}
+
+#[cold]
+fn put_long_len(out: &mut Vec<u8>, field: u32, len: usize) {
     put_key(out, field, LEN);
     put_varint(out, len as u64);
 }

@@ -220,25 +220,17 @@ impl Item<'_, '_> {
 #[derive(Clone, Debug)]
 pub(super) struct Items<'a> {
     args: Args<'a>,
-    next: Option<Kv<'a>>,
 }
 
 impl<'a> Items<'a> {
     fn new(args: Args<'a>) -> Self {
-        let mut items = Items { args, next: None };
-        items.advance();
-        items
-    }
-
-    fn advance(&mut self) {
-        self.next = self.args.next();
+        Items { args }
     }
 
     /// The next item; what nobody asked for of the one before is passed over.
     pub(super) fn next(&mut self) -> Option<Item<'_, 'a>> {
         while self.more().next().is_some() {}
-        let Kv { key, value } = self.next?;
-        self.advance();
+        let Kv { key, value } = self.args.next()?;
         Some(Item { key, value, more: self.more() })
     }
 
@@ -248,7 +240,7 @@ impl<'a> Items<'a> {
     }
 
     fn is_next(&self, keyword: Keyword) -> bool {
-        self.next.is_some_and(|next| Keyword::of(next.key) == Some(keyword))
+        self.args.clone().next().is_some_and(|next| Keyword::of(next.key) == Some(keyword))
     }
 }
 
@@ -258,9 +250,8 @@ pub(super) struct More<'i, 'a>(&'i mut Items<'a>);
 impl<'a> Iterator for More<'_, 'a> {
     type Item = Value<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'a>> {
-        let next = self.0.next.filter(|next| next.key.is_empty())?;
-        self.0.advance();
-        Some(next.value)
+        self.0.args.next_unnamed()
     }
 }

@@ -275,8 +275,8 @@ impl Tracer {
             if let Some(context) = injection.context {
                 set("ctx", Value::String(&context.text()));
             } else if let Some(SpanRef { trace_id, span_id, .. }) = span {
-                set("trace_id", Value::String(&hex::of(&trace_id.to_bytes())));
-                set("span_id", Value::String(&hex::of(&span_id.to_bytes())));
+                set("trace_id", Value::String(hex::of(trace_id.to_bytes()).as_flattened()));
+                set("span_id", Value::String(hex::of(span_id.to_bytes()).as_flattened()));
             }
             if let Some(baggage) = &injection.baggage {
                 set("baggage", baggage.as_str().into());

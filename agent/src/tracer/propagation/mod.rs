@@ -131,8 +131,8 @@ impl SpanRef {
                 }
                 Format::B3 => set("b3", b3::single(self).as_str().into()),
                 Format::B3Multi => {
-                    set("x_b3_traceid", Value::String(&hex::of(&self.trace_id.to_bytes())));
-                    set("x_b3_spanid", Value::String(&hex::of(&self.span_id.to_bytes())));
+                    set("x_b3_traceid", Value::String(hex::of(self.trace_id.to_bytes()).as_flattened()));
+                    set("x_b3_spanid", Value::String(hex::of(self.span_id.to_bytes()).as_flattened()));
                     if let Some((name, value)) = b3::multi_state(self.decision) {
                         set(name, value.into());
                     }
@@ -144,11 +144,11 @@ impl SpanRef {
 
     fn traceparent(&self) -> hex::Header {
         let mut out = hex::Header::from_slice(b"00-");
-        hex::push(&mut out, &self.trace_id.to_bytes());
+        hex::push(&mut out, self.trace_id.to_bytes());
         out.push(b'-');
-        hex::push(&mut out, &self.span_id.to_bytes());
+        hex::push(&mut out, self.span_id.to_bytes());
         out.push(b'-');
-        hex::push(&mut out, &[flags(self.decision, self.random).to_u8()]);
+        hex::push(&mut out, [flags(self.decision, self.random).to_u8()]);
         out
     }
 }
