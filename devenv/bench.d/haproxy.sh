@@ -7,6 +7,10 @@ MODES=(
     "untraced:without SPOE"
     "http:spoe-http.cfg, 2 spans"
     "nine:spoe.cfg, nine spans"
+    "lean_ring:lean, lines by ring"
+    "lean_udp:lean, lines by UDP"
+    "log_only_ring:log-only, by ring"
+    "log_only_udp:log-only, by UDP"
 )
 
 mode_untraced() {
@@ -16,6 +20,33 @@ mode_untraced() {
 
 mode_http() { traced_mode http spoe-http.cfg; }
 mode_nine() { traced_mode nine spoe.cfg; }
+
+mode_lean_ring() { line_mode lean_ring haproxy-lean.cfg ring@otel tcp; }
+mode_lean_udp() { line_mode lean_udp haproxy-lean.cfg "" udp; }
+mode_log_only_ring() { line_mode log_only_ring haproxy-log-only.cfg ring@otel tcp; }
+mode_log_only_udp() { line_mode log_only_udp haproxy-log-only.cfg "" udp; }
+
+# line_mode NAME CONFIGURATION LOG_TARGET SCHEME: ready once the agent has a whole line, in lean mode of a request that it was asked about.
+# shellcheck disable=SC2034 # tracing_agent reads AGENT_OPTIONS
+line_mode() {
+    local log
+    log=$(free_address)
+    AGENT_OPTIONS=(--log-listen "$4://$log")
+    tracing_agent "agent-$1"
+    AGENT_OPTIONS=()
+    AGENT=$PID ASKED=$(free_address)
+    one_thread
+    start "$1" env SERVICE_NAME="$1" SPOA_ADDRESS="$ADDRESS" LOG_ADDRESS="$log" LOG_TARGET="${3:-$log}" LISTEN_ADDRESS="$ASKED" \
+        "$HAPROXY" -db -f "$TMP/one-thread.cfg" -f "$DEVENV/conf/$2"
+    must_become_ready listens "$ASKED"
+    PROXY_PID=$PID
+    wait_for 20 has_lines_of "$2" || fail "$1: nothing is traced"
+}
+has_lines_of() {
+    curl -s -o /dev/null "http://$ASKED/" && curl -s "http://$ADMIN/metrics" >"$TMP/metrics" &&
+        grep -q '^spoa_log_requests_total{outcome="traced"} [1-9]' "$TMP/metrics" &&
+        { [ "$1" = haproxy-log-only.cfg ] || grep -q '^spoa_messages_total [1-9]' "$TMP/metrics"; }
+}
 
 # traced_mode NAME SPOE_CFG: ready once the health check of the agent was answered and a request is traced.
 traced_mode() {
@@ -29,13 +60,15 @@ is_traced_by() { curl -s -o /dev/null "http://$ASKED/" && tail -n 1 "$TMP/$1.out
 
 # proxy NAME SPOE_CFG: with the configuration of the demonstration's HAProxy~2 and one thread; traced at $TRACED, untraced at $PLAIN.
 proxy() {
-    printf 'global\n    nbthread 1\n' >"$TMP/one-thread.cfg"
+    one_thread
     TRACED=$(free_address) PLAIN=$(free_address)
     start "$1" env SPOA_ADDRESS="${SPOA_ADDRESS:-127.0.0.1:1}" SPOE_CFG="$DEVENV/conf/$2" \
         PROXY2_ADDRESS="$TRACED" PROXY2_PLAIN_ADDRESS="$PLAIN" "$HAPROXY" -db -f "$TMP/one-thread.cfg" -f "$DEVENV/conf/haproxy-2.cfg"
     must_become_ready listens "$TRACED"
     PROXY_PID=$PID
 }
+
+one_thread() { printf 'global\n    nbthread 1\n' >"$TMP/one-thread.cfg"; }
 
 declare -A MODE_ADDRESS MODE_PROXY MODE_AGENT
 

@@ -67,12 +67,13 @@ setting() {
 
 declare -A SPANS_ADDRESS SPANS_PID
 
-# tracing_agent NAME VARIABLE...: spoa-otel, which sends to the origin and shows /traces.
+# tracing_agent NAME VARIABLE...: spoa-otel with AGENT_OPTIONS at $ADDRESS, which sends to the origin and shows /traces at $ADMIN.
+AGENT_OPTIONS=()
 tracing_agent() {
-    local name=$1 admin
+    local name=$1
     shift
-    ADDRESS=$(free_address) admin=$(free_address)
-    start "$name" env "$@" "$PROGRAMS/spoa-otel" --listen "$ADDRESS" --admin "$admin" --otlp "http://$SERVER_ADDRESS"
+    ADDRESS=$(free_address) ADMIN=$(free_address)
+    start "$name" env "$@" "$PROGRAMS/spoa-otel" --listen "$ADDRESS" --admin "$ADMIN" --otlp "http://$SERVER_ADDRESS" "${AGENT_OPTIONS[@]}"
     must_become_ready listens "$ADDRESS"
 }
 
