@@ -211,6 +211,7 @@ async fn answers_that_nobody_reads_are_bounded() {
 #[tokio::test]
 async fn a_collector_that_takes_no_metrics_is_told_once_in_a_while() {
     let collector = Collector::http().await;
+    collector.answer([Answer::Hang]);
     collector.answer([Answer::Status(404); 100]);
     let url = format!("http://{}", collector.addr);
     let args = ["--log-listen", "udp://127.0.0.1:0", "--console"];
@@ -218,6 +219,7 @@ async fn a_collector_that_takes_no_metrics_is_told_once_in_a_while() {
         ("OTEL_METRICS_EXPORTER", "otlp"),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &format!("{url}/own/v1/metrics")),
         ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "1000"),
     ];
     let session = Session::start(&args, &env).await;
     send(&session, &[line(&[])]);
@@ -229,7 +231,10 @@ async fn a_collector_that_takes_no_metrics_is_told_once_in_a_while() {
     told_by_us(&log);
     let warnings: Vec<_> = log.iter().filter(|line| line["level"] == "WARN").map(|line| &line["fields"]).collect();
     let message = |fields: &Json| fields["message"].as_str().unwrap().to_owned();
-    let [first, last] = &warnings[..] else { panic!("{warnings:#?}") };
+    let [hangs, first, last] = &warnings[..] else { panic!("{warnings:#?}") };
+    assert!(message(hangs).starts_with("OTLP export of metrics fails"), "{hangs}");
+    assert!(hangs["error"].as_str().unwrap().contains("within"), "{hangs}");
+    assert_eq!(first["url"], format!("{url}/own/v1/metrics"));
     assert!(message(first).starts_with("OTLP export of metrics fails; is this the URL"), "{first}");
     assert!(message(last).starts_with("not all metrics were exported"), "{last}");
 }

@@ -2,7 +2,7 @@
 
 use crate::export_common::authority::{Authority, pem_file};
 use crate::export_common::collector::{Answer, Collector};
-use crate::export_common::{CapturedLog, until};
+use crate::export_common::until;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -188,16 +188,12 @@ async fn a_failed_export_is_counted_and_the_next_one_has_all() {
     for protocol in ALL {
         let collector = collector(protocol).await;
         collector.answer([Answer::Status(400)]);
-        let log = CapturedLog::start();
         let env = [("OTEL_METRIC_EXPORT_INTERVAL", "50")];
         let (red, exporter) = start(config(&format!("http://{}", collector.addr), protocol, &env));
         red.server("one", &GET);
         until("one export fails, one succeeds", || red.stats().failed == 1 && red.stats().exported > 0).await;
         exporter.shutdown(GRACE).await;
         assert_eq!(counts(&collector)[..2], [1, 1], "{protocol}");
-        let text = log.text();
-        assert_eq!(text.matches("OTLP export of metrics fails").count(), 1, "{text}");
-        assert!(text.contains(&collector.addr.to_string()), "{text}");
     }
 }
 
@@ -232,14 +228,12 @@ async fn a_collector_that_hangs_or_is_away_holds_nothing_up() {
         let collector = collector(protocol).await;
         collector.answer([Answer::Hang, Answer::Hang, Answer::Hang]);
         let here = format!("http://{}", collector.addr);
-        let log = CapturedLog::start();
         // The timeout of an export ends an attempt, and the next one comes.
         let env = [("OTEL_METRIC_EXPORT_INTERVAL", "50"), ("OTEL_METRIC_EXPORT_TIMEOUT", "100")];
         let (red, exporter) = start(config(&here, protocol, &env));
         red.server("one", &GET);
         until("it hangs twice", || red.stats().failed >= 2).await;
         exporter.shutdown(GRACE).await;
-        assert!(log.text().contains("OTLP export of metrics fails"), "{}", log.text());
 
         // At the end there is no more time than that.
         let nobody = "http://127.0.0.1:9";
