@@ -95,12 +95,13 @@ listens() {
     (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null
 }
 
-# free_address: a loopback address at which nobody listens.
+# free_address: a loopback address at which nobody listens, and that was not given away before.
 free_address() {
     local port
     while port=$((20000 + RANDOM % 12000)); do
-        listens "127.0.0.1:$port" || break
+        listens "127.0.0.1:$port" || grep -qsx "$port" "$TMP/ports" || break
     done
+    echo "$port" >>"$TMP/ports"
     echo "127.0.0.1:$port"
 }
 
