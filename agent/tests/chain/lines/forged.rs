@@ -54,6 +54,39 @@ async fn by_a_client() {
     .await;
 }
 
+/// All that a client may send at once, of bytes that take three each in the line: it hides no request.
+#[tokio::test]
+async fn a_client_cannot_make_its_line_too_long() {
+    with_each(async |program| {
+        for mode in [Mode::Lean, Mode::Fallback, Mode::LogOnly] {
+            let proxy = Proxy::start(&program, Setup::of(mode, Transport::Udp)).await;
+            let parent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+            let quotes = |n| "\"".repeat(n);
+            let mut requests = proxy.warm_up;
+            for (path, headers) in [
+                (format!("/{}", quotes(8000)), String::new()),
+                ("/agent".to_owned(), format!("user-agent: {}\r\n", quotes(14_000))),
+                ("/state".to_owned(), format!("{parent}tracestate: a={}\r\n", quotes(14_000))),
+                (
+                    format!("/{}", quotes(6000)),
+                    format!("{parent}user-agent: {0}\r\ntracestate: a={0}\r\n", quotes(4000)),
+                ),
+            ] {
+                get_with(&proxy.addresses.http, &path, &headers).await;
+                requests += 1;
+            }
+            let lines =
+                |metrics: &Metrics| metrics.sum("log_requests_total", "") + metrics.sum("log_lines_total", "cut");
+            let what = format!("{program:?} {mode:?}");
+            let all = |metrics: &Metrics| lines(metrics) >= requests as f64;
+            let metrics = Metrics::scrape_until(&proxy.spoa.admin, &what, all).await;
+            assert_eq!(metrics.sum("log_lines_total", "cut"), 0.0, "{what}");
+            assert_eq!(metrics.get("log_requests_total{outcome=\"traced\"}"), requests as f64, "{what}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn by_whoever_may_not_or_in_the_wrong_place() {
     let program = &programs()[0];

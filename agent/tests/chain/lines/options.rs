@@ -66,7 +66,7 @@ async fn a_log_profile_will_do() {
         if program.version < (3, 1) {
             return;
         }
-        let target = "log \"${LOG_TARGET}\" len 32768 format rfc5424";
+        let target = "log \"${LOG_TARGET}\" len 65535 format rfc5424";
         let profile = "log-profile otel\n    on any format \"-\" sd \"${OTEL_SD}\"\n\ndefaults http\n";
         let edit = |text: String| {
             text.replace(target, &format!("{target} profile otel"))
