@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use super::syslog::Params;
@@ -270,5 +271,8 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 
 /// A text that went through `url_enc`.
 fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    if memchr(b'%', bytes).is_none() {
+        return String::from_utf8_lossy(bytes);
+    }
     percent_decode(bytes).decode_utf8_lossy()
 }

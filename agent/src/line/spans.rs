@@ -1,7 +1,5 @@
 //! The spans of a request, written from its line.
 
-use std::fmt::Write;
-
 use opentelemetry::{SpanId, TraceFlags};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -182,13 +180,10 @@ impl Source<'_> {
         if record.tcp {
             out.text(NETWORK_TRANSPORT, "tcp");
         } else if !record.uri.is_empty() {
-            let mut url = String::with_capacity(64 + request.path.len() + request.query.len());
             let host = if record.host.is_empty() { record.server_address } else { &record.host };
-            // Writing to memory cannot fail.
-            let _infallible = write!(url, "{}://{host}{}", request.server_scheme(), request.path);
+            let mut url = [request.server_scheme(), "://", host, request.path].concat();
             if !request.query.is_empty() {
-                url.push('?');
-                url.push_str(&request.query);
+                url.extend(["?", &request.query]);
             }
             out.text(URL_FULL, &url);
         }

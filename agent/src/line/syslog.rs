@@ -2,6 +2,8 @@
 //!
 //! Structured data is looked for at its place and nowhere else: the text behind it may be a client's.
 
+use memchr::memchr2;
+
 /// The element that is ours.
 const ELEMENT: &[u8] = b"otel@32473";
 
@@ -77,19 +79,19 @@ impl<'a> Params<'a> {
 
     fn param(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let param = self.rest.strip_prefix(b" ")?;
-        let (name, value) = param.split_at_checked(param.iter().position(|&byte| byte == b'=')?)?;
-        let valid = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b']' | b'"');
-        if name.is_empty() || !name.iter().all(valid) {
+        let is_end = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'=' | b']' | b'"');
+        let (name, value) = param.split_at_checked(param.iter().position(is_end)?)?;
+        if name.is_empty() {
             return None;
         }
         let value = value.strip_prefix(b"=\"")?;
         let mut end = 0;
         loop {
-            match value.get(end)? {
-                b'"' => break,
-                b'\\' => end += 2,
-                _ => end += 1,
+            end += memchr2(b'"', b'\\', value.get(end..)?)?;
+            if value.get(end) == Some(&b'"') {
+                break;
             }
+            end += 2;
         }
         let (value, rest) = value.split_at_checked(end)?;
         self.rest = rest.get(1..)?;

@@ -1,11 +1,11 @@
 //! The series of one histogram.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use opentelemetry::{SpanId, TraceId};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
@@ -54,8 +54,8 @@ impl Series {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     series: HashTable<Series>,
-    /// The texts come from the network: nobody may know which ones collide.
-    hasher: RandomState,
+    /// Its seed is random: the texts come from the network, and nobody may know which ones collide.
+    hasher: DefaultHashBuilder,
 }
 
 impl Table {
