@@ -19,6 +19,7 @@ mod hex;
 mod http_server;
 pub mod line;
 mod list;
+mod lossy;
 mod metric;
 mod named;
 pub mod red;

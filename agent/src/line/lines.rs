@@ -106,7 +106,10 @@ impl Lines {
     fn was_cut(&self) {
         self.counters.cut.one();
         if let Some(left_out) = self.cut.pass() {
-            tracing::warn!(left_out, "HAProxy cut a log line: give its `log` directive `len 32768`");
+            tracing::warn!(
+                left_out,
+                "HAProxy cut a log line: give its `log` directive `len 65535`, as in haproxy-lean.cfg"
+            );
         }
     }
 

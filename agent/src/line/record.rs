@@ -6,6 +6,7 @@ use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use super::syslog::Params;
+use crate::lossy::lossy;
 
 /// What stands for an absent value, beside nothing.
 const ABSENT: &[u8] = b"-";
@@ -109,10 +110,11 @@ impl<'a> Record<'a> {
         let mut raw = Raw([&[]; Param::NAMES.len()]);
         let mut expected = 0;
         for (name, value) in params.by_ref() {
-            // Where it is found at once if the order is ours.
-            let places = (expected..Param::NAMES.len()).chain(0..expected);
             let is_it = |place: &usize| Param::NAMES.get(*place).is_some_and(|known| known.as_bytes() == name);
-            let Some(place) = places.into_iter().find(is_it) else { continue };
+            // It is the expected one, or one behind it, if the order is ours.
+            let elsewhere = || (expected..Param::NAMES.len()).chain(0..expected).find(is_it);
+            let found = Some(expected).filter(is_it).or_else(elsewhere);
+            let Some(place) = found else { continue };
             expected = place + 1;
             if let Some(slot) = raw.0.get_mut(place)
                 && !matches!(value, b"" | ABSENT)
@@ -257,7 +259,7 @@ fn accepted(text: &[u8]) -> Option<u64> {
 
 /// A text in which a backslash stands before what would end it.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = lossy(bytes);
     if !text.contains('\\') {
         return text;
     }
@@ -272,7 +274,9 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 /// A text that went through `url_enc`.
 fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     if memchr(b'%', bytes).is_none() {
-        return String::from_utf8_lossy(bytes);
+        return lossy(bytes);
     }
-    percent_decode(bytes).decode_utf8_lossy()
+    let mut decoded = Vec::with_capacity(bytes.len());
+    decoded.extend(percent_decode(bytes));
+    String::from_utf8(decoded).unwrap_or_else(|error| lossy(error.as_bytes()).into_owned()).into()
 }

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use spop_core::Value;
 
+use crate::lossy::lossy;
 use crate::span::proto::{any_value, field_len, key_value, put_len};
 use crate::span::write::{end_of, put_number_value, put_text_value};
 
@@ -21,14 +22,6 @@ pub(super) fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
             Cow::Owned(out)
         }
     })
-}
-
-/// As `String::from_utf8_lossy`, which is slow where nothing is lost.
-fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
-    }
 }
 
 /// The same as bytes, which need not be decoded if they are ASCII.
