@@ -101,6 +101,13 @@ pub fn valid_messages(messages: valid::Messages<'_>, name: &[u8]) {
         touch((message.name_str(), message.arg(name)));
         touch(message.args().len());
         message.args().for_each(|arg| kv(&arg));
+        let mut args = message.args();
+        while let Some(arg) = args.next() {
+            kv(&arg);
+            while let Some(value) = args.next_unnamed() {
+                touch(value.encoded_len());
+            }
+        }
         show_debug(&message);
     }
 }
