@@ -1,7 +1,7 @@
 //! What `spoa-otel` is made of: the SPOE agent that turns HAProxy's events into OpenTelemetry spans.
 //!
 //! - [`tracer`]: from the messages of `spoe.cfg` to spans.
-//! - [`line`]: from HAProxy's log lines to spans.
+//! - [`mod@line`]: from HAProxy's log lines to spans.
 //! - [`export`]: from finished spans to a collector (OTLP), to the terminal, and to the page of recent traces.
 //! - [`red`]: from the same requests to metrics, sampled or not.
 //! - [`admin`]: what all of them count, whether they are ready, and the recent traces, over HTTP.

@@ -40,7 +40,7 @@ const METHODS: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", 
 /// What all other methods are.
 pub(crate) const OTHER_METHOD: &str = "_OTHER";
 
-/// OpenTelemetry's variable with a list of the methods that are known, instead of [`METHODS`].
+/// OpenTelemetry's variable with a list of the methods that are known, instead of those that the conventions name.
 pub const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
 
 /// The method as the conventions want it.
