@@ -2,6 +2,8 @@
 //! `unix:/path` or `unix@/path`, and the abstract sockets `abns@name` and `abnsz@name`.
 
 use std::fmt;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -34,6 +36,13 @@ impl AbstractName {
             1..=LONGEST if !name.contains('\0') => Ok(Self { name: name.to_owned(), padded }),
             _ => Err(AddrError::BadName(name.to_owned())),
         }
+    }
+
+    /// Of the name as the kernel knows it.
+    fn of(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let padded = bytes.len() == LONGEST && text.ends_with('\0');
+        Self { name: text.trim_end_matches('\0').to_owned(), padded }
     }
 
     /// The name as the kernel knows it, behind the byte 0.
@@ -75,6 +84,16 @@ pub enum AddrError {
     /// What stands behind the path of a unix socket.
     #[error("{0:?} is no option of a unix socket: there are mode=660 (octal), user=NAME and group=NAME, after commas")]
     BadOption(String),
+}
+
+impl Addr {
+    /// That of a unix socket; the path is empty if it has none.
+    pub(crate) fn of_unix(addr: &net::SocketAddr) -> Self {
+        match addr.as_abstract_name() {
+            Some(name) => Self::Abstract(AbstractName::of(name)),
+            None => Self::Unix(addr.as_pathname().map(Into::into).unwrap_or_default()),
+        }
+    }
 }
 
 impl FromStr for Addr {

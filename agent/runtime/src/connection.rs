@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::config::ticks;
+use crate::drain::{Closing, LAST_READS};
 use crate::foreign::Foreign;
 use crate::outcome::Outcome;
 use crate::session::{Inbound, Session, Turn};
@@ -92,7 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let mut armed: Option<Instant> = None;
-        let mut drained = false;
+        let mut heard = self.started;
+        let mut closing: Option<Closing> = None;
         loop {
             let want = self.agent.want(self.inbound.input.unread());
             if want == Want::Close {
@@ -101,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             let may_read = want.bytes() > 0 && !self.has_all_in_flight();
             // A timer that is early does no harm, so it is moved only when a deadline comes before it.
             let deadline = self.agent.poll_timeout().map(|at| self.started + Duration::from_millis(at));
+            let deadline = deadline.into_iter().chain(closing.as_ref().map(Closing::at)).min();
             if let Some(at) = deadline.filter(|&at| armed.is_none_or(|armed| at < armed)) {
                 timer.as_mut().reset(at.into());
                 armed = Some(at);
@@ -110,13 +113,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 Some(done) = self.tasks.join_next() => Wake::Answer(done.map_err(io::Error::other)?),
                 n = self.inbound.input.read(&mut self.stream), if may_read => Wake::Read(n?),
                 () = timer.as_mut(), if armed.is_some() => Wake::Timer,
-                _ = drain.as_mut(), if !drained => Wake::Drain,
+                _ = drain.as_mut(), if closing.is_none() => Wake::Drain,
             };
             let received = Timestamp::now();
             self.tick(received.clock);
             match wake {
                 Wake::Read(0) => return Ok(()),
-                Wake::Read(n) => ServerStats::add(&self.stats().bytes_in, n as u64),
+                Wake::Read(n) => {
+                    ServerStats::add(&self.stats().bytes_in, n as u64);
+                    heard = received.clock;
+                    if let Some(closing) = &mut closing {
+                        closing.heard(heard);
+                    }
+                }
                 Wake::Answer(outcome) => {
                     self.on_outcome(outcome);
                     while let Some(Ok(outcome)) = self.tasks.try_join_next() {
@@ -124,21 +133,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                     }
                 }
                 Wake::Timer => armed = None,
-                Wake::Drain => {
-                    drained = true;
-                    self.read_what_is_there();
-                }
+                Wake::Drain => closing = Some(Closing::begin(received.clock, heard, self.shared.config.grace)),
             }
-            while self.process(received) {
-                self.flush().await?;
-                if self.turn.is_over() {
-                    self.turn = Turn::default();
-                    // Others go on, and those whose input has come meanwhile.
-                    tokio::task::yield_now().await;
-                }
-            }
+            self.process_all(received).await?;
             self.check_memory();
-            if drained {
+            if closing.as_ref().is_some_and(|closing| closing.at() <= received.clock) {
+                for _ in 0..LAST_READS {
+                    if !self.has_all_in_flight() && self.read_what_is_there() {
+                        self.process_all(received).await?;
+                        self.check_memory();
+                    }
+                }
                 self.agent.close(Status::NORMAL);
             }
             self.flush().await?;
@@ -155,6 +160,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         if let Err(error) = self.agent.handle_timeout(ticks(now - self.started)) {
             self.on_protocol_error(&error, self.inbound.input.unread());
         }
+    }
+
+    /// Handles the input as far as the bounds allow.
+    async fn process_all(&mut self, received: Timestamp) -> io::Result<()> {
+        while self.process(received) {
+            self.flush().await?;
+            if self.turn.is_over() {
+                self.turn = Turn::default();
+                // Others go on, and those whose input has come meanwhile.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
     }
 
     /// Handles the whole frames of the input as far as the bounds allow; true if the output has to be sent before the

@@ -1,8 +1,8 @@
-//! The graceful drain of a connection: what HAProxy sent before it could know that we stop is read, and nothing that we
-//! sent is overtaken by the end. [`Server::run`](crate::Server::run) begins it.
+//! The graceful drain of a connection: it is served until nothing comes for a while, what HAProxy sent before it could know
+//! that we stop is read, and nothing that we sent is overtaken by the end. [`Server::run`](crate::Server::run) begins it.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -14,13 +14,52 @@ use crate::stats::ServerStats;
 /// How long HAProxy may take to close after our last frame.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A NOTIFY that crosses our DISCONNECT gets no answer: a connection ends when none is to be expected. The events of a
+/// request follow each other within this.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// A connection that is never quiet has so long, or half of the grace time.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// So often it is looked at the end whether something has come: while the first of it was handled more may have.
+pub(crate) const LAST_READS: usize = 2;
+
+/// When a connection is to end that is served no longer than it must be.
+pub(crate) struct Closing {
+    at: Instant,
+    latest: Instant,
+}
+
+impl Closing {
+    /// The drain begins; something came last at `heard`.
+    pub(crate) fn begin(now: Instant, heard: Instant, grace: Duration) -> Self {
+        let mut closing = Self { at: now, latest: now + LONGEST.min(grace / 2) };
+        closing.heard(heard);
+        closing
+    }
+
+    /// Something came.
+    pub(crate) fn heard(&mut self, at: Instant) {
+        self.at = (at + QUIET).min(self.latest);
+    }
+
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
-    /// Takes what HAProxy sent before it can know that we stop.
-    pub(crate) fn read_what_is_there(&mut self) {
-        if self.agent.want(self.inbound.input.unread()).bytes() > 0 {
-            if let Some(Ok(n)) = self.inbound.input.read(&mut self.stream).now_or_never() {
+    /// Takes what HAProxy sent before it can know that we stop. False if there is nothing.
+    pub(crate) fn read_what_is_there(&mut self) -> bool {
+        if self.agent.want(self.inbound.input.unread()).bytes() == 0 {
+            return false;
+        }
+        match self.inbound.input.read(&mut self.stream).now_or_never() {
+            Some(Ok(n)) => {
                 ServerStats::add(&self.stats().bytes_in, n as u64);
+                n > 0
             }
+            _ => false,
         }
     }
 

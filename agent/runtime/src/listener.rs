@@ -10,6 +10,29 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::addr::{Addr, ListenAddr};
 use crate::socket_file::SocketFile;
 
+/// A socket that somebody else made listen: the service manager, or the process that this one replaces. Its file, if it has
+/// one, is theirs, and stays at the end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ListeningSocket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A unix stream socket.
+    Unix(net::UnixListener),
+}
+
+impl From<std::net::TcpListener> for ListeningSocket {
+    fn from(socket: std::net::TcpListener) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+impl From<net::UnixListener> for ListeningSocket {
+    fn from(socket: net::UnixListener) -> Self {
+        Self::Unix(socket)
+    }
+}
+
 /// A listening socket.
 pub(crate) struct Listener {
     socket: Socket,
@@ -48,6 +71,22 @@ impl Listener {
             }
         };
         Ok(Self { socket, addr, _file })
+    }
+
+    pub(crate) fn of(socket: ListeningSocket) -> io::Result<Self> {
+        let (socket, addr) = match socket {
+            ListeningSocket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                let addr = Addr::Tcp(socket.local_addr()?.to_string());
+                (Socket::Tcp(TcpListener::from_std(socket)?), addr)
+            }
+            ListeningSocket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                let addr = Addr::of_unix(&socket.local_addr()?);
+                (Socket::Unix(UnixListener::from_std(socket)?), addr)
+            }
+        };
+        Ok(Self { socket, addr, _file: None })
     }
 
     pub(crate) fn addr(&self) -> &Addr {

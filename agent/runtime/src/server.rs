@@ -14,7 +14,8 @@ use crate::config::{MAX_IN_FLIGHT, ServerConfig};
 use crate::connection::{OpenConnection, serve};
 use crate::descriptors;
 use crate::handler::{AsyncHandler, Error, Handler, Result};
-use crate::listener::{Listener, Stream};
+use crate::listener::{Listener, ListeningSocket, Stream};
+use crate::pulse::{Beat, Pulse};
 use crate::shared::{AnyHandler, Logs, Shared};
 use crate::signals::stop_signal;
 use crate::stats::ServerStats;
@@ -66,6 +67,7 @@ pub struct Server {
     handler: AnyHandler,
     stats: Arc<ServerStats>,
     listeners: Vec<Listener>,
+    pulse: Arc<Pulse>,
 }
 
 impl Server {
@@ -80,7 +82,13 @@ impl Server {
     }
 
     fn with(handler: AnyHandler) -> Self {
-        Self { config: ServerConfig::default(), handler, stats: Arc::default(), listeners: Vec::new() }
+        Self {
+            config: ServerConfig::default(),
+            handler,
+            stats: Arc::default(),
+            listeners: Vec::new(),
+            pulse: Arc::default(),
+        }
     }
 
     /// Other limits and timeouts than the default.
@@ -102,7 +110,34 @@ impl Server {
         Ok(self)
     }
 
-    /// The addresses it listens on, in the order of [`bind`](Self::bind), with the port that the system chose for port 0.
+    /// Serves a socket that listens already, beside those of [`bind`](Self::bind): one that the service manager holds, so
+    /// that nobody is refused while an agent is restarted. At the end it is left as it is, with its file and with those who
+    /// wait to be accepted.
+    ///
+    /// ```
+    /// # use spop_agent::{Ack, Notify, Result, Server};
+    /// # fn handler(_: &Notify<'_>, _: &mut Ack<'_>) -> Result { Ok(()) }
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let passed = std::net::TcpListener::bind("127.0.0.1:0")?; // of the crate `listenfd`, for instance
+    /// let server = Server::new(handler).listen_on(passed.try_clone()?)?;
+    /// # server.run(async {}).await;
+    /// # Result::Ok(())
+    /// # })?;
+    /// # Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// It cannot be used: the limit of descriptors, for instance.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn listen_on(mut self, socket: impl Into<ListeningSocket>) -> io::Result<Self> {
+        self.listeners.push(Listener::of(socket.into())?);
+        Ok(self)
+    }
+
+    /// The addresses it listens on, in the order of [`bind`](Self::bind) and [`listen_on`](Self::listen_on), with the port
+    /// that the system chose for port 0.
     pub fn addrs(&self) -> impl DoubleEndedIterator<Item = &Addr> + ExactSizeIterator {
         self.listeners.iter().map(Listener::addr)
     }
@@ -110,6 +145,11 @@ impl Server {
     /// The counters; they live on after the server.
     pub fn stats(&self) -> Arc<ServerStats> {
         self.stats.clone()
+    }
+
+    /// Tells whether the tasks that accept connections still run, for a watchdog; it lives on after the server.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     /// Serves until SIGTERM, SIGINT or SIGUSR1, see [`stop_signal`], then ends as [`run`](Self::run) does.
@@ -125,15 +165,15 @@ impl Server {
         Ok(())
     }
 
-    /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection gets
-    /// DISCONNECT 0 and is closed. What is not done within [`grace`](ServerConfig::grace) is cut off.
+    /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection, once nothing
+    /// has come for 20 ms (after 200 ms at the latest), gets DISCONNECT 0 and is closed. What is not done within [`grace`](ServerConfig::grace) is cut off.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { config, handler, stats, listeners } = self;
+        let Self { config, handler, stats, listeners, pulse } = self;
         let shared = Arc::new(Shared { config, handler, stats, logs: Logs::default() });
         let (draining, watch_draining) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in listeners {
-            acceptors.spawn(accept(listener, shared.clone(), watch_draining.clone()));
+            acceptors.spawn(accept(listener, shared.clone(), watch_draining.clone(), pulse.beat()));
         }
         drop(watch_draining);
         stop.await;
@@ -157,12 +197,13 @@ impl fmt::Debug for Server {
     }
 }
 
-async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch::Receiver<bool>) {
+async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch::Receiver<bool>, mut beat: Beat) {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             stream = listener.accept() => stream,
             Some(_) = connections.join_next() => continue,
+            () = beat.answer() => continue,
             _ = draining.wait_for(|&d| d) => break,
         };
         match stream {
@@ -176,7 +217,7 @@ async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch
             }
         }
     }
-    drop(listener);
+    drop((listener, beat));
     while connections.join_next().await.is_some() {}
 }
 

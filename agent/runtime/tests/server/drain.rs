@@ -107,3 +107,40 @@ async fn a_handler_that_takes_its_time() {
     };
     stop_under_load(Server::new_async(handler).config(config(|config| config.max_in_flight = 20))).await;
 }
+
+/// Asks again and again; how many of its questions were answered that it sent when nobody could connect any more.
+async fn answered_at_the_end() -> u64 {
+    let server = Running::start(Server::new(|_: &Notify<'_>, _: &mut Ack<'_>| Ok(()))).await;
+    let addr = server.addr.clone();
+    let mut peer = Peer::hello(&addr, ClientConfig::DEFAULT).await;
+    let (mut stopped, mut late, mut n) = (None, 0, 0);
+    let mut server = Some(server);
+    loop {
+        let ends = stopped.is_some() && std::net::TcpStream::connect(&addr).is_err();
+        peer.notify(n, "m", 1).await;
+        n += 1;
+        match peer.event().await {
+            Event::Ack { .. } => late += u64::from(ends),
+            Event::Disconnect(_) => break,
+            other => panic!("{other:?}"),
+        }
+        if n == 20 {
+            stopped = server.take().map(Running::stop);
+        }
+    }
+    if let Some(stopped) = stopped {
+        patiently("the server ends", stopped).await.unwrap();
+    }
+    late
+}
+
+/// What asks without a pause is served for a while, so that no NOTIFY crosses the DISCONNECT.
+#[tokio::test]
+async fn a_connection_ends_when_nothing_comes() {
+    let mut answered = 0;
+    // A machine that stands still for a moment makes a pause, too.
+    for _ in 0..5 {
+        answered = answered.max(answered_at_the_end().await);
+    }
+    assert!(answered > 1, "{answered}");
+}

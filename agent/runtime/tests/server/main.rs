@@ -6,5 +6,6 @@ mod common;
 mod answers;
 mod drain;
 mod limits;
+mod passed;
 mod turns;
 mod unix;
