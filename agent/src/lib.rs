@@ -13,6 +13,7 @@
 
 pub mod admin;
 mod cut;
+pub mod environment;
 pub mod export;
 mod heap;
 mod hex;

@@ -2,6 +2,7 @@
 //!
 //! The SDK reads the variable too, but leaves its values percent-encoded and skips what it cannot read without a word.
 
+use crate::environment;
 use crate::semconv::SERVICE_INSTANCE_ID;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
@@ -47,7 +48,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, ResourceError> 
 /// `telemetry.sdk.*`, the attributes of the environment, and this instance's id if the environment has none. An
 /// unusable variable is ignored: the tracer's configuration has told the user.
 pub(crate) fn common(instance_id: &str) -> Resource {
-    let attributes = std::env::var(VARIABLE).ok().and_then(|text| parse(&text).ok()).unwrap_or_default();
+    let attributes = environment::variable(VARIABLE).and_then(|text| parse(&text).ok()).unwrap_or_default();
     let attributes = attributes.into_iter().map(|(name, value)| KeyValue::new(name, value));
     let id = KeyValue::new(SERVICE_INSTANCE_ID, instance_id.to_owned());
     // Later ones replace earlier ones.

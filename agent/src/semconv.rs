@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crate::environment;
+
 pub(crate) use opentelemetry_semantic_conventions::attribute::{
     CLIENT_ADDRESS, CLIENT_PORT, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
     HTTP_REQUEST_RESEND_COUNT, HTTP_REQUEST_SIZE, HTTP_RESPONSE_SIZE, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE,
@@ -46,7 +48,7 @@ pub const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
 /// The method as the conventions want it.
 pub(crate) fn known_method(method: &str) -> &'static str {
     static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let list = std::env::var(KNOWN_METHODS).unwrap_or_default();
+        let list = environment::variable(KNOWN_METHODS).unwrap_or_default();
         let own: Vec<_> = list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
         if own.is_empty() { METHODS.map(str::to_owned).into() } else { own }
     });

@@ -46,7 +46,7 @@ async fn collector(protocol: Protocol) -> Collector {
 
 /// What the option `--otlp` and these variables configure.
 fn config(endpoint: &str, protocol: Protocol, env: &[(&str, &str)]) -> MetricsConfig {
-    let given = Given { endpoint: Some(endpoint), protocol: Some(protocol), or_default: true };
+    let given = Given { endpoint: Some(endpoint), protocol: Some(protocol), or_default: true, ..Given::default() };
     let env = |name: &str| env.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned());
     let mut warnings = Vec::new();
     let config = MetricsConfig::resolve(given, env, &mut warnings).unwrap().unwrap();

@@ -5,6 +5,7 @@
 mod collector;
 #[path = "../../runtime/tests/common/mod.rs"]
 mod common;
+mod configuration;
 #[path = "../chain/http.rs"]
 mod http;
 mod log_listeners;

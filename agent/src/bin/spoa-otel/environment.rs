@@ -9,7 +9,7 @@ use spoa_otel::tracer;
 use crate::log;
 
 /// Destinations of spans.
-const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+pub const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 
 /// Destinations of metrics.
 const METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
@@ -54,6 +54,12 @@ pub fn exports_metrics(env: impl Fn(&str) -> Option<String>, warnings: &mut Vec<
     otlp
 }
 
+/// All variables that have an effect.
+pub fn known() -> impl Iterator<Item = &'static &'static str> {
+    const OWN: &[&str] = &[TRACES_EXPORTER, METRICS_EXPORTER, KNOWN_METHODS, log::VARIABLE];
+    otlp::VARIABLES.iter().chain(tracer::VARIABLES).chain(otlp::METRICS_VARIABLES).chain(OWN)
+}
+
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
 }
@@ -61,18 +67,15 @@ fn list(text: &str) -> Vec<String> {
 /// A warning for each variable of OpenTelemetry's that is set in vain, those of metrics alone if they are not exported.
 /// Values may be secrets.
 pub fn without_effect(variables: impl Iterator<Item = (OsString, OsString)>, exports_metrics: bool) -> Vec<String> {
-    let of_metrics = if exports_metrics { otlp::METRICS_VARIABLES } else { &[] };
-    let own = [TRACES_EXPORTER, METRICS_EXPORTER, KNOWN_METHODS, log::VARIABLE];
     let mut warnings: Vec<String> = variables
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("OTEL_"))?;
-            let mut known = otlp::VARIABLES.iter().chain(tracer::VARIABLES).chain(of_metrics).chain(&own);
-            if known.any(|known| *known == name) {
-                return value.to_str().is_none().then(|| format!("{name}: not UTF-8, ignored"));
-            }
-            if otlp::METRICS_VARIABLES.contains(&name.as_str()) {
+            if !exports_metrics && otlp::METRICS_VARIABLES.contains(&name.as_str()) {
                 return Some(format!("{name} has no effect without {METRICS_EXPORTER}=otlp"));
+            }
+            if known().any(|known| *known == name) {
+                return value.to_str().is_none().then(|| format!("{name}: not UTF-8, ignored"));
             }
             // There are no logs to export.
             let is_true = name == "OTEL_LOGS_EXPORTER" && value == "none";

@@ -81,23 +81,41 @@ fn part(text: &str) -> Result<(String, Level), String> {
     Ok((part.to_owned(), level.map_err(|_| "the level is none of off, error, warn, info, debug, trace".to_owned())?))
 }
 
+impl LogOptions {
+    /// What is logged. `variable`: the value of [`VARIABLE`]; the option comes before it unless a file has it.
+    pub fn filter(&self, variable: Option<&str>, in_file: bool, warnings: &mut Vec<String>) -> Targets {
+        let by_variable = variable.and_then(level);
+        warnings.extend(variable.and_then(complaint));
+        let level = if in_file { by_variable.or(self.level) } else { self.level.or(by_variable) }.unwrap_or(LEVEL);
+        // What fails there is told by us, with what to do, and at a limited rate.
+        let quiet = [("opentelemetry-otlp", Level::Off), ("opentelemetry_sdk", level.min(Level::Warn))];
+        Targets::new().with_default(level).with_targets(quiet).with_targets(self.parts.clone())
+    }
+}
+
+fn level(text: &str) -> Option<Level> {
+    Level::from_str(text, true).ok()
+}
+
+/// What is wrong with the variable's value, if it is no level.
+pub fn complaint(value: &str) -> Option<String> {
+    let text = || format!("{VARIABLE}={value}: not off, error, warn, info, debug or trace; ignored");
+    level(value).is_none().then(text)
+}
+
 /// The log of the program.
-pub struct Log(Arc<Lines>);
+pub struct Log {
+    lines: Arc<Lines>,
+}
 
 impl Log {
     /// Logs from now on, panics too.
     ///
     /// # Errors
     /// There can be no thread.
-    pub fn start(options: &LogOptions) -> io::Result<Self> {
-        let log = Log::to(io::stderr(), options.buffer)?;
-        let variable = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
-        let from_variable = variable.as_deref().map(|value| Level::from_str(value, true));
-        let level = options.level.or(from_variable.clone().and_then(Result::ok)).unwrap_or(LEVEL);
-        // What fails there is told by us, with what to do, and at a limited rate.
-        let quiet = [("opentelemetry-otlp", Level::Off), ("opentelemetry_sdk", level.min(Level::Warn))];
-        let filter = Targets::new().with_default(level).with_targets(quiet).with_targets(options.parts.clone());
-        let layer = tracing_subscriber::fmt::layer().with_writer(log.0.clone());
+    pub fn start(options: &LogOptions, filter: Targets) -> io::Result<Self> {
+        let lines = Lines::to(io::stderr(), options.buffer)?;
+        let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
         let layer = match options.format {
             Format::Text => {
                 layer.with_ansi(io::stderr().is_terminal() && !anstyle_query::no_color()).with_filter(filter).boxed()
@@ -112,35 +130,22 @@ impl Log {
                 _ => tracing::error!("{panic}"),
             }
         }));
-        if let (Some(value), Some(Err(_))) = (variable, from_variable) {
-            tracing::warn!("{VARIABLE}={value}: not off, error, warn, info, debug or trace; ignored");
-        }
-        Ok(log)
-    }
-
-    fn to(output: impl Write + Send + 'static, limit: usize) -> io::Result<Self> {
-        let lines = Arc::new(Lines { limit, ..Lines::default() });
-        let of_thread = lines.clone();
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(output))?;
-        Ok(Log(lines))
+        Ok(Log { lines })
     }
 
     /// Counts the lines that were lost.
     pub fn lost(&self) -> Arc<AtomicU64> {
-        self.0.lost.clone()
+        self.lines.lost.clone()
     }
 
     /// Adds a line whatever the levels are.
     pub fn say(&self, text: &str) {
-        self.0.add(format!("{text}\n").as_bytes());
+        self.lines.add(format!("{text}\n").as_bytes());
     }
 
     /// Waits until everything is written, for so long at most.
     pub fn flush(&self, timeout: Duration) {
-        let state = self.0.lock();
-        let unfinished = |state: &mut State| state.bytes > 0;
-        // What standard error does not take now, nobody can be told of.
-        drop(self.0.written.wait_timeout_while(state, timeout, unfinished));
+        self.lines.flush(timeout);
     }
 }
 
@@ -162,6 +167,20 @@ struct State {
 }
 
 impl Lines {
+    fn to(output: impl Write + Send + 'static, limit: usize) -> io::Result<Arc<Self>> {
+        let lines = Arc::new(Lines { limit, ..Lines::default() });
+        let of_thread = lines.clone();
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(output))?;
+        Ok(lines)
+    }
+
+    fn flush(&self, timeout: Duration) {
+        let state = self.lock();
+        let unfinished = |state: &mut State| state.bytes > 0;
+        // What standard error does not take now, nobody can be told of.
+        drop(self.written.wait_timeout_while(state, timeout, unfinished));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,28 +277,28 @@ mod tests {
         let (go, wait) = mpsc::channel();
         let (taken, lines) = mpsc::channel();
         let room = 4 * cost(b"line 0\n");
-        let log = Log::to(Stuck { go: wait, taken }, room).unwrap();
-        log.0.add(b"line 0\n");
-        while !log.0.lock().waiting.is_empty() {
+        let log = Lines::to(Stuck { go: wait, taken }, room).unwrap();
+        log.add(b"line 0\n");
+        while !log.lock().waiting.is_empty() {
             std::thread::yield_now();
         }
         for n in 1..=9 {
-            log.0.add(format!("line {n}\n").as_bytes());
-            assert!(log.0.lock().bytes <= room);
+            log.add(format!("line {n}\n").as_bytes());
+            assert!(log.lock().bytes <= room);
         }
-        log.0.add(&vec![b'x'; room]);
+        log.add(&vec![b'x'; room]);
         // One is being written, three wait, and the long one never fits.
-        assert_eq!(log.lost().load(Relaxed), 7);
-        log.0.add(b"last 0\n");
+        assert_eq!(log.lost.load(Relaxed), 7);
+        log.add(b"last 0\n");
         log.flush(Duration::from_millis(1));
         (0..4).for_each(|_| go.send(()).unwrap());
         log.flush(Duration::from_secs(20));
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["line 0\n", "line 8\n", "line 9\n", "last 0\n"]);
         drop(lines);
         go.send(()).unwrap();
-        log.0.add(b"nobody\n");
+        log.add(b"nobody\n");
         log.flush(Duration::from_secs(20));
-        assert_eq!(log.lost().load(Relaxed), 9, "what cannot be written is lost");
+        assert_eq!(log.lost.load(Relaxed), 9, "what cannot be written is lost");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use clap::{Args, Parser};
 use spoa_otel::admin::AdminConfig;
 use spoa_otel::export::QueueConfig;
 use spoa_otel::export::console::ConsoleConfig;
-use spoa_otel::export::otlp::{Given, MetricsConfig, OtlpConfig, Protocol};
+use spoa_otel::export::otlp::{Given, MetricsConfig, OtlpConfig, OtlpConfigError, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::export::recent::RecentConfig;
 use spoa_otel::red::RedConfig;
@@ -21,6 +22,7 @@ use spop_agent::size;
 use crate::environment::Destinations;
 use crate::log::LogOptions;
 use crate::log_lines::LogLineOptions;
+use crate::origin::InFile;
 
 /// Turns the events of HAProxy into OpenTelemetry spans: an SPOA that exports OTLP, and shows traces on the console.
 #[derive(Parser)]
@@ -62,6 +64,28 @@ pub struct Options {
 
     #[command(flatten)]
     pub log: LogOptions,
+
+    #[command(flatten)]
+    pub configuration: ConfigurationOptions,
+}
+
+/// Options that are no settings: a configuration file has all others.
+#[derive(Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct ConfigurationOptions {
+    /// Configuration file in TOML with all options by their names, such as max-memory = "64MiB", and OTEL_ variables in a
+    /// table [environment]. The command line comes first, then OTEL_ variables, then the file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Look for mistakes in the command line, the variables, the configuration file and the files that these name; tell all
+    /// of them and end: 0 if there are none, else 2. Nothing is listened on or connected to
+    #[arg(long)]
+    pub check: bool,
+
+    /// Print all settings and where each comes from, as a configuration file, without secrets, and end
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -90,9 +114,10 @@ Environment:
 A value of an OTEL_ variable that cannot be used is ignored with a warning, except that of an endpoint or a file.
 
 Exit status:
-  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span
+  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span. --check found no
+     mistake
   1  cannot start: an address is in use, for instance
-  2  an option, an endpoint in a variable, or a file that one of them names cannot be used";
+  2  an option, an endpoint in a variable, the configuration file, or a file that one of them names cannot be used";
 
 /// How spans are kept until they end.
 #[derive(Args)]
@@ -261,12 +286,11 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "not a number above 0".to_owned())
 }
 
-pub fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
+/// Reads a variable.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl TracingOptions {
-    pub fn config(&self) -> Result<TracerConfig, Box<dyn std::error::Error>> {
+    pub fn config(&self, env: Env<'_>, warnings: &mut Vec<String>) -> TracerConfig {
         let mut config = TracerConfig::default();
         config.idle_timeout = self.idle_timeout;
         config.max_lifetime = self.max_lifetime;
@@ -275,51 +299,73 @@ impl TracingOptions {
         config.max_spans_per_notify = self.max_spans_per_notify;
         config.max_messages_per_notify = self.max_messages_per_notify;
         config.sampling_rules = self.sample.clone();
-        for warning in config.read_env(env) {
-            tracing::warn!("{warning}");
-        }
-        Ok(config)
+        warnings.extend(config.read_env(env));
+        config
     }
 }
 
 impl ExportOptions {
     /// `None` without an endpoint, or if the environment chooses other destinations.
-    pub fn otlp(&self, chosen: Option<Destinations>) -> Result<Option<OtlpConfig>, Box<dyn std::error::Error>> {
-        if self.otlp.is_none() && chosen.is_some_and(|chosen| !chosen.otlp) {
+    pub fn otlp(
+        &self,
+        chosen: Option<Destinations>,
+        env: Env<'_>,
+        in_file: &InFile,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<OtlpConfig>, OtlpConfigError> {
+        let is_flag = self.otlp.is_some() && !in_file.has("otlp");
+        if !is_flag && chosen.is_some_and(|chosen| !chosen.otlp) {
             return Ok(None);
         }
         let or_default = chosen.is_some_and(|chosen| chosen.otlp);
-        let given = Given { endpoint: self.otlp.as_deref(), protocol: self.otlp_protocol, or_default };
-        let mut warnings = Vec::new();
-        let config = OtlpConfig::resolve(given, env, &mut warnings)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        let Some(mut config) = config else { return Ok(None) };
-        let queue = &mut config.queue;
-        queue.max_bytes = self.queue_bytes;
-        queue.max_spans = self.queue_spans.unwrap_or(queue.max_spans);
-        queue.batch_spans = self.batch_spans.unwrap_or(queue.batch_spans);
-        queue.batch_bytes = self.batch_bytes;
-        queue.batch_delay = self.batch_delay.unwrap_or(queue.batch_delay);
+        let queue = self.queue(QueueConfig::default(), |option| in_file.has(option));
+        let given = Given { or_default, queue: Some(&queue), ..self.given(in_file) };
+        let Some(mut config) = OtlpConfig::resolve(given, env, warnings)? else { return Ok(None) };
+        config.queue = self.queue(config.queue, |option| !in_file.has(option));
         config.max_age = self.export_max_age;
         Ok(Some(config))
     }
 
-    /// Where metrics of requests are exported to.
-    pub fn metrics(&self) -> Result<Option<MetricsConfig>, Box<dyn std::error::Error>> {
-        let given = Given { endpoint: self.otlp.as_deref(), protocol: self.otlp_protocol, or_default: true };
-        let mut warnings = Vec::new();
-        let config = MetricsConfig::resolve(given, env, &mut warnings)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
+    fn given<'a>(&'a self, in_file: &'a InFile) -> Given<'a> {
+        Given {
+            endpoint: self.otlp.as_deref(),
+            endpoint_by: in_file.by("otlp"),
+            protocol: self.otlp_protocol,
+            protocol_by: in_file.by("otlp-protocol"),
+            ..Given::default()
         }
-        Ok(config)
+    }
+
+    /// With the options that are set, of those for which there are variables only some.
+    fn queue(&self, queue: QueueConfig, some: impl Fn(&str) -> bool) -> QueueConfig {
+        QueueConfig {
+            max_spans: self.queue_spans.filter(|_| some("queue-spans")).unwrap_or(queue.max_spans),
+            batch_spans: self.batch_spans.filter(|_| some("batch-spans")).unwrap_or(queue.batch_spans),
+            batch_delay: self.batch_delay.filter(|_| some("batch-delay")).unwrap_or(queue.batch_delay),
+            max_bytes: self.queue_bytes,
+            batch_bytes: self.batch_bytes,
+        }
+    }
+
+    /// Where metrics of requests are exported to.
+    pub fn metrics(
+        &self,
+        env: Env<'_>,
+        in_file: &InFile,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<MetricsConfig>, OtlpConfigError> {
+        MetricsConfig::resolve(Given { or_default: true, ..self.given(in_file) }, env, warnings)
     }
 
     /// `None` if a collector is enough, or the environment chooses other destinations.
-    pub fn console(&self, chosen: Option<Destinations>, has_collector: bool) -> Option<ConsoleConfig> {
-        (self.console || chosen.map_or(!has_collector, |chosen| chosen.console)).then(|| ConsoleConfig {
+    pub fn console(
+        &self,
+        chosen: Option<Destinations>,
+        in_file: &InFile,
+        has_collector: bool,
+    ) -> Option<ConsoleConfig> {
+        let by_option = self.console && (chosen.is_none() || !in_file.has("console"));
+        (by_option || chosen.map_or(!has_collector, |chosen| chosen.console)).then(|| ConsoleConfig {
             quiet: self.console_quiet,
             max_bytes: self.console_bytes,
             ..ConsoleConfig::for_stdout()
@@ -348,7 +394,10 @@ mod tests {
     const NOT_IN_THE_MANUAL: [&str; 2] = ["help", "version"];
 
     /// Defaults that are a circumstance and no value.
-    const WORDS: [(&str, &str); 11] = [
+    const WORDS: [(&str, &str); 14] = [
+        ("config", "none"),
+        ("check", "off"),
+        ("print-config", "off"),
         ("otlp", "none"),
         ("console", "without a collector"),
         ("otlp-listen", "off"),

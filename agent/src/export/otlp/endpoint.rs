@@ -86,8 +86,8 @@ pub(super) fn shown(url: &Uri) -> String {
     format!("{}://{host}{}{query}", url.scheme_str().unwrap_or_default(), url.path())
 }
 
-/// The same of a text that is no URL: it is not clear where the secrets are.
-fn redacted(text: &str) -> String {
+/// The text of an endpoint without what may be secret, which is clear of an URL only: user, password, query.
+pub fn redacted(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").map_or((String::new(), text), |(s, rest)| (format!("{s}://"), rest));
     let query = rest.find(['?', '#']);
     match (rest.rfind('@'), query) {

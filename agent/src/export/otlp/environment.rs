@@ -6,6 +6,7 @@ use super::endpoint::{Endpoint, Form};
 use super::error::OtlpConfigError;
 use super::protocol::Protocol;
 use super::signal::Signal;
+use crate::export::QueueConfig;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
@@ -38,15 +39,49 @@ pub const VARIABLES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
 ];
 
-/// What the command line says of the collector; it comes before the variables.
+/// What the options say of the collector.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Given<'a> {
     /// Base URL.
     pub endpoint: Option<&'a str>,
+    /// Where the base URL is given.
+    pub endpoint_by: By<'a>,
     /// Protocol.
     pub protocol: Option<Protocol>,
+    /// Where the protocol is given.
+    pub protocol_by: By<'a>,
     /// Without any endpoint take OpenTelemetry's default, at localhost.
     pub or_default: bool,
+    /// The queue and its batches as far as no variable says otherwise; without it the default.
+    pub queue: Option<&'a QueueConfig>,
+}
+
+/// Where an option is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum By<'a> {
+    /// On the command line, which comes before the variables.
+    #[default]
+    CommandLine,
+    /// At this place in a configuration file, which comes after them.
+    File(&'a str),
+}
+
+/// An option as it is given.
+struct Stated<'a> {
+    option: &'static str,
+    value: String,
+    by: By<'a>,
+}
+
+impl Stated<'_> {
+    /// Its value, and its name for people.
+    fn named(self) -> (String, String) {
+        let name = match self.by {
+            By::CommandLine => self.option.to_owned(),
+            By::File(place) => format!("{place}: {}", self.option),
+        };
+        (name, self.value)
+    }
 }
 
 /// The variables, those of a signal before the general ones.
@@ -67,19 +102,22 @@ impl<E: Fn(&str) -> Option<String>> Variables<'_, E> {
 
     /// Those that are set, with their names.
     fn set(&self, suffix: &str) -> Vec<(String, String)> {
-        self.set_or_given(suffix, "", None)
+        self.set_or_given(suffix, None)
     }
 
-    /// Those that are set, and the option as far as it is given, from the one that holds to the last. An option comes
-    /// before the variables; but since it is of traces as well, the variables of metrics alone come before it.
-    fn set_or_given(&self, suffix: &str, option: &str, given: Option<String>) -> Vec<(String, String)> {
+    /// Those that are set, and the option as far as it is given, from the one that holds to the last. An option of the
+    /// command line comes before the variables; but since it is of traces as well, the variables of metrics alone come
+    /// before it.
+    fn set_or_given(&self, suffix: &str, given: Option<Stated<'_>>) -> Vec<(String, String)> {
         let variable = |prefix: &str| {
             let name = format!("{prefix}{suffix}");
             self.get(&name).map(|value| (name, value))
         };
         let (own, general) = (variable(self.signal.prefix()), variable(GENERAL));
-        let option = given.map(|value| (option.to_owned(), value));
+        let in_file = given.as_ref().is_some_and(|given| given.by != By::CommandLine);
+        let option = given.map(Stated::named);
         let in_order = match self.signal {
+            _ if in_file => [own, general, option],
             Signal::Traces => [option, own, general],
             Signal::Metrics => [own, option, general],
         };
@@ -125,6 +163,7 @@ impl OtlpConfig {
     ) -> Result<Option<Self>, OtlpConfigError> {
         let mut variables = Variables { env, warnings, signal: Signal::Traces };
         let Some(mut config) = Self::of_signal(given, &mut variables)? else { return Ok(None) };
+        config.queue = given.queue.cloned().unwrap_or(config.queue);
         config.set_batching(&mut variables);
         Ok(Some(config))
     }
@@ -135,13 +174,15 @@ impl OtlpConfig {
         variables: &mut Variables<'_, E>,
     ) -> Result<Option<Self>, OtlpConfigError> {
         let signal = variables.signal;
-        let protocols =
-            variables.set_or_given("PROTOCOL", "--otlp-protocol", given.protocol.map(|one| one.to_string()));
+        let protocol =
+            |value: Protocol| Stated { option: "--otlp-protocol", value: value.to_string(), by: given.protocol_by };
+        let protocols = variables.set_or_given("PROTOCOL", given.protocol.map(protocol));
         let usable = |(name, value): (String, String)| variables.usable(&name, Protocol::from_str(&value));
         let protocol = protocols.into_iter().find_map(usable).unwrap_or_default();
         let insecure = variables.parsed("INSECURE", boolean).unwrap_or(false);
         let default = if protocol == Protocol::Grpc { "http://localhost:4317" } else { "http://localhost:4318" };
-        let endpoints = variables.set_or_given("ENDPOINT", "--otlp", given.endpoint.map(str::to_owned));
+        let endpoint = |value: &str| Stated { option: "--otlp", value: value.to_owned(), by: given.endpoint_by };
+        let endpoints = variables.set_or_given("ENDPOINT", given.endpoint.map(endpoint));
         let (name, text) = match endpoints.into_iter().next() {
             Some(endpoint) => endpoint,
             None if given.or_default => (format!("{GENERAL}ENDPOINT"), default.to_owned()),
@@ -228,7 +269,7 @@ mod tests {
         protocol: Option<Protocol>,
         env: &[(&str, &str)],
     ) -> Result<Option<OtlpConfig>, OtlpConfigError> {
-        let (config, warnings) = read(Given { endpoint, protocol, or_default: false }, env)?;
+        let (config, warnings) = read(Given { endpoint, protocol, ..Given::default() }, env)?;
         assert_eq!(warnings, [""; 0]);
         Ok(config)
     }
@@ -260,6 +301,39 @@ mod tests {
         let flag = Some("http://flag:1");
         assert_eq!(url(flag, None, &[base, traces]), "http://flag:1/v1/traces");
         assert_eq!(url(flag, grpc, &[base]), "http://flag:1/");
+    }
+
+    /// Flags, variables, file, default: in this order, and past what cannot be used.
+    #[test]
+    fn a_file_comes_after_the_variables() {
+        let queue = QueueConfig { max_spans: 7, batch_spans: 8, ..QueueConfig::default() };
+        let by_file = Given {
+            endpoint: Some("http://file"),
+            endpoint_by: By::File("c.toml:1"),
+            protocol: Some(Protocol::HttpJson),
+            protocol_by: By::File("c.toml:2"),
+            queue: Some(&queue),
+            ..Given::default()
+        };
+        let of = |given, env: &[(&str, &str)]| {
+            let config = read(given, env).unwrap().0.unwrap();
+            (config.url.to_string(), config.protocol, config.queue.max_spans, config.queue.batch_spans)
+        };
+        let of_file = ("http://file/v1/traces".to_owned(), Protocol::HttpJson, 7, 8);
+        assert_eq!(of(by_file, &[]), of_file);
+        let env = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://variable"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "9"),
+        ];
+        assert_eq!(of(by_file, &env), ("http://variable/".to_owned(), Protocol::Grpc, 9, 8));
+        let unusable = [("OTEL_EXPORTER_OTLP_PROTOCOL", "xml"), ("OTEL_BSP_MAX_QUEUE_SIZE", "0")];
+        assert_eq!(of(by_file, &unusable), of_file);
+        let flag = Given { endpoint: Some("http://flag"), protocol: Some(Protocol::HttpProtobuf), ..Given::default() };
+        assert_eq!(of(flag, &env), ("http://flag/v1/traces".to_owned(), Protocol::HttpProtobuf, 9, 512));
+        let wrong = Given { endpoint: Some("file:1"), ..by_file };
+        let error = OtlpConfig::resolve(wrong, |_| None, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.starts_with("c.toml:1: --otlp: invalid URL"), "{error}");
     }
 
     #[test]
@@ -375,7 +449,7 @@ mod tests {
             (Some(Protocol::HttpJson), "http://localhost:4318/v1/traces"),
             (Some(Protocol::Grpc), "http://localhost:4317/"),
         ] {
-            let given = Given { endpoint: None, protocol, or_default: true };
+            let given = Given { protocol, or_default: true, ..Given::default() };
             let config = read(given, &[]).unwrap().0.unwrap();
             assert_eq!(config.url.to_string(), expected);
         }

@@ -252,7 +252,12 @@ mod tests {
 
     #[test]
     fn what_is_of_metrics_alone_comes_before_the_options() {
-        let given = Given { endpoint: Some("http://flag"), protocol: Some(Protocol::HttpJson), or_default: true };
+        let given = Given {
+            endpoint: Some("http://flag"),
+            protocol: Some(Protocol::HttpJson),
+            or_default: true,
+            ..Given::default()
+        };
         let general = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://base"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
         let own = [
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://own/path"),

@@ -35,7 +35,8 @@ mod tls;
 mod transport;
 
 pub use config::{Compression, OtlpConfig, RetryConfig, TlsFiles};
-pub use environment::{Given, VARIABLES};
+pub use endpoint::redacted;
+pub use environment::{By, Given, VARIABLES};
 pub use error::OtlpConfigError;
 pub use forward::Forwarder;
 pub(crate) use metrics::MetricsSender;

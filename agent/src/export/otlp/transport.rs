@@ -35,12 +35,25 @@ pub(super) enum Transport {
     Grpc(Channel),
 }
 
+impl OtlpConfig {
+    /// Whether a connection can be set up: certificates and keys are there and can be used. Connects to nobody.
+    ///
+    /// # Errors
+    /// They are not, or cannot.
+    pub fn check(&self) -> Result<(), OtlpConfigError> {
+        match self.protocol {
+            Protocol::HttpProtobuf | Protocol::HttpJson => http_client(self).map(drop),
+            Protocol::Grpc => grpc_endpoint(self).map(drop),
+        }
+    }
+}
+
 impl Transport {
     /// Prepares the connection; it is made when the first request needs it.
     pub(super) fn new(config: &OtlpConfig) -> Result<Self, OtlpConfigError> {
         match config.protocol {
             Protocol::HttpProtobuf | Protocol::HttpJson => http_client(config).map(Self::Http),
-            Protocol::Grpc => grpc_channel(config).map(Self::Grpc),
+            Protocol::Grpc => Ok(Self::Grpc(grpc_endpoint(config)?.connect_lazy())),
         }
     }
 }
@@ -60,7 +73,7 @@ fn http_client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpConfigError> 
         .map_err(|error| config.setup_error(error_chain(&error)))
 }
 
-fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
+fn grpc_endpoint(config: &OtlpConfig) -> Result<Endpoint, OtlpConfigError> {
     let mut endpoint = Endpoint::from(config.url.clone())
         .user_agent(USER_AGENT)
         .map_err(|error| config.setup_error(error_chain(&error)))?
@@ -73,7 +86,7 @@ fn grpc_channel(config: &OtlpConfig) -> Result<Channel, OtlpConfigError> {
         let tls = tls::of_grpc(config)?;
         endpoint = endpoint.tls_config(tls).map_err(|error| config.setup_error(error_chain(&error)))?;
     }
-    Ok(endpoint.connect_lazy())
+    Ok(endpoint)
 }
 
 impl Transport {

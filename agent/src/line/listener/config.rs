@@ -6,6 +6,7 @@ use spop_agent::{ServerConfig, duration, size};
 
 use super::addr::LogAddr;
 use super::allow::Allowed;
+use super::error::{ListenCause, ListenError, is_loopback};
 
 /// The listeners of log lines, and their bounds.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +60,23 @@ impl ListenerConfig {
 }
 
 impl ListenerConfig {
+    /// Whether an address is beyond loopback and nobody may send there. A name's addresses are known when it is listened
+    /// on, and looked at then.
+    ///
+    /// # Errors
+    /// One is.
+    pub fn check(&self) -> Result<(), ListenError> {
+        let beyond = |addr: &LogAddr| match addr {
+            LogAddr::Udp(host) | LogAddr::Tcp(host) => host.parse().ok().filter(|addr| !is_loopback(addr)),
+            LogAddr::Unix(..) => None,
+        };
+        let first = self.listen.iter().find_map(|addr| Some((addr, beyond(addr)?)));
+        match first.filter(|_| self.allow.is_empty()) {
+            Some((addr, beyond)) => Err(ListenError { addr: addr.clone(), cause: ListenCause::BeyondLoopback(beyond) }),
+            None => Ok(()),
+        }
+    }
+
     /// The most connections that there can be.
     pub fn connections(&self) -> usize {
         if self.listen.iter().any(|addr| matches!(addr, LogAddr::Tcp(_))) { self.max_connections } else { 0 }

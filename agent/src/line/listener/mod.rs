@@ -7,13 +7,12 @@ mod addr;
 mod allow;
 mod config;
 mod datagram;
+mod error;
 mod framing;
 mod intake;
 mod stats;
 mod tcp;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,37 +25,14 @@ use allow::AllowList;
 pub use allow::{Allowed, AllowedError};
 pub use config::ListenerConfig;
 use datagram::{DatagramSocket, Reader};
+use error::is_loopback;
+pub use error::{ListenCause, ListenError};
 use intake::{Intake, Logs};
 pub use stats::{ListenerSnapshot, ListenerStats};
 use tcp::{Limits, TcpLines};
 
 use super::LineSink;
 use crate::worker::deadline_after;
-
-/// Where it cannot be listened.
-#[derive(Debug, thiserror::Error)]
-#[error("--log-listen {addr}: {cause}")]
-pub struct ListenError {
-    /// The address.
-    pub addr: LogAddr,
-    /// Why.
-    pub cause: ListenCause,
-}
-
-/// Why it cannot be listened there.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListenCause {
-    /// Others could send, and nobody said who may.
-    #[error(
-        "{0} is beyond loopback, and whoever sends lines there can forge spans. Say who may send: --log-allow with a \
-         network such as 10.0.0.0/8, an address, or any"
-    )]
-    BeyondLoopback(SocketAddr),
-    /// It is in use, not allowed, or not of this host.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// The listeners at work.
 pub struct Listeners {
@@ -143,7 +119,7 @@ async fn bind(addr: &LogAddr, recv_buffer: usize, allowed: &AllowList) -> Result
         LogAddr::Udp(host) | LogAddr::Tcp(host) => host,
     };
     let addrs: Vec<_> = tokio::net::lookup_host(host).await?.collect();
-    if let Some(beyond) = addrs.iter().find(|addr| allowed.is_empty() && !addr.ip().to_canonical().is_loopback()) {
+    if let Some(beyond) = addrs.iter().find(|addr| allowed.is_empty() && !is_loopback(addr)) {
         return Err(ListenCause::BeyondLoopback(*beyond));
     }
     if let LogAddr::Tcp(_) = addr {

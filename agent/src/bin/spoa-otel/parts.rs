@@ -1,0 +1,218 @@
+//! The parts of the agent, put together and listening.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use spoa_otel::admin::health::{self, Health};
+use spoa_otel::admin::metrics::{self, Sources};
+use spoa_otel::admin::traces;
+use spoa_otel::admin::{Admin, AdminServer, Site};
+use spoa_otel::export::console::Console;
+use spoa_otel::export::otlp::OtlpExporter;
+use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
+use spoa_otel::export::recent::Recent;
+use spoa_otel::export::{Exporter, Pipeline};
+use spoa_otel::line::listener::{ListenCause, ListenError};
+use spoa_otel::red::{Red, RedExporter};
+use spoa_otel::tracer::Tracer;
+use spop_agent::time::Timestamp;
+use spop_agent::{Ack, Handler, Notify, Server, ServerStats};
+use tracing::{info, warn};
+
+use crate::failure::misconfigured;
+use crate::files;
+use crate::log_lines::LogLines;
+use crate::options::AdminAddr;
+use crate::settings::Settings;
+use crate::shutdown::{Grace, Part};
+use crate::stop::Running;
+
+/// The table of open spans is swept at least so often.
+const SWEEP: Duration = Duration::from_secs(1);
+
+struct TracingHandler(Arc<Tracer>);
+
+impl Handler for TracingHandler {
+    fn notify(&self, notify: &Notify<'_>, ack: &mut Ack<'_>) -> spop_agent::Result {
+        self.0.handle(notify.messages(), notify.received(), ack.encoder());
+        Ok(())
+    }
+}
+
+/// Where spans go.
+struct Exporters {
+    otlp: Option<Arc<OtlpExporter>>,
+    console: Option<Arc<Console>>,
+    recent: Option<Arc<Recent>>,
+}
+
+impl Exporters {
+    fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        let (options, plan) = (&settings.options, &settings.plan);
+        let otlp = plan.otlp.clone().map(OtlpExporter::start).transpose().map_err(misconfigured)?;
+        let console = plan.console.clone().map(Console::stdout).transpose()?;
+        // Nobody could look at the traces without the admin endpoints.
+        let recent = options.export.recent().filter(|_| options.admin != AdminAddr::Off).map(Recent::new);
+        Ok(Self { otlp: otlp.map(Arc::new), console: console.map(Arc::new), recent: recent.map(Arc::new) })
+    }
+
+    fn pipeline(&self) -> Arc<Pipeline> {
+        let mut exporters: Vec<Arc<dyn Exporter>> = Vec::new();
+        exporters.extend(self.otlp.iter().map(|otlp| otlp.clone() as Arc<dyn Exporter>));
+        exporters.extend(self.console.iter().map(|console| console.clone() as Arc<dyn Exporter>));
+        exporters.extend(self.recent.iter().map(|recent| recent.clone() as Arc<dyn Exporter>));
+        Arc::new(Pipeline::new(exporters))
+    }
+
+    /// Where the requests of other programs go.
+    fn sinks(&self) -> Vec<Arc<dyn RequestSink>> {
+        let mut sinks: Vec<Arc<dyn RequestSink>> = Vec::new();
+        sinks.extend(self.console.iter().map(|console| console.clone() as Arc<dyn RequestSink>));
+        sinks.extend(self.recent.iter().map(|recent| recent.clone() as Arc<dyn RequestSink>));
+        sinks.extend(self.otlp.iter().map(|otlp| otlp.forwarder() as Arc<dyn RequestSink>));
+        sinks
+    }
+}
+
+/// The agent, which listens everywhere.
+pub struct Parts {
+    server: Server,
+    health: Arc<Health>,
+    running: Running,
+    /// Of `--grace`.
+    grace: Duration,
+}
+
+impl Parts {
+    /// Sets up everything.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or the terminal cannot be written to.
+    pub async fn start(settings: Settings, log_lines_lost: Arc<AtomicU64>) -> Result<Self, Box<dyn Error>> {
+        spoa_otel::environment::provide(settings.variables.of_file());
+        if settings.plan.tracer.disabled {
+            info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
+        }
+        for warning in &settings.plan.warnings {
+            warn!("{warning}");
+        }
+        let exporters = Exporters::start(&settings)?;
+        let pipeline = exporters.pipeline();
+        let Settings { options, plan, .. } = settings;
+        let red = Arc::new(Red::new(&options.red));
+        let start = |config| RedExporter::start(&red, config, &plan.tracer.default_service);
+        let red_exporter = plan.metrics.map(start).transpose().map_err(misconfigured)?;
+        let tracer = Arc::new(Tracer::new(plan.tracer, pipeline.clone()));
+        if let Some(console) = &exporters.console {
+            let table = Arc::downgrade(&tracer);
+            console.track_open_spans(table);
+        }
+
+        // First, so that it can be watched how the others are bound.
+        let admin = match &options.admin {
+            AdminAddr::Off => None,
+            AdminAddr::At(addr) => {
+                let bound = Admin::bind(&addr.0, options.admin_config.clone()).await;
+                Some(bound.map_err(|error| format!("--admin {addr}: {error}; give --admin another address, or none"))?)
+            }
+        };
+        let receiver = match &options.export.otlp_listen {
+            None => None,
+            Some(addr) => {
+                let reserved_files = options.server.reserved_files;
+                let config = ReceiverConfig { reserved_files, ..options.receiver.clone() };
+                let receiver = Receiver::bind(&addr.0, config, exporters.sinks())
+                    .await
+                    .map_err(|error| format!("--otlp-listen {addr}: {error}"))?;
+                info!(addr = %receiver.local_addr(), kind = %"otlp", "listening");
+                Some(Arc::new(receiver))
+            }
+        };
+        let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
+        let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &tracer, &red);
+        let log_lines = log_lines.await.map_err(cannot_listen)?;
+        let log_connections = log_lines.as_ref().map_or(0, |lines| lines.max_connections);
+        let connections = options.server.max_connections + receivers + log_connections;
+        files::make_room(connections, options.server.reserved_files);
+        let grace = options.server.grace;
+        let mut server_config = options.server;
+        server_config.grace = Part::Connections.of(grace);
+        let mut server = Server::new(TracingHandler(tracer.clone())).config(server_config);
+        let stats = server.stats();
+        let health = Arc::new(Health::default());
+        let mut running =
+            Running { tracer, pipeline, red, red_exporter, receiver, log_lines, admin: None, stats, log_lines_lost };
+        running.admin = admin.map(|admin| serve_admin(admin, &running, &exporters, &health));
+        for addr in &options.listen {
+            server = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
+            let bound = server.addrs().next_back().map(tracing::field::display);
+            info!(addr = bound, kind = %"spop", "listening");
+        }
+        Ok(Self { server, health, running, grace })
+    }
+
+    /// Serves until the stop, then ends in good order: what is left of the grace time.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Grace {
+        let Self { server, health, running, grace: time } = self;
+        health.ready();
+        let sweeper = tokio::spawn(sweep(running.tracer.clone()));
+        let mut grace = Grace::begin(time);
+        server
+            .run(async {
+                stop.await;
+                grace = Grace::begin(time);
+                health.draining();
+                info!(grace = ?time, "stopping");
+            })
+            .await;
+        running.stop(sweeper, grace).await;
+        grace
+    }
+}
+
+fn serve_admin(admin: Admin, running: &Running, exporters: &Exporters, health: &Arc<Health>) -> AdminServer {
+    let sources = Sources {
+        server: running.stats.clone() as Arc<ServerStats>,
+        tracer: running.tracer.clone(),
+        red: running.red.clone(),
+        pipeline: running.pipeline.clone(),
+        console: exporters.console.clone(),
+        recent: exporters.recent.clone(),
+        lines: running.log_lines.as_ref().map(|lines| lines.lines.clone()),
+        log_listeners: running.log_lines.as_ref().map(|lines| lines.listeners.stats()),
+        receiver: running.receiver.clone(),
+        forwarder: exporters.otlp.as_ref().map(|otlp| otlp.forwarder()),
+        admin: admin.stats(),
+        log_lines_lost: running.log_lines_lost.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("SPOA_OTEL_COMMIT"),
+    };
+    let mut site = Site::new()
+        .with(metrics::ENDPOINTS, metrics::router(sources))
+        .with(health::ENDPOINTS, health::router(health.clone()));
+    if let Some(recent) = &exporters.recent {
+        site = site.with(traces::ENDPOINTS, traces::router(recent.clone()));
+    }
+    info!(addr = %admin.local_addr(), kind = %"admin", "listening");
+    admin.serve(site)
+}
+
+/// An address that nobody allowed is a mistake of the settings; one that is in use is not.
+fn cannot_listen(error: ListenError) -> Box<dyn Error> {
+    match error.cause {
+        ListenCause::BeyondLoopback(_) => misconfigured(error).into(),
+        _ => error.into(),
+    }
+}
+
+/// Ends what nobody ended in time.
+async fn sweep(tracer: Arc<Tracer>) {
+    loop {
+        let wait = tracer.next_deadline().map_or(SWEEP, |at| at.saturating_duration_since(Instant::now()));
+        tokio::time::sleep(wait.clamp(Duration::from_millis(10), SWEEP)).await;
+        tracer.sweep(Timestamp::now());
+    }
+}
