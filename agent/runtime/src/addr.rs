@@ -84,6 +84,12 @@ pub enum AddrError {
     /// What stands behind the path of a unix socket.
     #[error("{0:?} is no option of a unix socket: there are mode=660 (octal), user=NAME and group=NAME, after commas")]
     BadOption(String),
+    /// What stands behind the port.
+    #[error("{0:?} is no option of a TCP address: there is tls, after a comma")]
+    BadTcpOption(String),
+    /// TLS at a unix socket.
+    #[error("{0:?}: TLS is for TCP; who may connect to a unix socket is said by mode=660, user=NAME and group=NAME")]
+    TlsAtUnix(String),
 }
 
 impl Addr {
@@ -140,7 +146,8 @@ impl fmt::Display for Addr {
     }
 }
 
-/// Where to listen: an [`Addr`], and who may connect to a unix socket, as in `unix:/run/spoa.sock,mode=660,group=haproxy`.
+/// Where to listen: an [`Addr`], and who may connect to a unix socket, as in `unix:/run/spoa.sock,mode=660,group=haproxy`, or
+/// that TLS is spoken, as in `10.0.0.5:7000,tls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenAddr {
@@ -148,6 +155,8 @@ pub struct ListenAddr {
     pub addr: Addr,
     /// Who may connect if it is a file.
     pub access: Access,
+    /// With TLS; TCP only.
+    pub tls: bool,
 }
 
 /// The permissions of a unix socket's file; what is `None` stays as the system makes it: the umask, the process's ids.
@@ -164,7 +173,7 @@ pub struct Access {
 
 impl From<Addr> for ListenAddr {
     fn from(addr: Addr) -> Self {
-        Self { addr, access: Access::default() }
+        Self { addr, access: Access::default(), tls: false }
     }
 }
 
@@ -196,12 +205,21 @@ impl FromStr for ListenAddr {
     type Err = AddrError;
 
     fn from_str(text: &str) -> Result<Self, AddrError> {
-        let is_unix = text.starts_with("unix:") || text.starts_with("unix@");
+        // The name of an abstract socket may have commas.
+        if text.starts_with("abns@") || text.starts_with("abnsz@") {
+            let addr = text.parse::<Addr>()?;
+            return if text.ends_with(",tls") { Err(AddrError::TlsAtUnix(text.into())) } else { Ok(addr.into()) };
+        }
         let mut parts = text.split(',');
-        let addr = if is_unix { parts.next().unwrap_or_default() } else { text };
-        let mut listen = Self::from(addr.parse::<Addr>()?);
-        for option in parts.filter(|_| is_unix) {
-            listen.access.set(option).ok_or_else(|| AddrError::BadOption(option.into()))?;
+        let mut listen = Self::from(parts.next().unwrap_or_default().parse::<Addr>()?);
+        let is_tcp = matches!(listen.addr, Addr::Tcp(_));
+        for option in parts {
+            match option {
+                "tls" if is_tcp => listen.tls = true,
+                "tls" => return Err(AddrError::TlsAtUnix(text.into())),
+                _ if is_tcp => return Err(AddrError::BadTcpOption(option.into())),
+                _ => listen.access.set(option).ok_or_else(|| AddrError::BadOption(option.into()))?,
+            }
         }
         Ok(listen)
     }
@@ -232,6 +250,9 @@ impl fmt::Display for ListenAddr {
             if let Some(value) = value {
                 write!(f, ",{name}={value}")?;
             }
+        }
+        if self.tls {
+            f.write_str(",tls")?;
         }
         Ok(())
     }
@@ -289,6 +310,21 @@ mod tests {
             let error = format!("unix:/x,{wrong}").parse::<ListenAddr>().unwrap_err();
             assert_eq!(error, AddrError::BadOption(wrong.into()));
             assert!(error.to_string().contains("mode=660"));
+        }
+    }
+
+    #[test]
+    fn with_tls() {
+        for (text, tls) in [("127.0.0.1:1,tls", true), ("[::1]:0,tls", true), ("host:1", false), ("abns@tls", false)] {
+            let addr: ListenAddr = text.parse().unwrap();
+            assert_eq!((addr.tls, addr.to_string().as_str()), (tls, text));
+        }
+        for option in ["tsl", "TLS", "", "mode=660"] {
+            let error = format!("127.0.0.1:1,{option}").parse::<ListenAddr>().unwrap_err();
+            assert_eq!(error, AddrError::BadTcpOption(option.into()));
+        }
+        for unix in ["unix:/x,tls", "unix:/x,mode=660,tls", "abns@x,tls", "abnsz@x,tls"] {
+            assert_eq!(unix.parse::<ListenAddr>(), Err(AddrError::TlsAtUnix(unix.into())));
         }
     }
 }

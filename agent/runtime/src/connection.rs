@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use spop_core::{AgentEvent, DecodeReason, FrameType, Header, ProtocolError, Status, Want};
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "tls")]
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::config::ticks;
@@ -17,6 +19,7 @@ use crate::session::{Inbound, Session, Turn};
 use crate::shared::Shared;
 use crate::stats::ServerStats;
 use crate::time::Timestamp;
+use crate::tls::TlsResult;
 
 /// A place among the connections, given back at the end.
 pub(crate) struct OpenConnection {
@@ -68,6 +71,24 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
                 tracing::info!(connection = open.id, %error, left_out, "connection lost");
             }
         }
+    }
+}
+
+/// Makes the TLS handshake, then serves the connection.
+#[cfg(feature = "tls")]
+pub(crate) async fn serve_tls<const OPEN: usize>(
+    stream: TcpStream,
+    open: OpenConnection,
+    mut draining: watch::Receiver<bool>,
+) {
+    let Some(acceptor) = &open.shared.tls else { return };
+    let stream = tokio::select! {
+        stream = acceptor.accept(stream) => stream,
+        // Who has no connection yet asks another agent.
+        _ = draining.wait_for(|&draining| draining) => None,
+    };
+    if let Some(stream) = stream {
+        serve::<_, OPEN>(stream, open, draining).await;
     }
 }
 
@@ -219,6 +240,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
 
     fn on_protocol_error(&self, error: &ProtocolError, input: &[u8]) {
         ServerStats::add(&self.stats().protocol_errors, 1);
+        if self.agent.negotiated().is_none() && Foreign::detect(input) == Some(Foreign::Tls) {
+            self.stats().tls.count(TlsResult::Unexpected);
+        }
         if let Some(left_out) = self.shared.logs.protocol.pass() {
             tracing::warn!(connection = self.connection.id, %error, status = error.status().0, left_out,
                 "protocol error, connection closed{}", self.hint(error, input));

@@ -66,7 +66,7 @@ impl Foreign {
     /// What to change where this comes to the port of an agent.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::Tls => "HAProxy's server line must not have ssl",
+            Self::Tls => "HAProxy's server line must not have ssl, or the address that the agent listens on needs ,tls",
             Self::Http1 => {
                 "an agent's backend in HAProxy is in mode tcp or spop, with option spop-check for its checks; \
                  /metrics and other pages have a port of their own"

@@ -30,6 +30,8 @@ pub mod size;
 pub mod socket_file;
 mod stats;
 pub mod time;
+pub mod tls;
+pub mod watched;
 mod write;
 
 pub use addr::{Addr, ListenAddr};

@@ -19,6 +19,9 @@ pub enum ListeningSocket {
     Tcp(std::net::TcpListener),
     /// A unix stream socket.
     Unix(net::UnixListener),
+    /// TCP, over which TLS is spoken.
+    #[cfg(feature = "tls")]
+    Tls(std::net::TcpListener),
 }
 
 impl From<std::net::TcpListener> for ListeningSocket {
@@ -44,21 +47,26 @@ pub(crate) struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
+    #[cfg(feature = "tls")]
+    Tls(TcpListener),
 }
 
 /// An accepted connection.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// TLS is to be spoken over it.
+    #[cfg(feature = "tls")]
+    Tls(TcpStream),
 }
 
 impl Listener {
-    pub(crate) async fn bind(ListenAddr { addr, access }: &ListenAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(ListenAddr { addr, access, tls }: &ListenAddr) -> io::Result<Self> {
         let (socket, addr, _file) = match addr {
             Addr::Tcp(host) => {
                 let socket = TcpListener::bind(host).await?;
                 let addr = Addr::Tcp(socket.local_addr()?.to_string());
-                (Socket::Tcp(socket), addr, None)
+                (tcp(socket, *tls), addr, None)
             }
             Addr::Unix(path) => {
                 let (socket, file) = SocketFile::listen(path, access)?;
@@ -74,12 +82,15 @@ impl Listener {
     }
 
     pub(crate) fn of(socket: ListeningSocket) -> io::Result<Self> {
+        let of_tcp = |socket: std::net::TcpListener, tls| {
+            socket.set_nonblocking(true)?;
+            let addr = Addr::Tcp(socket.local_addr()?.to_string());
+            io::Result::Ok((tcp(TcpListener::from_std(socket)?, tls), addr))
+        };
         let (socket, addr) = match socket {
-            ListeningSocket::Tcp(socket) => {
-                socket.set_nonblocking(true)?;
-                let addr = Addr::Tcp(socket.local_addr()?.to_string());
-                (Socket::Tcp(TcpListener::from_std(socket)?), addr)
-            }
+            ListeningSocket::Tcp(socket) => of_tcp(socket, false)?,
+            #[cfg(feature = "tls")]
+            ListeningSocket::Tls(socket) => of_tcp(socket, true)?,
             ListeningSocket::Unix(socket) => {
                 socket.set_nonblocking(true)?;
                 let addr = Addr::of_unix(&socket.local_addr()?);
@@ -95,14 +106,27 @@ impl Listener {
 
     pub(crate) async fn accept(&mut self) -> io::Result<Stream> {
         match &self.socket {
-            Socket::Tcp(socket) => {
-                let (stream, _) = socket.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
-            }
+            Socket::Tcp(socket) => Ok(Stream::Tcp(accept(socket).await?)),
             Socket::Unix(socket) => Ok(Stream::Unix(socket.accept().await?.0)),
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => Ok(Stream::Tls(accept(socket).await?)),
         }
     }
+}
+
+/// Without the feature nobody asks for TLS.
+fn tcp(socket: TcpListener, tls: bool) -> Socket {
+    match tls {
+        #[cfg(feature = "tls")]
+        true => Socket::Tls(socket),
+        _ => Socket::Tcp(socket),
+    }
+}
+
+async fn accept(socket: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = socket.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl AsFd for Stream {
@@ -110,6 +134,8 @@ impl AsFd for Stream {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.as_fd(),
         }
     }
 }

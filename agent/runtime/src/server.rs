@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::addr::{Addr, ListenAddr};
 use crate::config::{MAX_IN_FLIGHT, ServerConfig};
+#[cfg(feature = "tls")]
+use crate::connection::serve_tls;
 use crate::connection::{OpenConnection, serve};
 use crate::descriptors;
 use crate::handler::{AsyncHandler, Error, Handler, Result};
@@ -19,6 +21,8 @@ use crate::pulse::{Beat, Pulse};
 use crate::shared::{AnyHandler, Logs, Shared};
 use crate::signals::stop_signal;
 use crate::stats::ServerStats;
+#[cfg(feature = "tls")]
+use crate::tls::{Tls, TlsAcceptor};
 
 /// An agent: listens, and answers NOTIFYs by a handler.
 ///
@@ -68,6 +72,8 @@ pub struct Server {
     stats: Arc<ServerStats>,
     listeners: Vec<Listener>,
     pulse: Arc<Pulse>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -88,6 +94,8 @@ impl Server {
             stats: Arc::default(),
             listeners: Vec::new(),
             pulse: Arc::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -97,15 +105,26 @@ impl Server {
         self
     }
 
-    /// Listens on an address, more than once if called again: a text such as `127.0.0.1:12345`, `unix:/run/spoa.sock` or
-    /// `abns@name`, an [`Addr`] or a [`ListenAddr`]. HAProxy can connect at once; it is answered when the server
-    /// [runs](Self::run).
+    /// Certificates for addresses with `,tls`; to be given before [`bind`](Self::bind).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Listens on an address, more than once if called again: a text such as `127.0.0.1:12345`, `10.0.0.5:12345,tls`,
+    /// `unix:/run/spoa.sock` or `abns@name`, an [`Addr`] or a [`ListenAddr`]. HAProxy can connect at once; it is answered when
+    /// the server [runs](Self::run).
     ///
     /// # Errors
     /// The text is no address ([`InvalidInput`](io::ErrorKind::InvalidInput)); the address is in use, not allowed or not
-    /// of this host; there is no such user or group. A unix socket that nobody listens on is replaced.
+    /// of this host; there is no such user or group; it has `,tls`, but there are no certificates. A unix socket that nobody
+    /// listens on is replaced.
     pub async fn bind(mut self, addr: impl TryInto<ListenAddr, Error: Into<Error>>) -> io::Result<Self> {
         let addr = addr.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        if addr.tls {
+            self.check_certificates()?;
+        }
         self.listeners.push(Listener::bind(&addr).await?);
         Ok(self)
     }
@@ -132,8 +151,22 @@ impl Server {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn listen_on(mut self, socket: impl Into<ListeningSocket>) -> io::Result<Self> {
-        self.listeners.push(Listener::of(socket.into())?);
+        let socket = socket.into();
+        #[cfg(feature = "tls")]
+        if matches!(socket, ListeningSocket::Tls(_)) {
+            self.check_certificates()?;
+        }
+        self.listeners.push(Listener::of(socket)?);
         Ok(self)
+    }
+
+    fn check_certificates(&self) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return Ok(());
+        }
+        let reason = "TLS without a certificate (Server::tls, of the feature `tls`)";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
     }
 
     /// The addresses it listens on, in the order of [`bind`](Self::bind) and [`listen_on`](Self::listen_on), with the port
@@ -168,12 +201,20 @@ impl Server {
     /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection, once nothing
     /// has come for 20 ms (after 200 ms at the latest), gets DISCONNECT 0 and is closed. What is not done within [`grace`](ServerConfig::grace) is cut off.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { config, handler, stats, listeners, pulse } = self;
-        let shared = Arc::new(Shared { config, handler, stats, logs: Logs::default() });
+        let shared = Arc::new(Shared {
+            #[cfg(feature = "tls")]
+            tls: self
+                .tls
+                .map(|tls| TlsAcceptor::new(tls, "spop", self.config.max_connections, self.stats.tls().clone())),
+            config: self.config,
+            handler: self.handler,
+            stats: self.stats,
+            logs: Logs::default(),
+        });
         let (draining, watch_draining) = watch::channel(false);
         let mut acceptors = JoinSet::new();
-        for listener in listeners {
-            acceptors.spawn(accept(listener, shared.clone(), watch_draining.clone(), pulse.beat()));
+        for listener in self.listeners {
+            acceptors.spawn(accept(listener, shared.clone(), watch_draining.clone(), self.pulse.beat()));
         }
         drop(watch_draining);
         stop.await;
@@ -252,6 +293,12 @@ fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>,
         }
         (Stream::Unix(stream), AnyHandler::Async(_)) => {
             connections.spawn(serve::<_, MAX_IN_FLIGHT>(stream, open, draining))
+        }
+        #[cfg(feature = "tls")]
+        (Stream::Tls(stream), AnyHandler::Sync(_)) => connections.spawn(serve_tls::<1>(stream, open, draining)),
+        #[cfg(feature = "tls")]
+        (Stream::Tls(stream), AnyHandler::Async(_)) => {
+            connections.spawn(serve_tls::<MAX_IN_FLIGHT>(stream, open, draining))
         }
     };
 }

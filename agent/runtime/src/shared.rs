@@ -7,6 +7,8 @@ use crate::gauge::Part;
 use crate::handler::{AsyncHandler, Handler};
 use crate::ratelimit::LogLimit;
 use crate::stats::ServerStats;
+#[cfg(feature = "tls")]
+use crate::tls::TlsAcceptor;
 
 /// The bytes that a connection may hold in any case: room for frames of HAProxy's usual sizes, half received, in fragments,
 /// and ACKs that HAProxy does not read yet.
@@ -18,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) handler: AnyHandler,
     pub(crate) stats: Arc<ServerStats>,
     pub(crate) logs: Logs,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl Shared {

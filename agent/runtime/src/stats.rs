@@ -1,10 +1,12 @@
 //! What the server counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use spop_core::Status;
 
 use crate::histogram::{Durations, Histogram};
+use crate::tls::TlsStats;
 
 /// From a microsecond to 8.4 seconds.
 const FIRST_BUCKET: u64 = 1_000;
@@ -31,6 +33,7 @@ macro_rules! counters {
             $($(#[$meta])* pub(crate) $name: AtomicU64,)*
             disconnects: [[AtomicU64; STATUS_SLOTS]; 2],
             pub(crate) handler_durations: Histogram<FIRST_BUCKET, BUCKETS>,
+            pub(crate) tls: Arc<TlsStats>,
         }
 
         /// A copy of [`ServerStats`] at one instant.
@@ -146,6 +149,11 @@ impl ServerStats {
     pub(crate) fn disconnect(&self, side: Side, status: Status) {
         let slot = (status.0 as usize).min(STATUS_SLOTS - 1);
         Self::add(&self.disconnects[side as usize][slot], 1);
+    }
+
+    /// What became of handshakes at listeners with TLS, and of TLS that came to others.
+    pub fn tls(&self) -> &Arc<TlsStats> {
+        &self.tls
     }
 
     fn disconnects(&self) -> Vec<(Side, Status, u64)> {

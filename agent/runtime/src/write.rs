@@ -53,7 +53,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
         let (shared, held, output) = (&self.shared, self.held(), self.output.capacity());
         ServerStats::add(&shared.stats.bytes_out, bytes.len() as u64);
-        let write = self.stream.write_all(bytes);
+        let stream = &mut self.stream;
+        // TLS keeps what the system does not take at once.
+        let write = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
         tokio::pin!(write);
         let written = match write.as_mut().now_or_never() {
             Some(written) => written,

@@ -1,6 +1,7 @@
 //! Spans and helpers for the tests of the export path.
 #![allow(dead_code)] // every test file uses a part
 
+#[path = "../../runtime/tests/common/authority.rs"]
 pub(crate) mod authority;
 pub(crate) mod collector;
 #[path = "../span_support/mod.rs"]

@@ -8,7 +8,7 @@ use spop_agent::{Server, ServerConfig, ServerStats, StatsSnapshot};
 use spop_core::{
     Action, Client, ClientConfig, ClientEvent, FrameId, MAX_TRANSMIT_LEN, NotifyEncoder, Scope, Status, StreamId, Value,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -30,7 +30,11 @@ pub struct Running {
 
 impl Running {
     pub async fn start(server: Server) -> Self {
-        let server = server.bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(server, "127.0.0.1:0").await
+    }
+
+    pub async fn start_at(server: Server, addr: &str) -> Self {
+        let server = server.bind(addr).await.unwrap();
         let addr = server.addrs().next().unwrap().to_string();
         let stats = server.stats();
         let (stop, stopped) = oneshot::channel();
@@ -68,8 +72,8 @@ pub enum Event {
     Eof,
 }
 
-pub struct Peer {
-    pub stream: TcpStream,
+pub struct Peer<S = TcpStream> {
+    pub stream: S,
     pub client: Client,
     input: Vec<u8>,
 }
@@ -78,7 +82,7 @@ impl Peer {
     /// Connects without a word.
     pub async fn connect(addr: &str, config: ClientConfig) -> Self {
         let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();
-        Peer { stream, client: Client::new(config), input: Vec::new() }
+        Peer::over(stream, config)
     }
 
     /// Connects and waits for the agent's HELLO.
@@ -88,6 +92,13 @@ impl Peer {
         assert_eq!(peer.event().await, Event::Hello);
         peer
     }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// Over a connection of another kind.
+    pub fn over(stream: S, config: ClientConfig) -> Self {
+        Peer { stream, client: Client::new(config), input: Vec::new() }
+    }
 
     /// Sends what the client's state machine has to send.
     pub async fn send_own(&mut self) {
@@ -95,6 +106,7 @@ impl Peer {
         while let Some(len) = self.client.poll_transmit(&mut out).unwrap() {
             self.stream.write_all(&out[..len]).await.unwrap();
         }
+        self.stream.flush().await.unwrap();
     }
 
     pub fn encode_notify(
@@ -118,6 +130,7 @@ impl Peer {
             notify.arg(b"n", Value::Int64(n)).unwrap();
         });
         self.stream.write_all(&frame).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// The next event.

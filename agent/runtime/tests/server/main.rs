@@ -3,9 +3,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../common/authority.rs"]
+mod authority;
+
 mod answers;
 mod drain;
 mod limits;
 mod passed;
+mod tls;
 mod turns;
 mod unix;

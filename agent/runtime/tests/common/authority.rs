@@ -1,15 +1,21 @@
 //! A private certificate authority.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+#![allow(dead_code)] // Each test file uses a part of it.
+
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut params = CertificateParams::new([]).unwrap();
         // Certificates name their issuer: two of one name would be told apart only by their keys.
-        params.distinguished_name.push(DnType::CommonName, uuid::Uuid::new_v4().to_string());
+        let name = format!("authority {} of {}", NUMBER.fetch_add(1, Relaxed), std::process::id());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
