@@ -114,6 +114,11 @@ impl<T> BoundedQueue<T> {
         state.waiting.plus(state.taken)
     }
 
+    /// What may be held.
+    pub(crate) fn limit(&self) -> Weight {
+        Weight { spans: self.config.max_spans, bytes: self.config.max_bytes }
+    }
+
     /// Appends items, whose places count with them, and tells which could not be taken.
     pub(crate) fn push_all(&self, items: impl IntoIterator<Item = (T, Weight)>) -> Drops {
         let came = Instant::now();

@@ -12,6 +12,7 @@ pub use ring::RecentSnapshot;
 
 use super::receiver::{ReceivedRequest, RequestSink};
 use super::stats::{DropLog, Drops, ExportSnapshot, ExportStats};
+use super::weight::Weight;
 use super::{Exporter, ShutdownFuture};
 use crate::span::{FinishedSpan, held_with_origins};
 use bytesize::ByteSize;
@@ -125,7 +126,8 @@ impl Exporter for Recent {
     }
 
     fn stats(&self) -> ExportSnapshot {
-        self.stats.snapshot().with_queue(self.lock().held)
+        let limit = Weight { spans: 0, bytes: self.config.max_bytes };
+        self.stats.snapshot().with_queue(self.lock().held, limit)
     }
 
     fn shutdown(&self, _: Instant) -> ShutdownFuture<'_> {

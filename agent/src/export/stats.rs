@@ -87,6 +87,14 @@ metrics! {
         /// Gauge: bytes of these.
         queued_bytes,
     }
+    Gauge "export_queue_spans_limit" "Most spans that may wait or be on their way; 0: no such limit." {
+        /// Gauge: most spans that may wait or be on their way; 0 if only bytes are bounded.
+        max_spans,
+    }
+    Gauge "export_queue_bytes_limit" "Most memory of these." {
+        /// Gauge: most bytes of these.
+        max_bytes,
+    }
     Counter "export_requests" "Requests sent, repeated ones included." {
         /// Requests sent to the destination, repeated ones included.
         attempts,
@@ -168,8 +176,9 @@ impl ExportStats {
 }
 
 impl ExportSnapshot {
-    pub(crate) fn with_queue(mut self, held: Weight) -> Self {
+    pub(crate) fn with_queue(mut self, held: Weight, limit: Weight) -> Self {
         (self.queued_spans, self.queued_bytes) = (held.spans as u64, held.bytes as u64);
+        (self.max_spans, self.max_bytes) = (limit.spans as u64, limit.bytes as u64);
         self
     }
 

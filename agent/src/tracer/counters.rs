@@ -161,6 +161,10 @@ metrics! {
         /// Bytes that all ids hold, as counted for the memory bound.
         table_bytes,
     }
+    Gauge "ids_bytes_limit" "What --max-memory allows them." {
+        /// Most bytes that all ids may hold.
+        max_table_bytes,
+    }
     Counter "ids_evicted" "Open ids pushed out by --max-memory." {
         /// Ids pushed out by the memory bound while they had something open or awaited.
         ids_evicted,

@@ -192,6 +192,7 @@ impl Tracer {
     /// Counters and gauges.
     pub fn stats(&self) -> TracerStats {
         let mut stats = self.env.counters.snapshot();
+        stats.max_table_bytes = self.env.config.max_memory as u64;
         for shard in self.table.shards() {
             shard.add_to(&mut stats);
         }

@@ -188,7 +188,7 @@ impl Exporter for Console {
     }
 
     fn stats(&self) -> ExportSnapshot {
-        self.stats.snapshot().with_queue(self.queue.held())
+        self.stats.snapshot().with_queue(self.queue.held(), self.queue.limit())
     }
 
     fn shutdown(&self, deadline: Instant) -> ShutdownFuture<'_> {

@@ -49,7 +49,7 @@ impl Forwarder {
 
     /// The forwarder's counters, in spans of the forwarded requests.
     pub fn stats(&self) -> ExportSnapshot {
-        let snapshot = self.stats.snapshot().with_queue(self.queue.held());
+        let snapshot = self.stats.snapshot().with_queue(self.queue.held(), self.queue.limit());
         // Requests without spans take a place in the queue, and are no spans.
         ExportSnapshot { queued_spans: snapshot.pending(), ..snapshot }
     }

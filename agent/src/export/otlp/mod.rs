@@ -105,7 +105,7 @@ impl Exporter for OtlpExporter {
     }
 
     fn stats(&self) -> ExportSnapshot {
-        self.stats.snapshot().with_queue(self.queue.held())
+        self.stats.snapshot().with_queue(self.queue.held(), self.queue.limit())
     }
 
     fn shutdown(&self, deadline: Instant) -> ShutdownFuture<'_> {
