@@ -19,7 +19,7 @@ const SERVER: &str = "b7ad6b7169203331";
 const CLIENT: &str = "00f067aa0ba902b7";
 
 /// A line of a good request that took 40 ms, of which its server had 30, with other values of some parameters.
-fn line(changed: &[(&str, &str)]) -> String {
+pub(crate) fn line(changed: &[(&str, &str)]) -> String {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let (accepted, end) = ((end - 40_000).to_string(), end.to_string());
     let context = format!("{TRACE}-{SERVER}-{CLIENT}--01");
@@ -62,7 +62,7 @@ fn line(changed: &[(&str, &str)]) -> String {
 }
 
 /// Where the program takes lines.
-fn log_addr(session: &Session) -> String {
+pub(crate) fn log_addr(session: &Session) -> String {
     let output = session.process.output();
     let listening = output.iter().map(|line| json(line)["fields"].clone()).find(|fields| fields["kind"] == "log");
     let addr = listening.unwrap()["addr"].as_str().unwrap().to_owned();
@@ -70,7 +70,7 @@ fn log_addr(session: &Session) -> String {
 }
 
 /// Sends lines to the program in datagrams.
-fn send(session: &Session, lines: &[String]) {
+pub(crate) fn send(session: &Session, lines: &[String]) {
     let (addr, socket) = (log_addr(session), UdpSocket::bind("127.0.0.1:0").unwrap());
     for line in lines {
         socket.send_to(line.as_bytes(), &addr).unwrap();
