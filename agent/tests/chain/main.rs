@@ -8,6 +8,7 @@ mod haproxy;
 mod headers;
 mod http;
 mod http_only;
+mod kubernetes;
 mod lines;
 mod load;
 mod metrics;
