@@ -14,6 +14,8 @@ pub mod duration;
 pub mod foreign;
 mod frames;
 mod gauge;
+#[cfg(feature = "generate")]
+pub mod generate;
 mod handler;
 pub mod histogram;
 mod listener;

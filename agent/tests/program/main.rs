@@ -6,6 +6,7 @@ mod collector;
 #[path = "../../runtime/tests/common/mod.rs"]
 mod common;
 mod configuration;
+mod documentation;
 #[path = "../chain/http.rs"]
 mod http;
 mod log_listeners;

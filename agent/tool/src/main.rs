@@ -9,7 +9,6 @@ mod failure;
 mod input;
 mod link;
 mod load;
-mod manual;
 mod message;
 mod net;
 mod notify;
@@ -20,10 +19,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
+use spop_agent::generate::Generate;
 
 /// The command line tool for SPOP, the protocol between HAProxy and its SPOE agents
 #[derive(Parser)]
 #[command(name = "spop", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true)]
 #[command(
     long_about = "The command line tool for SPOP 2.0, the protocol between HAProxy's SPOE filter and its agents. \
     It plays HAProxy's part towards an agent, and reads recorded traffic.\n\n\
@@ -31,7 +32,10 @@ use failure::Failure;
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+
+    #[command(flatten)]
+    generate: Generate,
 }
 
 const EXIT_CODES: &str = "\
@@ -50,19 +54,17 @@ enum Command {
     Notify(notify::Options),
     Decode(decode::Options),
     Load(load::Options),
-    Man(manual::Man),
-    Completions(manual::Completions),
 }
 
 fn main() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let result = match Cli::parse().command {
-        Command::Check(options) => check::run(&options, &mut out),
-        Command::Notify(options) => notify::run(&options, &mut out),
-        Command::Decode(options) => decode::run(&options, &mut out),
-        Command::Load(options) => load::run(&options, &mut out),
-        Command::Man(options) => manual::man(&options, Cli::command(), &mut out),
-        Command::Completions(options) => manual::completions(&options, Cli::command(), &mut out),
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Check(options)) => check::run(&options, &mut out),
+        Some(Command::Notify(options)) => notify::run(&options, &mut out),
+        Some(Command::Decode(options)) => decode::run(&options, &mut out),
+        Some(Command::Load(options)) => load::run(&options, &mut out),
+        None => cli.generate.run(Cli::command(), &[], &mut out).map_err(Failure::from),
     };
     let result = result.and(out.flush().map_err(Failure::from));
     match result {

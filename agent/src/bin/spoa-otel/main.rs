@@ -7,6 +7,7 @@ mod failure;
 mod files;
 mod log;
 mod log_lines;
+mod manual;
 mod options;
 mod origin;
 mod parts;
@@ -51,6 +52,17 @@ fn main() -> ExitCode {
     };
     if let Some(error) = error {
         error.exit();
+    }
+    if let Some(wanted) =
+        settings.as_ref().map(|settings| &settings.options.generate).filter(|wanted| wanted.is_wanted())
+    {
+        return match manual::generate(wanted) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("spoa-otel: {error}");
+                FAILED.into()
+            }
+        };
     }
     let asked = settings.as_ref().map(|settings| &settings.options.configuration);
     if asked.is_some_and(|asked| asked.check) {

@@ -17,6 +17,7 @@ use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::ServerConfig;
 use spop_agent::addr::{Addr, AddrError, ListenAddr};
 use spop_agent::duration;
+use spop_agent::generate::Generate;
 use spop_agent::size;
 
 use crate::environment::Destinations;
@@ -67,6 +68,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub configuration: ConfigurationOptions,
+
+    #[command(flatten)]
+    pub generate: Generate,
 }
 
 /// Options that are no settings: a configuration file has all others.
@@ -394,7 +398,7 @@ mod tests {
     const NOT_IN_THE_MANUAL: [&str; 2] = ["help", "version"];
 
     /// Defaults that are a circumstance and no value.
-    const WORDS: [(&str, &str); 14] = [
+    const WORDS: [(&str, &str); 15] = [
         ("config", "none"),
         ("check", "off"),
         ("print-config", "off"),
@@ -409,6 +413,7 @@ mod tests {
         ("sample", "none"),
         ("admin-host", "none"),
         ("log-filter", "none"),
+        ("generate", "none"),
     ];
 
     /// Each option's default as the manual has it, by its name.

@@ -200,17 +200,29 @@ fn notify_fails_as_it_should() {
 
 #[test]
 fn documentation_for_packagers() {
-    let page = spop(&["man"]).ok().stdout;
-    assert!(page.contains(".TH spop 1") && page.contains("Exit codes"), "{page}");
+    let page = spop(&["--generate", "man"]).ok().stdout;
+    for part in [".TH SPOP 1", "\n.SH \"EXIT CODES\"\n", "cannot connect\n"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     let directory = tempfile::tempdir().unwrap();
-    spop(&["man", directory.path().to_str().unwrap()]).ok();
+    let into = |what: &str| format!("{what}={}", directory.path().display());
+    spop(&["--generate", &into("man")]).ok();
     for page in ["spop.1", "spop-check.1", "spop-notify.1", "spop-decode.1", "spop-load.1"] {
-        assert!(directory.path().join(page).exists(), "{page}");
+        let text = std::fs::read_to_string(directory.path().join(page)).unwrap();
+        assert!(text.contains("\n.SH SYNOPSIS\n") && !text.contains("EXTRA"), "{page}: {text}");
     }
-    spop(&["man", "/nonexistent"]).failed(6, "/nonexistent");
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(spop(&["completions", shell]).ok().stdout.contains("max-reassembly"));
+    for (shell, file) in [("bash", "spop.bash"), ("zsh", "_spop"), ("fish", "spop.fish")] {
+        let script = spop(&["--generate", shell]).ok().stdout;
+        assert!(script.contains("max-reassembly"), "{script}");
+        spop(&["--generate", &into(shell)]).ok();
+        assert_eq!(std::fs::read_to_string(directory.path().join(file)).unwrap(), script);
     }
+    spop(&["--generate", "man=/nonexistent"]).failed(6, "/nonexistent");
+    spop(&["--generate", "bash=/nonexistent"]).failed(6, "/nonexistent");
+    spop(&["--generate", "html"]).failed(2, "man, bash, zsh or fish");
+    spop(&["--generate", "man="]).failed(2, "directory is missing");
+    spop(&["--generate", "man", "check", "127.0.0.1:1"]).failed(2, "cannot be used with");
+    spop(&[]).failed(2, "Usage: spop");
     for command in ["check", "notify", "decode", "load"] {
         assert!(spop(&[command, "--help"]).ok().stdout.contains("Examples:"), "{command}");
     }

@@ -29,13 +29,14 @@ use mistake::{did_you_mean, told};
 pub use plan::Plan;
 pub use print::print;
 use value::Setting;
+pub use value::heading;
 use variables::Variables;
 
 /// So many mistakes are told.
 const MAX_MISTAKES: usize = 100;
 
 /// Options that say what the program does, and are no settings.
-const NO_SETTINGS: [&str; 5] = ["config", "check", "print-config", "help", "version"];
+const NO_SETTINGS: [&str; 6] = ["config", "check", "print-config", "generate", "help", "version"];
 
 /// The options that are settings.
 pub fn settings_of(command: &Command) -> impl Iterator<Item = &Arg> {
