@@ -3,6 +3,7 @@
 //! shutdown.
 
 mod limits;
+mod sockets;
 mod stats;
 mod table;
 
@@ -21,13 +22,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::worker::Worker;
 pub(crate) use limits::HttpLimits;
+pub(crate) use sockets::Sockets;
 use spop_agent::descriptors;
 use spop_agent::ratelimit::LogLimit;
 pub use stats::{HttpSnapshot, HttpStats};
@@ -64,9 +66,9 @@ pub(crate) struct HttpServer {
 
 impl HttpServer {
     /// Serves on the current Tokio runtime, counting in `stats`.
-    pub(crate) fn start(listener: TcpListener, router: Router, limits: HttpLimits, stats: Arc<HttpStats>) -> Self {
+    pub(crate) fn start(sockets: Sockets, router: Router, limits: HttpLimits, stats: Arc<HttpStats>) -> Self {
         let (stop, stopped) = watch::channel(None);
-        HttpServer { stop, task: Worker::spawn(serve(listener, router, limits, stats, stopped)) }
+        HttpServer { stop, task: Worker::spawn(serve(sockets, router, limits, stats, stopped)) }
     }
 
     /// Accepts no more connections and lets requests under way finish until the deadline.
@@ -78,7 +80,7 @@ impl HttpServer {
 
 /// Serves until `stop` holds a deadline, then lets the requests under way finish until that deadline.
 async fn serve(
-    listener: TcpListener,
+    sockets: Sockets,
     router: Router,
     limits: HttpLimits,
     stats: Arc<HttpStats>,
@@ -91,7 +93,7 @@ async fn serve(
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(BUFFER);
     let deadline = loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = sockets.accept() => accepted,
             () = connections.ended() => continue,
             deadline = stop.wait_for(Option::is_some) => {
                 break deadline.ok().and_then(|deadline| *deadline);
@@ -148,7 +150,7 @@ async fn serve(
             }
         });
     };
-    drop(listener);
+    drop(sockets);
     let deadline = deadline.unwrap_or_else(Instant::now);
     // What is still under way at the deadline is cut with `connections`.
     let _ = tokio::time::timeout_at(deadline, graceful.shutdown()).await;

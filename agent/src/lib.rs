@@ -4,6 +4,7 @@
 //! - [`mod@line`]: from HAProxy's log lines to spans.
 //! - [`export`]: from finished spans to a collector (OTLP), to the terminal, and to the page of recent traces.
 //! - [`red`]: from the same requests to metrics, sampled or not.
+//! - [`passed`]: the sockets that systemd opened before the start.
 //! - [`admin`]: what all of them count, whether they are ready, and the recent traces, over HTTP.
 //!
 //! The server that speaks SPOP is [`spop_agent`].
@@ -23,6 +24,7 @@ mod list;
 mod lossy;
 mod metric;
 mod named;
+pub mod passed;
 pub mod red;
 mod request_context;
 mod resource;

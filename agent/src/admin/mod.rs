@@ -14,7 +14,7 @@ pub mod traces;
 
 use std::fmt::Write;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,8 @@ use axum::http::header::{
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
 
-use crate::http_server::{HttpLimits, HttpServer, HttpStats};
+use crate::http_server::{HttpLimits, HttpServer, HttpStats, Sockets};
 use crate::worker::deadline_after;
 use host::Hosts;
 use spop_agent::duration;
@@ -139,8 +138,8 @@ async fn with_security_headers(mut response: Response) -> Response {
 
 /// A bound listener that does not serve yet.
 pub struct Admin {
-    listener: TcpListener,
-    addr: SocketAddr,
+    sockets: Sockets,
+    addrs: Vec<SocketAddr>,
     limits: HttpLimits,
     hosts: Arc<Hosts>,
     stats: Arc<HttpStats>,
@@ -152,22 +151,36 @@ impl Admin {
     /// # Errors
     /// The address is in use, not allowed or not of this host.
     pub async fn bind(addr: &str, config: AdminConfig) -> io::Result<Self> {
-        let listener = TcpListener::bind(addr).await?;
+        Self::of(Sockets::bind(addr).await?, addr, config)
+    }
+
+    /// Serves sockets that listen already, such as [`passed`](crate::passed) ones.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn listen_on(sockets: Vec<TcpListener>, config: AdminConfig) -> io::Result<Self> {
+        Self::of(Sockets::passed(sockets)?, "", config)
+    }
+
+    fn of(sockets: Sockets, name: &str, config: AdminConfig) -> io::Result<Self> {
         let AdminConfig { max_connections, max_per_peer, head_timeout, write_timeout, hosts } = config;
         let stats = Arc::<HttpStats>::default();
         Ok(Admin {
-            addr: listener.local_addr()?,
-            listener,
+            addrs: sockets.addrs()?,
+            sockets,
             // It is what others leave descriptors to.
             limits: HttpLimits { max_connections, max_per_peer, reserved_files: 0, head_timeout, write_timeout },
-            hosts: Arc::new(Hosts::new(addr, &hosts, stats.clone())),
+            hosts: Arc::new(Hosts::new(name, &hosts, stats.clone())),
             stats,
         })
     }
 
-    /// The real address, with the port that the system chose for port 0.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+    /// The real addresses, with the port that the system chose for port 0.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
     }
 
     /// The counters of its connections; they live on after it.
@@ -177,7 +190,7 @@ impl Admin {
 
     /// Serves on the current Tokio runtime.
     pub fn serve(self, site: Site) -> AdminServer {
-        AdminServer(HttpServer::start(self.listener, site.into_router(self.hosts), self.limits, self.stats))
+        AdminServer(HttpServer::start(self.sockets, site.into_router(self.hosts), self.limits, self.stats))
     }
 }
 

@@ -11,7 +11,7 @@ pub use config::ReceiverConfig;
 pub use request::{DecodeError, ReceivedRequest};
 pub use stats::ReceiverSnapshot;
 
-use crate::http_server::{HttpLimits, HttpServer, HttpStats, Peer};
+use crate::http_server::{HttpLimits, HttpServer, HttpStats, Peer, Sockets};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -21,10 +21,10 @@ use axum::{Extension, Router};
 use body::Budget;
 use format::{Form, Refusal};
 use stats::Counters;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::ToSocketAddrs;
 use tokio::sync::Semaphore;
 
 /// Time within which a connection must send the head of its next request.
@@ -55,7 +55,7 @@ struct Shared {
 
 /// A running OTLP/HTTP receiver: `POST /v1/traces` with protobuf or JSON.
 pub struct Receiver {
-    local_addr: SocketAddr,
+    addrs: Vec<SocketAddr>,
     shared: Arc<Shared>,
     server: HttpServer,
 }
@@ -67,8 +67,20 @@ impl Receiver {
         config: ReceiverConfig,
         sinks: Vec<Arc<dyn RequestSink>>,
     ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(addr).await?;
-        let local_addr = listener.local_addr()?;
+        Self::of(Sockets::bind(addr).await?, config, sinks)
+    }
+
+    /// Serves sockets that listen already, such as [`passed`](crate::passed) ones, on the current Tokio runtime.
+    pub fn listen_on(
+        sockets: Vec<TcpListener>,
+        config: ReceiverConfig,
+        sinks: Vec<Arc<dyn RequestSink>>,
+    ) -> std::io::Result<Self> {
+        Self::of(Sockets::passed(sockets)?, config, sinks)
+    }
+
+    fn of(sockets: Sockets, config: ReceiverConfig, sinks: Vec<Arc<dyn RequestSink>>) -> std::io::Result<Self> {
+        let addrs = sockets.addrs()?;
         let limits = HttpLimits {
             max_connections: config.max_connections,
             max_per_peer: config.max_per_peer,
@@ -85,13 +97,13 @@ impl Receiver {
         });
         let router = Router::new().route("/v1/traces", post(receive)).route("/v1/traces/", post(receive));
         let router = router.with_state(shared.clone());
-        let server = HttpServer::start(listener, router, limits, shared.stats.http.clone());
-        Ok(Self { local_addr, shared, server })
+        let server = HttpServer::start(sockets, router, limits, shared.stats.http.clone());
+        Ok(Self { addrs, shared, server })
     }
 
-    /// The address that the receiver listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// The addresses that the receiver listens on.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
     }
 
     /// The receiver's counters.

@@ -158,7 +158,7 @@ async fn the_manual_names_every_family() {
 async fn not_ready_before_listening_nor_while_draining() {
     let health = Arc::new(Health::default());
     let admin = Admin::bind("127.0.0.1:0", AdminConfig::default()).await.unwrap();
-    let addr = admin.local_addr().to_string();
+    let addr = admin.addrs()[0].to_string();
     let server = admin.serve(Site::new().with(health::ENDPOINTS, health::router(health.clone())));
     let ready = || async { get(&addr, "/readyz").await };
     assert_eq!(ready().await, (503, "starting: not all listeners are bound\n".to_owned()));

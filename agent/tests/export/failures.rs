@@ -230,8 +230,7 @@ async fn a_port_that_speaks_the_other_protocol_is_told() {
     told(grpc_collector.addr, Protocol::HttpJson, grpc).await;
     let addr = "127.0.0.1:0";
     let receiver = Receiver::bind(addr, ReceiverConfig::default(), Vec::new()).await.unwrap();
-    told(receiver.local_addr(), Protocol::Grpc, "does this port speak gRPC? If not, --otlp-protocol http/protobuf")
-        .await;
+    told(receiver.addrs()[0], Protocol::Grpc, "does this port speak gRPC? If not, --otlp-protocol http/protobuf").await;
     // As Go's servers do: SETTINGS at once; an answer to HTTP/2's preface.
     for (answer, protocol, says) in [
         (&b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0"[..], Protocol::HttpProtobuf, grpc),

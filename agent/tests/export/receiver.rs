@@ -102,7 +102,7 @@ const PROTOBUF: &str = "content-type: application/x-protobuf";
 async fn spans_are_taken_plain_and_compressed() {
     let sink = Arc::new(Sink::default());
     let receiver = receiver(ReceiverConfig::default(), vec![sink.clone()]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let plain = request(2);
     let upper = "Content-Type: Application/X-Protobuf; v=1";
     for (headers, body) in [
@@ -131,7 +131,7 @@ async fn bad_requests_get_the_error_that_says_why() {
     let config = ReceiverConfig { max_body: 1000, max_decoded: 20_000, ..Default::default() };
     let sink = Arc::new(Sink::default());
     let receiver = receiver(config, vec![sink.clone()]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let gzipped = "content-encoding: gzip";
     let zeros = vec![0; 100_000];
     let empty_spans = [[0x12, 0]; 300].concat();
@@ -175,7 +175,7 @@ async fn bad_requests_get_the_error_that_says_why() {
 async fn dropped_spans_are_reported_to_the_sender() {
     let full = Arc::new(Sink { rejects: 2, ..Default::default() });
     let receiver = receiver(ReceiverConfig::default(), vec![Arc::<Sink>::default(), full]).await;
-    let reply = post(receiver.local_addr(), &[PROTOBUF], &request(2)).await;
+    let reply = post(receiver.addrs()[0], &[PROTOBUF], &request(2)).await;
     let response = ExportTraceServiceResponse::decode(&reply.body[..]).unwrap();
     let partial = response.partial_success.unwrap();
     assert_eq!((reply.status, partial.rejected_spans), (200, 2));
@@ -198,7 +198,7 @@ const OTHER: [u8; 4] = [127, 0, 0, 2];
 #[tokio::test]
 async fn half_sent_requests_keep_nobody_out() {
     let receiver = receiver(ReceiverConfig::default(), vec![]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let mut half = Vec::new();
     for _ in 0..64 {
         half.push(half_sent(OTHER, addr, b"half", 10).await);
@@ -218,7 +218,7 @@ async fn half_sent_requests_keep_nobody_out() {
 async fn what_bodies_hold_is_bounded_and_shared() {
     let config = ReceiverConfig { max_body: 60_000, max_buffered: 100_000, ..Default::default() };
     let receiver = receiver(config, vec![]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let _large = half_sent(OTHER, addr, &[0; 30_000], 40_000).await;
     let mut refused = half_sent(OTHER, addr, &[0; 30_000], 40_000).await;
     let mut reply = vec![0; 12];
@@ -233,7 +233,7 @@ async fn what_bodies_hold_is_bounded_and_shared() {
 async fn a_shutdown_lets_the_request_under_way_finish() {
     let receiver = receiver(ReceiverConfig::default(), vec![]).await;
     let body = request(1);
-    let mut slow = half_sent(OTHER, receiver.local_addr(), &body[..5], body.len()).await;
+    let mut slow = half_sent(OTHER, receiver.addrs()[0], &body[..5], body.len()).await;
     until("it is open", || receiver.stats().http.open == 1).await;
     let shutdown = tokio::spawn(async move { receiver.shutdown(Duration::from_secs(20)).await });
     slow.write_all(&body[5..]).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_shutdown_lets_the_request_under_way_finish() {
 async fn an_idle_connection_makes_room() {
     let config = ReceiverConfig { max_connections: 2, max_per_peer: 2, ..Default::default() };
     let receiver = receiver(config, vec![]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let mut first = TcpStream::connect(addr).await.unwrap();
     until("it is open", || receiver.stats().http.open == 1).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -277,7 +277,7 @@ async fn requests_are_not_worked_on_where_haproxy_is_served() {
     let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
     let (go, go_on) = std::sync::mpsc::channel();
     let receiver = receiver(Default::default(), vec![Arc::new(Slow { begun, go_on: Mutex::new(go_on) })]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let posts = [1, 2].map(|spans| tokio::spawn(async move { post(addr, &[PROTOBUF], &request(spans)).await.status }));
     begins.recv().await.unwrap();
     assert!(begins.try_recv().is_err(), "one at a time");
@@ -301,7 +301,7 @@ const IN_JSON: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"se
 async fn json_is_taken_and_answered_in_json() {
     let sink = Arc::new(Sink::default());
     let receiver = receiver(ReceiverConfig::default(), vec![sink.clone()]).await;
-    let addr = receiver.local_addr();
+    let addr = receiver.addrs()[0];
     let zstd = zstd::encode_all(IN_JSON.as_bytes(), 3).unwrap();
     for (headers, body) in [
         (&[JSON][..], IN_JSON.as_bytes().to_vec()),
@@ -324,7 +324,7 @@ async fn json_is_taken_and_answered_in_json() {
 
     let full = Arc::new(Sink { rejects: 2, ..Default::default() });
     let receiver = self::receiver(ReceiverConfig::default(), vec![full]).await;
-    let reply = post(receiver.local_addr(), &[JSON], b"{}").await;
+    let reply = post(receiver.addrs()[0], &[JSON], b"{}").await;
     let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(answer["partialSuccess"]["rejectedSpans"], "2", "{answer}");
 }
@@ -349,7 +349,7 @@ async fn bad_json_gets_the_error_in_json() {
         (&[JSON, "content-encoding: br"], b"{}".to_vec(), 415, "only gzip and zstd"),
     ];
     for (headers, body, status, text) in cases {
-        let reply = post(receiver.local_addr(), headers, &body).await;
+        let reply = post(receiver.addrs()[0], headers, &body).await;
         let error: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(reply.status, status, "{error}");
         assert!(reply.head.contains(JSON) && error["message"].as_str().unwrap().contains(text), "{error}");
@@ -362,7 +362,7 @@ async fn a_body_must_arrive_in_time() {
     let config = ReceiverConfig { body_timeout: Duration::from_millis(20), ..Default::default() };
     let receiver = receiver(config, vec![]).await;
     let head = format!("POST /v1/traces HTTP/1.1\r\ncontent-length: 5\r\n{PROTOBUF}");
-    let reply = exchange(receiver.local_addr(), &head, b"1234").await;
+    let reply = exchange(receiver.addrs()[0], &head, b"1234").await;
     assert_eq!(reply.status, 408);
     assert_eq!(receiver.stats().rejected_requests, 1);
     // Its connection is still open on this side, yet a shutdown ends.
@@ -403,7 +403,7 @@ async fn requests_are_forwarded_unchanged() {
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
         for compression in [None, Some(Compression::Gzip), Some(Compression::Zstd)] {
             let relay = relay(protocol, |config| config.compression = compression).await;
-            let addr = relay.receiver.local_addr();
+            let addr = relay.receiver.addrs()[0];
             assert_eq!(post(addr, &[PROTOBUF], &sent).await.status, 200);
             until("it is forwarded", || relay.forwarder.stats().exported == 3).await;
             let arrived = &relay.collector.arrived()[0];
@@ -435,7 +435,7 @@ async fn requests_are_forwarded_unchanged() {
 async fn forwarding_failures_are_retried_and_counted() {
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
         let relay = relay(protocol, |_| ()).await;
-        let addr = relay.receiver.local_addr();
+        let addr = relay.receiver.addrs()[0];
         let busy = Answer::Status(503);
         let answers = [
             // Two failures, then accepted in part.
@@ -472,7 +472,7 @@ async fn what_is_forwarded_is_halved_too_if_it_is_too_large() {
         let whole = request(9);
         let collector = Collector::limited(protocol, whole.len() / 3).await;
         let relay = relay_to(collector, protocol, |_| ()).await;
-        assert_eq!(post(relay.receiver.local_addr(), &[PROTOBUF], &whole).await.status, 200);
+        assert_eq!(post(relay.receiver.addrs()[0], &[PROTOBUF], &whole).await.status, 200);
         until("the request is done", || relay.forwarder.stats().pending() == 0).await;
         let stats = relay.forwarder.stats();
         assert_eq!((stats.exported, stats.dropped(), stats.failures), (9, 0, 0));
@@ -491,7 +491,7 @@ async fn the_forwarder_is_bounded_and_ends_with_the_exporter() {
         config.queue.max_spans = 5;
     })
     .await;
-    let addr = relay.receiver.local_addr();
+    let addr = relay.receiver.addrs()[0];
     relay.collector.answer([Answer::Hang, Answer::Hang]);
     assert_eq!(post(addr, &[PROTOBUF], &request(2)).await.status, 200);
     until("it hangs", || relay.collector.arrived().len() == 1).await;
@@ -511,7 +511,7 @@ async fn the_forwarder_is_bounded_and_ends_with_the_exporter() {
 #[tokio::test]
 async fn requests_without_spans_are_no_queued_spans() {
     let relay = relay(Protocol::HttpProtobuf, |config| config.max_concurrent = 1).await;
-    let addr = relay.receiver.local_addr();
+    let addr = relay.receiver.addrs()[0];
     relay.collector.answer([Answer::Hang]);
     for (spans, queued) in [(0, 0), (2, 2), (0, 2), (1, 3)] {
         assert_eq!(post(addr, &[PROTOBUF], &request(spans)).await.status, 200);
@@ -529,7 +529,7 @@ async fn received_spans_are_shown_and_forwarded() {
     let relay = relay(Protocol::HttpProtobuf, |_| ()).await;
     let receiver = receiver(ReceiverConfig::default(), vec![console.clone(), relay.forwarder.clone()]).await;
     let sent = request(2);
-    assert_eq!(post(receiver.local_addr(), &[PROTOBUF], &sent).await.status, 200);
+    assert_eq!(post(receiver.addrs()[0], &[PROTOBUF], &sent).await.status, 200);
     receiver.shutdown(Duration::from_secs(20)).await;
     let pipeline = Pipeline::new(vec![relay.exporter.clone(), console]);
     pipeline.shutdown(Duration::from_secs(20)).await;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spoa_otel::line::listener::{ListenCause, ListenerConfig, ListenerSnapshot, Listeners, LogAddr};
 use spoa_otel::line::{LineSink, Sender};
+use spoa_otel::passed::PassedSockets;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -59,7 +60,7 @@ impl Running {
         let mut config = ListenerConfig { listen, ..ListenerConfig::default() };
         change(&mut config);
         let kept = Arc::<Kept>::default();
-        let listeners = Listeners::bind(config, kept.clone()).await.unwrap();
+        let listeners = Listeners::bind(config, &mut PassedSockets::default(), kept.clone()).await.unwrap();
         Running { listeners, kept }
     }
 
@@ -274,13 +275,14 @@ async fn senders_of_ipv4_at_a_socket_of_ipv6() {
 
 #[tokio::test]
 async fn beyond_loopback_only_if_it_is_said_who_may_send() {
+    let mut nothing = PassedSockets::default();
     for addr in ["udp://0.0.0.0:0", "udp://:0", "udp://[::]:0", "tcp://0.0.0.0:0", "tcp://*:0"] {
         let mut config = ListenerConfig { listen: vec![addr.parse().unwrap()], ..ListenerConfig::default() };
-        let refused = Listeners::bind(config.clone(), Arc::<Kept>::default()).await.err().unwrap();
+        let refused = Listeners::bind(config.clone(), &mut nothing, Arc::<Kept>::default()).await.err().unwrap();
         assert!(matches!(refused.cause, ListenCause::BeyondLoopback(_)), "{refused}");
         assert!(refused.to_string().contains("--log-allow"), "{refused}");
         config.allow = vec!["10.0.0.1".parse().unwrap()];
-        Listeners::bind(config, Arc::<Kept>::default()).await.unwrap().shutdown(PATIENCE).await;
+        Listeners::bind(config, &mut nothing, Arc::<Kept>::default()).await.unwrap().shutdown(PATIENCE).await;
     }
     Running::start(&["udp://localhost:0", "tcp://localhost:0"], |_| {}).await.stop().await;
 }
@@ -292,7 +294,7 @@ async fn a_socket_that_nobody_reads_is_replaced_and_one_in_use_is_not() {
     drop(UnixDatagram::bind(dir.path().join("log.sock")).unwrap());
     let first = Running::start(&[&addr], |_| {}).await;
     let config = ListenerConfig { listen: vec![addr.parse().unwrap()], ..ListenerConfig::default() };
-    let error = Listeners::bind(config, first.kept.clone()).await.err().unwrap();
+    let error = Listeners::bind(config, &mut PassedSockets::default(), first.kept.clone()).await.err().unwrap();
     assert!(error.to_string().starts_with(&format!("--log-listen {addr}: ")), "{error}");
     let send = |n| UnixDatagram::unbound().unwrap().send_to(line(n).as_bytes(), dir.path().join("log.sock")).unwrap();
     send(1);

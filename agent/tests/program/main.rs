@@ -11,6 +11,8 @@ mod documentation;
 mod http;
 mod log_listeners;
 mod modules;
+#[path = "../program_support/passed.rs"]
+mod passed;
 #[path = "../chain/process.rs"]
 #[allow(dead_code)]
 mod process;
@@ -21,6 +23,8 @@ mod programs;
 #[path = "../chain/spans.rs"]
 #[allow(dead_code)]
 mod spans;
+
+mod systemd;
 
 #[path = "../chain/scrape.rs"]
 #[allow(dead_code)]
@@ -403,9 +407,10 @@ const HANGING_RESOLVER: &str = "
     }
 ";
 
-fn hanging_resolver(dir: &Path) -> PathBuf {
-    let (source, library) = (dir.join("resolver.c"), dir.join("resolver.so"));
-    std::fs::write(&source, HANGING_RESOLVER).unwrap();
+/// A library of this C source, for LD_PRELOAD.
+fn preloaded(dir: &Path, text: &str) -> PathBuf {
+    let (source, library) = (dir.join("preloaded.c"), dir.join("preloaded.so"));
+    std::fs::write(&source, text).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
     assert!(built.success());
     library
@@ -414,7 +419,7 @@ fn hanging_resolver(dir: &Path) -> PathBuf {
 #[tokio::test]
 async fn a_name_that_is_looked_up_for_ever_does_not_delay_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    let library = hanging_resolver(dir.path());
+    let library = preloaded(dir.path(), HANGING_RESOLVER);
     let env = [("LD_PRELOAD", library.to_str().unwrap())];
     let args = ["--otlp", "http://collector.invalid:4318", "--batch-delay", "1ms", "--grace", "1s"];
     let mut session = Session::start(&args, &env).await;

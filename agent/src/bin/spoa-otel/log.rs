@@ -14,6 +14,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::journal;
+
 /// OpenTelemetry's variable for the least severe messages.
 pub const VARIABLE: &str = "OTEL_LOG_LEVEL";
 
@@ -67,7 +69,7 @@ impl From<Level> for LevelFilter {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Lines for people.
+    /// Lines for people; with priorities and without times if the journal of systemd reads them.
     Text,
     /// A JSON object a line.
     Json,
@@ -117,6 +119,9 @@ impl Log {
         let lines = Lines::to(io::stderr(), options.buffer)?;
         let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
         let layer = match options.format {
+            Format::Text if journal::reads_stderr() => {
+                layer.with_ansi(false).event_format(journal::Lines::new()).with_filter(filter).boxed()
+            }
             Format::Text => {
                 layer.with_ansi(io::stderr().is_terminal() && !anstyle_query::no_color()).with_filter(filter).boxed()
             }

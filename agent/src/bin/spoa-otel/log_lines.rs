@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use spoa_otel::line::listener::{ListenError, ListenerConfig, Listeners};
 use spoa_otel::line::{LineConfig, Lines};
+use spoa_otel::passed::PassedSockets;
 use spoa_otel::red::Red;
 use spoa_otel::tracer::Tracer;
 use tracing::info;
@@ -36,6 +37,7 @@ impl LogLines {
     pub async fn listen(
         options: LogLineOptions,
         reserved_files: u64,
+        passed: &mut PassedSockets,
         tracer: &Arc<Tracer>,
         red: &Arc<Red>,
     ) -> Result<Option<Self>, ListenError> {
@@ -45,7 +47,7 @@ impl LogLines {
         }
         let max_connections = config.connections();
         let lines = Arc::new(Lines::new(options.lines, tracer.clone(), red.clone()));
-        let listeners = Listeners::bind(config, lines.clone()).await?;
+        let listeners = Listeners::bind(config, passed, lines.clone()).await?;
         for addr in listeners.addrs() {
             info!(%addr, kind = %"log", "listening");
         }

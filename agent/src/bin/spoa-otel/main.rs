@@ -5,6 +5,8 @@
 mod environment;
 mod failure;
 mod files;
+mod journal;
+mod listening;
 mod log;
 mod log_lines;
 mod manual;
@@ -15,6 +17,7 @@ mod report;
 mod settings;
 mod shutdown;
 mod stop;
+mod systemd;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -26,8 +29,10 @@ use failure::{Misconfigured, Overdue};
 use futures_util::FutureExt;
 use log::Log;
 use parts::Parts;
+use rustix::io::Errno;
 use settings::{Mistake, Reading, Settings, Source};
 use shutdown::{Grace, Part};
+use spoa_otel::passed::PassedSockets;
 use spop_agent::stop_signal;
 
 /// glibc's malloc would keep for ever what many connections took once.
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
     match settings.filter(|_| mistakes.is_empty()) {
         None => {
             tell(&mistakes);
+            let text: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+            systemd::failed(&text.join("; "), Some(Errno::INVAL));
             MISCONFIGURED.into()
         }
         Some(settings) if settings.options.configuration.print_config => {
@@ -91,6 +98,8 @@ fn tell(mistakes: &[Mistake]) {
 
 /// Serves until the end.
 fn start(settings: Settings) -> ExitCode {
+    // Before there are threads.
+    let passed = PassedSockets::from_env();
     let log = match Log::start(&settings.options.log, settings.plan.log.clone()) {
         Ok(log) => Arc::new(log),
         Err(error) => {
@@ -99,7 +108,7 @@ fn start(settings: Settings) -> ExitCode {
         }
     };
     let outcome = start_runtime(settings.options.workers).and_then(|runtime| {
-        let outcome = runtime.block_on(run(settings, &log));
+        let outcome = runtime.block_on(run(settings, passed, &log));
         // A look-up of a name may hang in a thread of its own.
         runtime.shutdown_background();
         outcome
@@ -107,13 +116,16 @@ fn start(settings: Settings) -> ExitCode {
     let (status, grace) = match outcome {
         Ok(grace) => (ExitCode::SUCCESS, grace.left(Part::Log)),
         Err(error) => {
+            let what = if error.is::<Overdue>() { "stopped" } else { "cannot start" };
+            let is_misconfigured = error.is::<Misconfigured>();
+            let errno = systemd::errno(&*error).or(is_misconfigured.then_some(Errno::INVAL));
+            systemd::failed(&format!("{what}: {error}"), errno);
             if tracing::enabled!(tracing::Level::ERROR) {
-                let what = if error.is::<Overdue>() { "stopped" } else { "cannot start" };
                 tracing::error!("{what}: {error}");
             } else {
                 log.say(&format!("spoa-otel: {error}"));
             }
-            let status = if error.is::<Misconfigured>() { MISCONFIGURED } else { FAILED };
+            let status = if is_misconfigured { MISCONFIGURED } else { FAILED };
             (status.into(), Duration::ZERO)
         }
     };
@@ -130,14 +142,14 @@ fn start_runtime(workers: Option<u16>) -> Result<tokio::runtime::Runtime, Box<dy
 }
 
 /// Serves until the end, and ends within the grace time whatever hangs.
-async fn run(settings: Settings, log: &Log) -> Result<Grace, Box<dyn Error>> {
+async fn run(settings: Settings, passed: PassedSockets, log: &Log) -> Result<Grace, Box<dyn Error>> {
     let stop = stop_signal()?.shared();
     let (grace, stopped) = (settings.options.server.grace, stop.clone());
     let overdue = async {
         stopped.await;
         tokio::time::sleep(grace).await;
     };
-    let serve = async { Ok(Parts::start(settings, log.lost()).await?.serve(stop).await) };
+    let serve = async { Ok(Parts::start(settings, passed, log.lost()).await?.serve(stop).await) };
     tokio::select! {
         biased;
         outcome = serve => outcome,

@@ -12,6 +12,7 @@ use spoa_otel::export::console::ConsoleConfig;
 use spoa_otel::export::otlp::{Given, MetricsConfig, OtlpConfig, OtlpConfigError, Protocol};
 use spoa_otel::export::receiver::ReceiverConfig;
 use spoa_otel::export::recent::RecentConfig;
+use spoa_otel::passed::{Place, PlaceError};
 use spoa_otel::red::RedConfig;
 use spoa_otel::tracer::{SamplingRule, TracerConfig};
 use spop_agent::ServerConfig;
@@ -29,10 +30,10 @@ use crate::origin::InFile;
 #[derive(Parser)]
 #[command(name = "spoa-otel", version = env!("SPOA_OTEL_VERSION"), after_help = AFTER_HELP)]
 pub struct Options {
-    /// Where HAProxy finds this agent: host:port, unix:/path[,mode=660,user=NAME,group=NAME] or abns@name; may be given
-    /// several times
+    /// Where HAProxy finds this agent: host:port, unix:/path[,mode=660,user=NAME,group=NAME], abns@name, or systemd:NAME
+    /// (sockets that systemd passes under this name); may be given several times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
-    pub listen: Vec<ListenAddr>,
+    pub listen: Vec<Place<ListenAddr>>,
 
     #[command(flatten)]
     pub tracing: TracingOptions,
@@ -56,7 +57,8 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Connections")]
     pub workers: Option<u16>,
 
-    /// Where the admin endpoints are: host:port for /metrics, /healthz and /readyz without authentication, or none
+    /// Where the admin endpoints are: host:port or systemd:NAME for /metrics, /healthz and /readyz without authentication, or
+    /// none
     #[arg(long, value_name = "ADDR|none", default_value = "127.0.0.1:9464", help_heading = "Admin")]
     pub admin: AdminAddr,
 
@@ -218,10 +220,11 @@ pub struct ExportOptions {
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size::parse)]
     console_bytes: usize,
 
-    /// Receive OTLP/HTTP of other programs here: shown on the console and at /traces, forwarded to the collector
+    /// Receive OTLP/HTTP of other programs here, host:port or systemd:NAME: shown on the console and at /traces, forwarded to
+    /// the collector
     /// [default: off]
     #[arg(long, value_name = "ADDR")]
-    pub otlp_listen: Option<TcpAddr>,
+    pub otlp_listen: Option<Place<TcpAddr>>,
 
     #[command(flatten)]
     recent: RecentConfig,
@@ -233,11 +236,11 @@ pub enum AdminAddr {
     /// Nowhere.
     Off,
     /// There.
-    At(TcpAddr),
+    At(Place<TcpAddr>),
 }
 
 impl FromStr for AdminAddr {
-    type Err = TcpAddrError;
+    type Err = PlaceError<TcpAddrError>;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "none" {

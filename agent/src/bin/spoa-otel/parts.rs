@@ -12,23 +12,26 @@ use spoa_otel::admin::traces;
 use spoa_otel::admin::{Admin, AdminServer, Site};
 use spoa_otel::export::console::Console;
 use spoa_otel::export::otlp::OtlpExporter;
-use spoa_otel::export::receiver::{Receiver, ReceiverConfig, RequestSink};
+use spoa_otel::export::receiver::{ReceiverConfig, RequestSink};
 use spoa_otel::export::recent::Recent;
 use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::line::listener::{ListenCause, ListenError};
+use spoa_otel::passed::PassedSockets;
 use spoa_otel::red::{Red, RedExporter};
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
-use spop_agent::{Ack, Handler, Notify, Server, ServerStats};
+use spop_agent::{Ack, Beat, Handler, Notify, Server, ServerStats};
 use tracing::{info, warn};
 
 use crate::failure::misconfigured;
 use crate::files;
+use crate::listening;
 use crate::log_lines::LogLines;
 use crate::options::AdminAddr;
 use crate::settings::Settings;
 use crate::shutdown::{Grace, Part};
 use crate::stop::Running;
+use crate::systemd::{self, Vitals};
 
 /// The table of open spans is swept at least so often.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -91,7 +94,11 @@ impl Parts {
     ///
     /// # Errors
     /// An address cannot be listened on, or the terminal cannot be written to.
-    pub async fn start(settings: Settings, log_lines_lost: Arc<AtomicU64>) -> Result<Self, Box<dyn Error>> {
+    pub async fn start(
+        settings: Settings,
+        mut passed: PassedSockets,
+        log_lines_lost: Arc<AtomicU64>,
+    ) -> Result<Self, Box<dyn Error>> {
         spoa_otel::environment::provide(settings.variables.of_file());
         if settings.plan.tracer.disabled {
             info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
@@ -114,25 +121,19 @@ impl Parts {
         // First, so that it can be watched how the others are bound.
         let admin = match &options.admin {
             AdminAddr::Off => None,
-            AdminAddr::At(addr) => {
-                let bound = Admin::bind(&addr.0, options.admin_config.clone()).await;
-                Some(bound.map_err(|error| format!("--admin {addr}: {error}; give --admin another address, or none"))?)
-            }
+            AdminAddr::At(place) => Some(listening::admin(place, options.admin_config.clone(), &mut passed).await?),
         };
         let receiver = match &options.export.otlp_listen {
             None => None,
-            Some(addr) => {
+            Some(place) => {
                 let reserved_files = options.server.reserved_files;
                 let config = ReceiverConfig { reserved_files, ..options.receiver.clone() };
-                let receiver = Receiver::bind(&addr.0, config, exporters.sinks())
-                    .await
-                    .map_err(|error| format!("--otlp-listen {addr}: {error}"))?;
-                info!(addr = %receiver.local_addr(), kind = %"otlp", "listening");
-                Some(Arc::new(receiver))
+                let receiver = listening::receiver(place, config, exporters.sinks(), &mut passed);
+                Some(Arc::new(receiver.await?))
             }
         };
         let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
-        let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &tracer, &red);
+        let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &mut passed, &tracer, &red);
         let log_lines = log_lines.await.map_err(cannot_listen)?;
         let log_connections = log_lines.as_ref().map_or(0, |lines| lines.max_connections);
         let connections = options.server.max_connections + receivers + log_connections;
@@ -146,11 +147,10 @@ impl Parts {
         let mut running =
             Running { tracer, pipeline, red, red_exporter, receiver, log_lines, admin: None, stats, log_lines_lost };
         running.admin = admin.map(|admin| serve_admin(admin, &running, &exporters, &health));
-        for addr in &options.listen {
-            server = server.bind(addr).await.map_err(|error| format!("--listen {addr}: {error}"))?;
-            let bound = server.addrs().next_back().map(tracing::field::display);
-            info!(addr = bound, kind = %"spop", "listening");
+        for place in &options.listen {
+            server = listening::spop(server, place, &mut passed).await?;
         }
+        listening::warn_of_unused(&passed);
         Ok(Self { server, health, running, grace })
     }
 
@@ -158,17 +158,28 @@ impl Parts {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Grace {
         let Self { server, health, running, grace: time } = self;
         health.ready();
-        let sweeper = tokio::spawn(sweep(running.tracer.clone()));
+        let pulse = server.pulse();
+        let sweeper = tokio::spawn(sweep(running.tracer.clone(), pulse.beat()));
+        let vitals = Vitals {
+            stats: running.stats.clone(),
+            tracer: running.tracer.clone(),
+            pipeline: running.pipeline.clone(),
+            pulse,
+        };
+        let telling = tokio::spawn(vitals.tell());
         let mut grace = Grace::begin(time);
         server
             .run(async {
+                systemd::ready().await;
                 stop.await;
                 grace = Grace::begin(time);
+                tokio::spawn(systemd::stopping(time));
                 health.draining();
                 info!(grace = ?time, "stopping");
             })
             .await;
         running.stop(sweeper, grace).await;
+        telling.abort();
         grace
     }
 }
@@ -196,23 +207,28 @@ fn serve_admin(admin: Admin, running: &Running, exporters: &Exporters, health: &
     if let Some(recent) = &exporters.recent {
         site = site.with(traces::ENDPOINTS, traces::router(recent.clone()));
     }
-    info!(addr = %admin.local_addr(), kind = %"admin", "listening");
+    for addr in admin.addrs() {
+        info!(%addr, kind = %"admin", "listening");
+    }
     admin.serve(site)
 }
 
 /// An address that nobody allowed is a mistake of the settings; one that is in use is not.
 fn cannot_listen(error: ListenError) -> Box<dyn Error> {
     match error.cause {
-        ListenCause::BeyondLoopback(_) => misconfigured(error).into(),
+        ListenCause::BeyondLoopback(_) | ListenCause::Passed(_) => misconfigured(error).into(),
         _ => error.into(),
     }
 }
 
 /// Ends what nobody ended in time.
-async fn sweep(tracer: Arc<Tracer>) {
+async fn sweep(tracer: Arc<Tracer>, mut beat: Beat) {
     loop {
         let wait = tracer.next_deadline().map_or(SWEEP, |at| at.saturating_duration_since(Instant::now()));
-        tokio::time::sleep(wait.clamp(Duration::from_millis(10), SWEEP)).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait.clamp(Duration::from_millis(10), SWEEP)) => {}
+            () = beat.answer() => {}
+        }
         tracer.sweep(Timestamp::now());
     }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use spop_agent::addr::{Access, Addr, AddrError, ListenAddr};
 
+use crate::passed::{self, NameError, PassedName};
+
 /// Where HAProxy sends its log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -16,6 +18,8 @@ pub enum LogAddr {
     Unix(PathBuf, Access),
     /// Connections over TCP, to `host:port`.
     Tcp(String),
+    /// To the sockets that systemd passed under this name.
+    Passed(PassedName),
 }
 
 /// What is wrong with the text of such an address.
@@ -23,11 +27,14 @@ pub enum LogAddr {
 #[non_exhaustive]
 pub enum LogAddrError {
     /// It does not say over what.
-    #[error("{0:?} is not udp://host:port, unix:/path (datagrams) or tcp://host:port")]
+    #[error("{0:?} is not udp://host:port, unix:/path (datagrams), tcp://host:port or systemd:NAME")]
     Form(String),
     /// What follows is no host, port, path, or option of a path.
     #[error(transparent)]
     Addr(#[from] AddrError),
+    /// What follows is no name of passed sockets.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
 impl FromStr for LogAddr {
@@ -40,6 +47,9 @@ impl FromStr for LogAddr {
             Ok(_) | Err(AddrError::NoPort(_)) => Err(form()),
             Err(error) => Err(error.into()),
         };
+        if let Some(name) = text.strip_prefix(passed::PREFIX) {
+            return Ok(Self::Passed(PassedName::new(name)?));
+        }
         if let Some(rest) = text.strip_prefix("udp://") {
             return host(rest).map(Self::Udp);
         }
@@ -62,6 +72,7 @@ impl fmt::Display for LogAddr {
             Self::Udp(host) => write!(f, "udp://{host}"),
             Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
             Self::Tcp(host) => write!(f, "tcp://{host}"),
+            Self::Passed(name) => name.fmt(f),
         }
     }
 }
@@ -79,6 +90,7 @@ mod tests {
             ("tcp://localhost:601", "tcp://localhost:601"),
             ("unix:/run/log.sock", "unix:/run/log.sock"),
             ("unix@/run/log.sock,mode=660,group=haproxy", "unix:/run/log.sock"),
+            ("systemd:log", "systemd:log"),
         ] {
             assert_eq!(text.parse::<LogAddr>().map(|addr| addr.to_string()).as_deref(), Ok(shown));
         }
@@ -104,6 +116,7 @@ mod tests {
             ("tcp://::1:5140", "in brackets"),
             ("unix:", "needs a path"),
             ("unix:/x,mode=rw", "mode=660"),
+            ("systemd:", "FileDescriptorName="),
         ] {
             let error = text.parse::<LogAddr>().unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");

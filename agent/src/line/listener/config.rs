@@ -11,8 +11,9 @@ use super::error::{ListenCause, ListenError, is_loopback};
 /// The listeners of log lines, and their bounds.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ListenerConfig {
-    /// Where HAProxy sends its log lines: udp://127.0.0.1:5140, unix:/path[,mode=660,user=NAME,group=NAME] (datagrams) or
-    /// tcp://host:port (a ring, octet-counted or in lines); may be given several times [default: off]
+    /// Where HAProxy sends its log lines: udp://127.0.0.1:5140, unix:/path[,mode=660,user=NAME,group=NAME] (datagrams),
+    /// tcp://host:port (a ring, octet-counted or in lines) or systemd:NAME (sockets that systemd passes); may be given
+    /// several times [default: off]
     #[arg(id = "log_listen", long = "log-listen", value_name = "ADDR")]
     pub listen: Vec<LogAddr>,
 
@@ -68,7 +69,8 @@ impl ListenerConfig {
     pub fn check(&self) -> Result<(), ListenError> {
         let beyond = |addr: &LogAddr| match addr {
             LogAddr::Udp(host) | LogAddr::Tcp(host) => host.parse().ok().filter(|addr| !is_loopback(addr)),
-            LogAddr::Unix(..) => None,
+            // Of those that are passed it is looked at when they are taken.
+            LogAddr::Unix(..) | LogAddr::Passed(_) => None,
         };
         let first = self.listen.iter().find_map(|addr| Some((addr, beyond(addr)?)));
         match first.filter(|_| self.allow.is_empty()) {
@@ -79,7 +81,11 @@ impl ListenerConfig {
 
     /// The most connections that there can be.
     pub fn connections(&self) -> usize {
-        if self.listen.iter().any(|addr| matches!(addr, LogAddr::Tcp(_))) { self.max_connections } else { 0 }
+        if self.listen.iter().any(|addr| matches!(addr, LogAddr::Tcp(_) | LogAddr::Passed(_))) {
+            self.max_connections
+        } else {
+            0
+        }
     }
 }
 

@@ -42,11 +42,15 @@ const LOW_QUEUE: u32 = 256;
 
 /// A socket that nobody reads yet.
 pub(super) enum DatagramSocket {
-    Udp(UdpSocket),
+    Udp {
+        socket: UdpSocket,
+        /// Others read it before, and counted what it dropped.
+        is_passed: bool,
+    },
     Unix {
         socket: UnixDatagram,
-        /// Removed at the end.
-        _file: SocketFile,
+        /// Removed at the end, if it is ours.
+        _file: Option<SocketFile>,
     },
 }
 
@@ -67,14 +71,43 @@ impl DatagramSocket {
                 size::text(recv_buffer)
             );
         }
+        Self::of_udp(socket, false)
+    }
+
+    /// A UDP socket that was passed. Its memory is that of the socket unit, which may be more than this process can ask for.
+    pub(super) fn passed_udp(socket: UdpSocket, recv_buffer: usize) -> io::Result<Self> {
+        let given = getsockopt(&socket, RcvBuf)? / 2;
+        if given < recv_buffer {
+            tracing::warn!(
+                "the receive buffer of a passed socket for log lines has {} instead of {} (--log-recv-buffer): bursts may be \
+                 lost. Write ReceiveBuffer={recv_buffer} into the socket unit",
+                size::text(given),
+                size::text(recv_buffer)
+            );
+        }
+        Self::of_udp(socket, true)
+    }
+
+    fn of_udp(socket: UdpSocket, is_passed: bool) -> io::Result<Self> {
         setsockopt(&socket, RxqOvfl, &1)?;
+        socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(STOP_CHECK))?;
-        Ok(Self::Udp(socket))
+        Ok(Self::Udp { socket, is_passed })
     }
 
     /// A unix socket that those may send to who have access.
     pub(super) fn unix(path: &Path, access: &Access) -> io::Result<Self> {
-        let (socket, _file) = SocketFile::datagrams(path, access)?;
+        let (socket, file) = SocketFile::datagrams(path, access)?;
+        Self::of_unix(socket, Some(file))
+    }
+
+    /// A unix socket that was passed, with a file of others.
+    pub(super) fn passed_unix(socket: UnixDatagram) -> io::Result<Self> {
+        socket.set_nonblocking(false)?;
+        Self::of_unix(socket, None)
+    }
+
+    fn of_unix(socket: UnixDatagram, file: Option<SocketFile>) -> io::Result<Self> {
         let queue = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
         let queue = queue.ok().and_then(|text| text.trim().parse::<u32>().ok());
         if let Some(queue) = queue.filter(|&queue| queue < LOW_QUEUE) {
@@ -84,13 +117,13 @@ impl DatagramSocket {
             );
         }
         socket.set_read_timeout(Some(STOP_CHECK))?;
-        Ok(Self::Unix { socket, _file })
+        Ok(Self::Unix { socket, _file: file })
     }
 
     /// The address of a UDP socket, with the port that the system chose for port 0.
     pub(super) fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
         match self {
-            Self::Udp(socket) => socket.local_addr().map(Some),
+            Self::Udp { socket, .. } => socket.local_addr().map(Some),
             Self::Unix { .. } => Ok(None),
         }
     }
@@ -99,7 +132,7 @@ impl DatagramSocket {
 impl AsFd for DatagramSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Udp(socket) => socket.as_fd(),
+            Self::Udp { socket, .. } => socket.as_fd(),
             Self::Unix { socket, .. } => socket.as_fd(),
         }
     }
@@ -117,7 +150,8 @@ type Stop = Arc<OnceLock<Instant>>;
 impl Reader {
     pub(super) fn start(socket: DatagramSocket, intake: Arc<Intake>) -> io::Result<Self> {
         let stop = Stop::default();
-        let reading = Reading { socket, intake, stop: stop.clone(), lost: 0 };
+        let lost = if matches!(socket, DatagramSocket::Udp { is_passed: true, .. }) { None } else { Some(0) };
+        let reading = Reading { socket, intake, stop: stop.clone(), lost };
         let thread = thread::Builder::new().name("log-lines".to_owned()).spawn(|| reading.run())?;
         Ok(Self { thread, stop })
     }
@@ -144,8 +178,9 @@ struct Reading {
     socket: DatagramSocket,
     intake: Arc<Intake>,
     stop: Stop,
-    /// As many were dropped by the system when it was asked last.
-    lost: u32,
+    /// As many were dropped by the system when it was asked last. Each datagram tells how many were before it, so that the
+    /// first one of a passed socket tells those that are not ours to count.
+    lost: Option<u32>,
 }
 
 /// The address of a datagram's sender, as the system writes it.
@@ -176,7 +211,7 @@ impl Reading {
             let deadline = self.stop.get().copied();
             let flags = if deadline.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::MSG_WAITFORONE };
             let (read, pause) = match self.socket {
-                DatagramSocket::Udp(_) => (self.read::<SockaddrStorage>(&mut buffers, flags), GATHER),
+                DatagramSocket::Udp { .. } => (self.read::<SockaddrStorage>(&mut buffers, flags), GATHER),
                 DatagramSocket::Unix { .. } => (self.read::<()>(&mut buffers, flags), Duration::ZERO),
             };
             match read {
@@ -206,11 +241,13 @@ impl Reading {
         let mut read = 0;
         for message in recvmmsg(self.socket.as_fd().as_raw_fd(), &mut headers, slices.iter_mut(), flags, None)? {
             read += 1;
-            for part in message.cmsgs().into_iter().flatten() {
-                if let ControlMessageOwned::RxqOvfl(lost) = part {
-                    self.lost = count_lost(&self.intake, self.lost, lost);
-                }
-            }
+            let dropped = message.cmsgs().into_iter().flatten().find_map(|part| match part {
+                ControlMessageOwned::RxqOvfl(dropped) => Some(dropped),
+                _ => None,
+            });
+            // It is left out while nothing was dropped.
+            let before = self.lost.unwrap_or(dropped.unwrap_or(0));
+            self.lost = Some(dropped.map_or(before, |now| count_lost(&self.intake, before, now)));
             let line = message.iovs().next().unwrap_or_default();
             let is_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
             if let Some(sender) = message.address.and_then(|addr| addr.sender()) {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::addr::LogAddr;
+use crate::passed::PassedError;
 
 /// Where it cannot be listened.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum ListenCause {
     /// It is in use, not allowed, or not of this host.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Systemd did not pass such sockets.
+    #[error(transparent)]
+    Passed(#[from] Box<PassedError>),
 }
 
 /// Whether only this host can send there.

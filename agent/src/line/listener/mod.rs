@@ -13,9 +13,11 @@ mod intake;
 mod stats;
 mod tcp;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spop_agent::addr::Access;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
@@ -32,6 +34,7 @@ pub use stats::{ListenerSnapshot, ListenerStats};
 use tcp::{Limits, TcpLines};
 
 use super::LineSink;
+use crate::passed::{LineSocket, PassedSockets};
 use crate::worker::deadline_after;
 
 /// The listeners at work.
@@ -50,11 +53,16 @@ enum Bound {
 
 impl Listeners {
     /// Listens on all addresses and gives each line to `sink`: those of datagrams from a thread for each socket, the others
-    /// on the current Tokio runtime.
+    /// on the current Tokio runtime. An address may be the name of `passed` sockets, which are taken from there.
     ///
     /// # Errors
-    /// An address is beyond loopback and nobody is allowed to send, is in use, or not of this host.
-    pub async fn bind(config: ListenerConfig, sink: Arc<dyn LineSink>) -> Result<Self, ListenError> {
+    /// An address is beyond loopback and nobody is allowed to send, is in use, or not of this host; no sockets were passed
+    /// under a name, or some that cannot be used.
+    pub async fn bind(
+        config: ListenerConfig,
+        passed: &mut PassedSockets,
+        sink: Arc<dyn LineSink>,
+    ) -> Result<Self, ListenError> {
         let ListenerConfig { listen, allow, recv_buffer, max_line, max_connections, idle_timeout, reserved_files } =
             config;
         let stats = Arc::<ListenerStats>::default();
@@ -62,9 +70,10 @@ impl Listeners {
         let (mut addrs, mut bound) = (Vec::new(), Vec::new());
         for addr in listen {
             let failed = |cause: ListenCause| ListenError { addr: addr.clone(), cause };
-            let (socket, real) = bind(&addr, recv_buffer, &allowed).await.map_err(failed)?;
-            bound.push((socket, addr));
-            addrs.push(real);
+            for (socket, real) in bind(&addr, passed, recv_buffer, &allowed).await.map_err(failed)? {
+                bound.push((socket, addr.clone()));
+                addrs.push(real);
+            }
         }
         let intake = Arc::new(Intake { sink, allowed, stats: stats.clone(), logs: Logs::default() });
         let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
@@ -110,24 +119,62 @@ impl Listeners {
     }
 }
 
-/// Listens; gives the real address, too.
-async fn bind(addr: &LogAddr, recv_buffer: usize, allowed: &AllowList) -> Result<(Bound, LogAddr), ListenCause> {
+/// Listens on a socket that was passed; gives the real address, too.
+fn listen_on(socket: LineSocket, recv_buffer: usize, allowed: &AllowList) -> Result<(Bound, LogAddr), ListenCause> {
+    Ok(match socket {
+        LineSocket::Tcp(socket) => {
+            let addr = socket.local_addr()?;
+            admit(&[addr], allowed)?;
+            socket.set_nonblocking(true)?;
+            (Bound::Tcp(TcpListener::from_std(socket)?), LogAddr::Tcp(addr.to_string()))
+        }
+        LineSocket::Udp(socket) => {
+            let addr = socket.local_addr()?;
+            admit(&[addr], allowed)?;
+            let socket = DatagramSocket::passed_udp(socket, recv_buffer)?;
+            (Bound::Datagrams(socket), LogAddr::Udp(addr.to_string()))
+        }
+        LineSocket::Unix(socket) => {
+            let path = socket.local_addr()?.as_pathname().map(Into::into).unwrap_or_default();
+            let socket = DatagramSocket::passed_unix(socket)?;
+            (Bound::Datagrams(socket), LogAddr::Unix(path, Access::default()))
+        }
+    })
+}
+
+/// Whether lines may be taken there.
+fn admit(addrs: &[SocketAddr], allowed: &AllowList) -> Result<(), ListenCause> {
+    match addrs.iter().find(|addr| allowed.is_empty() && !is_loopback(addr)) {
+        Some(beyond) => Err(ListenCause::BeyondLoopback(*beyond)),
+        None => Ok(()),
+    }
+}
+
+/// Listens on an address; gives the real ones, too.
+async fn bind(
+    addr: &LogAddr,
+    passed: &mut PassedSockets,
+    recv_buffer: usize,
+    allowed: &AllowList,
+) -> Result<Vec<(Bound, LogAddr)>, ListenCause> {
     let host = match addr {
+        LogAddr::Passed(name) => {
+            let sockets = passed.lines(name).map_err(Box::new)?.into_iter();
+            return sockets.map(|socket| listen_on(socket, recv_buffer, allowed)).collect();
+        }
         LogAddr::Unix(path, access) => {
-            return Ok((Bound::Datagrams(DatagramSocket::unix(path, access)?), addr.clone()));
+            return Ok(vec![(Bound::Datagrams(DatagramSocket::unix(path, access)?), addr.clone())]);
         }
         LogAddr::Udp(host) | LogAddr::Tcp(host) => host,
     };
     let addrs: Vec<_> = tokio::net::lookup_host(host).await?.collect();
-    if let Some(beyond) = addrs.iter().find(|addr| allowed.is_empty() && !is_loopback(addr)) {
-        return Err(ListenCause::BeyondLoopback(*beyond));
-    }
+    admit(&addrs, allowed)?;
     if let LogAddr::Tcp(_) = addr {
         let listener = TcpListener::bind(&addrs[..]).await?;
         let real = LogAddr::Tcp(listener.local_addr()?.to_string());
-        return Ok((Bound::Tcp(listener), real));
+        return Ok(vec![(Bound::Tcp(listener), real)]);
     }
     let socket = DatagramSocket::udp(&addrs, recv_buffer)?;
     let real = socket.local_addr()?.map_or_else(|| addr.clone(), |real| LogAddr::Udp(real.to_string()));
-    Ok((Bound::Datagrams(socket), real))
+    Ok(vec![(Bound::Datagrams(socket), real)])
 }
