@@ -60,6 +60,7 @@ impl Drop for Open {
 
 /// A listener at work.
 pub(crate) struct HttpServer {
+    limits: watch::Sender<HttpLimits>,
     stop: watch::Sender<Option<Instant>>,
     task: Worker,
 }
@@ -68,7 +69,13 @@ impl HttpServer {
     /// Serves on the current Tokio runtime, counting in `stats`.
     pub(crate) fn start(sockets: Sockets, router: Router, limits: HttpLimits, stats: Arc<HttpStats>) -> Self {
         let (stop, stopped) = watch::channel(None);
-        HttpServer { stop, task: Worker::spawn(serve(sockets, router, limits, stats, stopped)) }
+        let (limits, present) = watch::channel(limits);
+        HttpServer { limits, stop, task: Worker::spawn(serve(sockets, router, present, stats, stopped)) }
+    }
+
+    /// Other limits, for the connections that begin from now on.
+    pub(crate) fn set_limits(&self, limits: HttpLimits) {
+        self.limits.send_replace(limits);
     }
 
     /// Accepts no more connections and lets requests under way finish until the deadline.
@@ -82,7 +89,7 @@ impl HttpServer {
 async fn serve(
     sockets: Sockets,
     router: Router,
-    limits: HttpLimits,
+    limits: watch::Receiver<HttpLimits>,
     stats: Arc<HttpStats>,
     mut stop: watch::Receiver<Option<Instant>>,
 ) {
@@ -90,7 +97,7 @@ async fn serve(
     let graceful = GracefulShutdown::new();
     let mut connections = Table::default();
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(BUFFER);
+    builder.timer(TokioTimer::new()).max_buf_size(BUFFER);
     let deadline = loop {
         let accepted = tokio::select! {
             accepted = sockets.accept() => accepted,
@@ -109,6 +116,7 @@ async fn serve(
                 continue;
             }
         };
+        let limits = *limits.borrow();
         if !descriptors::leaves(&stream, limits.reserved_files) {
             stats.counters.refused.one();
             if let Some(left_out) = files_log.pass() {
@@ -140,6 +148,7 @@ async fn serve(
         let activity = Arc::new(Activity::new());
         let service = service(router.clone(), peer, activity.clone());
         let stream = TokioIo::new(Box::pin(with_timeout(stream, limits.write_timeout)));
+        builder.header_read_timeout(limits.head_timeout);
         let connection = graceful.watch(builder.serve_connection(stream, service));
         connections.spawn(peer, activity, async move {
             if let Err(error) = connection.await {

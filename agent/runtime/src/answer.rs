@@ -19,7 +19,7 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
     pub(crate) fn on_event(&mut self, event: AgentEvent<'_>, received: Timestamp) {
         let (shared, id) = (&self.shared, self.connection.id);
         match event {
-            AgentEvent::Notify(notify) => match &shared.clone().handler {
+            AgentEvent::Notify(notify) => match &*shared.clone().handler {
                 AnyHandler::Sync(handler) => self.answer(handler.as_ref(), &notify, received),
                 AnyHandler::Async(handler) => self.start(handler.clone(), &notify, received),
             },

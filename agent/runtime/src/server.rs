@@ -18,7 +18,7 @@ use crate::descriptors;
 use crate::handler::{AsyncHandler, Error, Handler, Result};
 use crate::listener::{Listener, ListeningSocket, Stream};
 use crate::pulse::{Beat, Pulse};
-use crate::shared::{AnyHandler, Logs, Shared};
+use crate::shared::{AnyHandler, Shared};
 use crate::signals::stop_signal;
 use crate::stats::ServerStats;
 #[cfg(feature = "tls")]
@@ -67,7 +67,7 @@ use crate::tls::{Tls, TlsAcceptor};
 /// ```
 #[must_use = "it does nothing until it runs"]
 pub struct Server {
-    config: ServerConfig,
+    config: LiveConfig,
     handler: AnyHandler,
     stats: Arc<ServerStats>,
     listeners: Vec<Listener>,
@@ -89,7 +89,7 @@ impl Server {
 
     fn with(handler: AnyHandler) -> Self {
         Self {
-            config: ServerConfig::default(),
+            config: LiveConfig(watch::Sender::new(ServerConfig::default())),
             handler,
             stats: Arc::default(),
             listeners: Vec::new(),
@@ -100,9 +100,14 @@ impl Server {
     }
 
     /// Other limits and timeouts than the default.
-    pub fn config(mut self, config: ServerConfig) -> Self {
-        self.config = config;
+    pub fn config(self, config: ServerConfig) -> Self {
+        self.config.set(config);
         self
+    }
+
+    /// Changes limits and timeouts while it runs.
+    pub fn live_config(&self) -> LiveConfig {
+        self.config.clone()
     }
 
     /// Certificates for addresses with `,tls`; to be given before [`bind`](Self::bind).
@@ -201,27 +206,31 @@ impl Server {
     /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection, once nothing
     /// has come for 20 ms (after 200 ms at the latest), gets DISCONNECT 0 and is closed. What is not done within [`grace`](ServerConfig::grace) is cut off.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut configs = self.config.0.subscribe();
+        let config = configs.borrow_and_update().clone();
         let shared = Arc::new(Shared {
             #[cfg(feature = "tls")]
             tls: self
                 .tls
-                .map(|tls| TlsAcceptor::new(tls, "spop", self.config.max_connections, self.stats.tls().clone())),
-            config: self.config,
-            handler: self.handler,
+                .map(|tls| Arc::new(TlsAcceptor::new(tls, "spop", config.max_connections, self.stats.tls().clone()))),
+            config,
+            handler: Arc::new(self.handler),
             stats: self.stats,
-            logs: Logs::default(),
+            logs: Arc::default(),
         });
         let (draining, watch_draining) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in self.listeners {
-            acceptors.spawn(accept(listener, shared.clone(), watch_draining.clone(), self.pulse.beat()));
+            let draining = watch_draining.clone();
+            acceptors.spawn(accept(listener, shared.clone(), configs.clone(), draining, self.pulse.beat()));
         }
         drop(watch_draining);
         stop.await;
         draining.send_replace(true);
         // An acceptor ends when its connections have ended.
         let all = async { while acceptors.join_next().await.is_some() {} };
-        if tokio::time::timeout(shared.config.grace, all).await.is_err() {
+        let grace = configs.borrow().grace;
+        if tokio::time::timeout(grace, all).await.is_err() {
             let open = shared.stats.snapshot().connections_open;
             tracing::warn!(connections = open, "not all connections ended within the grace time");
             acceptors.shutdown().await;
@@ -232,19 +241,41 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("config", &self.config)
+            .field("config", &*self.config.0.borrow())
             .field("addrs", &self.addrs().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
 
-async fn accept(mut listener: Listener, shared: Arc<Shared>, mut draining: watch::Receiver<bool>, mut beat: Beat) {
+/// The limits and timeouts of a server while it runs, see [`Server::live_config`].
+#[derive(Clone, Debug)]
+pub struct LiveConfig(watch::Sender<ServerConfig>);
+
+impl LiveConfig {
+    /// Other limits and timeouts, for the connections that begin from now on. Those that are open keep theirs, and count
+    /// towards the most that may be.
+    pub fn set(&self, config: ServerConfig) {
+        self.0.send_replace(config);
+    }
+}
+
+async fn accept(
+    mut listener: Listener,
+    mut shared: Arc<Shared>,
+    mut configs: watch::Receiver<ServerConfig>,
+    mut draining: watch::Receiver<bool>,
+    mut beat: Beat,
+) {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             stream = listener.accept() => stream,
             Some(_) = connections.join_next() => continue,
             () = beat.answer() => continue,
+            Ok(()) = configs.changed() => {
+                shared = Arc::new(shared.with(configs.borrow_and_update().clone()));
+                continue;
+            }
             _ = draining.wait_for(|&d| d) => break,
         };
         match stream {
@@ -285,7 +316,7 @@ fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>,
         return;
     };
     let draining = draining.clone();
-    match (stream, &shared.handler) {
+    match (stream, &*shared.handler) {
         (Stream::Tcp(stream), AnyHandler::Sync(_)) => connections.spawn(serve::<_, 1>(stream, open, draining)),
         (Stream::Unix(stream), AnyHandler::Sync(_)) => connections.spawn(serve::<_, 1>(stream, open, draining)),
         (Stream::Tcp(stream), AnyHandler::Async(_)) => {

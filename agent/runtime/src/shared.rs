@@ -14,17 +14,29 @@ use crate::tls::TlsAcceptor;
 /// and ACKs that HAProxy does not read yet.
 pub const OWN_BUFFERS: usize = 256 * 1024;
 
-/// What all connections of a server share.
+/// What all connections of a server share that began under the same limits.
 pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
-    pub(crate) handler: AnyHandler,
+    pub(crate) handler: Arc<AnyHandler>,
     pub(crate) stats: Arc<ServerStats>,
-    pub(crate) logs: Logs,
+    pub(crate) logs: Arc<Logs>,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<TlsAcceptor>>,
 }
 
 impl Shared {
+    /// For connections that begin under other limits.
+    pub(crate) fn with(&self, config: ServerConfig) -> Self {
+        Self {
+            config,
+            handler: self.handler.clone(),
+            stats: self.stats.clone(),
+            logs: self.logs.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+        }
+    }
+
     /// May a connection hold so many bytes, of which `buffered` is its part? If not, that is counted and logged.
     pub(crate) fn has_room(&self, buffered: &mut Part, bytes: usize) -> bool {
         let limit = self.config.max_buffered;

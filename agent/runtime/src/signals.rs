@@ -15,10 +15,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    tokio::spawn(ignore(signal(SignalKind::hangup())?));
+    end_signal()
+}
+
+/// The same, for a program that does something at SIGHUP, such as to read its configuration again.
+///
+/// # Errors
+/// The signal handlers cannot be installed.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn end_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut soft_stop = signal(SignalKind::user_defined1())?;
-    tokio::spawn(ignore(signal(SignalKind::hangup())?));
     Ok(async move {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",

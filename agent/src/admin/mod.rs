@@ -166,14 +166,12 @@ impl Admin {
     }
 
     fn of(sockets: Sockets, name: &str, config: AdminConfig) -> io::Result<Self> {
-        let AdminConfig { max_connections, max_per_peer, head_timeout, write_timeout, hosts } = config;
         let stats = Arc::<HttpStats>::default();
         Ok(Admin {
             addrs: sockets.addrs()?,
             sockets,
-            // It is what others leave descriptors to.
-            limits: HttpLimits { max_connections, max_per_peer, reserved_files: 0, head_timeout, write_timeout },
-            hosts: Arc::new(Hosts::new(name, &hosts, stats.clone())),
+            limits: limits(&config),
+            hosts: Arc::new(Hosts::new(name, &config.hosts, stats.clone())),
             stats,
         })
     }
@@ -194,10 +192,26 @@ impl Admin {
     }
 }
 
+fn limits(config: &AdminConfig) -> HttpLimits {
+    HttpLimits {
+        max_connections: config.max_connections,
+        max_per_peer: config.max_per_peer,
+        // It is what others leave descriptors to.
+        reserved_files: 0,
+        head_timeout: config.head_timeout,
+        write_timeout: config.write_timeout,
+    }
+}
+
 /// The admin listener at work.
 pub struct AdminServer(HttpServer);
 
 impl AdminServer {
+    /// Other bounds, for the connections that begin from now on. The names that it is asked by stay.
+    pub fn reconfigure(&self, config: &AdminConfig) {
+        self.0.set_limits(limits(config));
+    }
+
     /// Accepts no more connections and lets requests under way finish for at most `grace`. To be called last of all, so
     /// that the end can be watched.
     pub async fn shutdown(&self, grace: Duration) {

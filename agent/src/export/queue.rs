@@ -44,13 +44,13 @@ impl Default for QueueConfig {
 /// A multi-producer queue with one consumer.
 #[derive(Debug)]
 pub(crate) struct BoundedQueue<T> {
-    config: QueueConfig,
     state: Mutex<State<T>>,
     wake: Notify,
 }
 
 #[derive(Debug)]
 struct State<T> {
+    config: QueueConfig,
     items: VecDeque<Item<T>>,
     waiting: Weight,
     /// Of the batches that are taken and not dropped yet.
@@ -65,6 +65,40 @@ struct Item<T> {
     value: T,
     weight: Weight,
     came: Instant,
+}
+
+impl<T> State<T> {
+    fn append(&mut self, value: T, weight: Weight, came: Instant) -> Result<(), DropCause> {
+        if self.closed {
+            return Err(DropCause::Shutdown);
+        }
+        let weight = weight.plus(Weight { spans: 0, bytes: BoundedQueue::<T>::PLACE });
+        let waiting = self.waiting.plus(weight);
+        let held = waiting.plus(self.taken);
+        if held.spans > self.config.max_spans {
+            return Err(DropCause::QueueFull);
+        }
+        if held.bytes > self.config.max_bytes {
+            return Err(DropCause::QueueBytes);
+        }
+        if self.items.is_empty() {
+            self.since = came;
+        }
+        self.items.push_back(Item { value, weight, came });
+        self.waiting = waiting;
+        Ok(())
+    }
+}
+
+impl QueueConfig {
+    fn fills_batch(&self, total: Weight) -> bool {
+        total.spans >= self.batch_spans || total.bytes >= self.batch_bytes
+    }
+}
+
+/// The clock cannot tell times without end.
+fn bounded(config: QueueConfig) -> QueueConfig {
+    QueueConfig { batch_delay: config.batch_delay.min(LONGEST_WAIT), ..config }
 }
 
 /// Items taken together. They count against the queue's bounds until this is
@@ -89,11 +123,10 @@ impl<T> BoundedQueue<T> {
     /// Memory of a place: there may be as many again as are in use.
     const PLACE: usize = 2 * size_of::<Item<T>>();
 
-    pub(crate) fn new(mut config: QueueConfig) -> Self {
-        config.batch_delay = config.batch_delay.min(LONGEST_WAIT);
+    pub(crate) fn new(config: QueueConfig) -> Self {
         Self {
-            config,
             state: Mutex::new(State {
+                config: bounded(config),
                 items: VecDeque::new(),
                 waiting: Weight::default(),
                 taken: Weight::default(),
@@ -108,6 +141,12 @@ impl<T> BoundedQueue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has other bounds from now on; what is held already stays.
+    pub(crate) fn reconfigure(&self, config: QueueConfig) {
+        self.lock().config = bounded(config);
+        self.wake.notify_one();
+    }
+
     /// What counts against the bounds at present.
     pub(crate) fn held(&self) -> Weight {
         let state = self.lock();
@@ -116,7 +155,8 @@ impl<T> BoundedQueue<T> {
 
     /// What may be held.
     pub(crate) fn limit(&self) -> Weight {
-        Weight { spans: self.config.max_spans, bytes: self.config.max_bytes }
+        let QueueConfig { max_spans, max_bytes, .. } = self.lock().config;
+        Weight { spans: max_spans, bytes: max_bytes }
     }
 
     /// Appends items, whose places count with them, and tells which could not be taken.
@@ -126,7 +166,7 @@ impl<T> BoundedQueue<T> {
         let mut state = self.lock();
         let (before, was_empty) = (state.waiting, state.items.is_empty());
         for (value, weight) in items {
-            if let Err(cause) = self.append(&mut state, value, weight, came) {
+            if let Err(cause) = state.append(value, weight, came) {
                 drops.add(cause);
             }
         }
@@ -134,7 +174,7 @@ impl<T> BoundedQueue<T> {
         let wake = match (was_empty, state.items.is_empty()) {
             (_, true) => false,
             (true, false) => true,
-            (false, false) => !self.fills_batch(before) && self.fills_batch(state.waiting),
+            (false, false) => !state.config.fills_batch(before) && state.config.fills_batch(state.waiting),
         };
         drop(state);
         if wake {
@@ -146,31 +186,6 @@ impl<T> BoundedQueue<T> {
     /// Appends an item, or says why it cannot be taken.
     pub(crate) fn push(&self, value: T, weight: Weight) -> Result<(), DropCause> {
         self.push_all([(value, weight)]).iter().next().map_or(Ok(()), |(cause, _)| Err(cause))
-    }
-
-    fn append(&self, state: &mut State<T>, value: T, weight: Weight, came: Instant) -> Result<(), DropCause> {
-        if state.closed {
-            return Err(DropCause::Shutdown);
-        }
-        let weight = weight.plus(Weight { spans: 0, bytes: Self::PLACE });
-        let waiting = state.waiting.plus(weight);
-        let held = waiting.plus(state.taken);
-        if held.spans > self.config.max_spans {
-            return Err(DropCause::QueueFull);
-        }
-        if held.bytes > self.config.max_bytes {
-            return Err(DropCause::QueueBytes);
-        }
-        if state.items.is_empty() {
-            state.since = came;
-        }
-        state.items.push_back(Item { value, weight, came });
-        state.waiting = waiting;
-        Ok(())
-    }
-
-    fn fills_batch(&self, total: Weight) -> bool {
-        total.spans >= self.config.batch_spans || total.bytes >= self.config.batch_bytes
     }
 
     /// Takes the next batch as soon as it is full, its delay is over or the
@@ -187,8 +202,8 @@ impl<T> BoundedQueue<T> {
                     }
                     None
                 } else {
-                    let ready_at = state.since + self.config.batch_delay;
-                    if state.closed || self.fills_batch(state.waiting) || ready_at <= Instant::now() {
+                    let ready_at = state.since + state.config.batch_delay;
+                    if state.closed || state.config.fills_batch(state.waiting) || ready_at <= Instant::now() {
                         return Some(self.take_batch(&mut state));
                     }
                     Some(ready_at)
@@ -210,7 +225,7 @@ impl<T> BoundedQueue<T> {
         while let Some(item) = state.items.pop_front() {
             weight = weight.plus(item.weight);
             items.push(item.value);
-            if self.fills_batch(weight) {
+            if state.config.fills_batch(weight) {
                 break;
             }
         }

@@ -12,6 +12,7 @@ pub use request::{DecodeError, ReceivedRequest};
 pub use stats::ReceiverSnapshot;
 
 use crate::http_server::{HttpLimits, HttpServer, HttpStats, Peer, Sockets};
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -46,7 +47,7 @@ struct ReceiverStats {
 }
 
 struct Shared {
-    config: ReceiverConfig,
+    config: ArcSwap<ReceiverConfig>,
     sinks: Vec<Arc<dyn RequestSink>>,
     budget: Arc<Budget>,
     decoders: Arc<Semaphore>,
@@ -81,17 +82,11 @@ impl Receiver {
 
     fn of(sockets: Sockets, config: ReceiverConfig, sinks: Vec<Arc<dyn RequestSink>>) -> std::io::Result<Self> {
         let addrs = sockets.addrs()?;
-        let limits = HttpLimits {
-            max_connections: config.max_connections,
-            max_per_peer: config.max_per_peer,
-            reserved_files: config.reserved_files,
-            head_timeout: HEAD_TIMEOUT,
-            write_timeout: WRITE_TIMEOUT,
-        };
+        let limits = limits(&config);
         let shared = Arc::new(Shared {
             budget: Budget::new(config.max_buffered),
             decoders: Arc::new(Semaphore::new(config.threads.clamp(1, Semaphore::MAX_PERMITS))),
-            config,
+            config: ArcSwap::from_pointee(config),
             sinks,
             stats: ReceiverStats::default(),
         });
@@ -99,6 +94,13 @@ impl Receiver {
         let router = router.with_state(shared.clone());
         let server = HttpServer::start(sockets, router, limits, shared.stats.http.clone());
         Ok(Self { addrs, shared, server })
+    }
+
+    /// Other bounds, for the requests and the connections that begin from now on. Those of all bodies together and of the
+    /// requests decoded at once stay as they are.
+    pub fn reconfigure(&self, config: ReceiverConfig) {
+        self.server.set_limits(limits(&config));
+        self.shared.config.store(Arc::new(config));
     }
 
     /// The addresses that the receiver listens on.
@@ -116,6 +118,16 @@ impl Receiver {
     /// most `grace`. To be called before the sinks are shut down.
     pub async fn shutdown(&self, grace: Duration) {
         self.server.shutdown(super::deadline_after(grace)).await;
+    }
+}
+
+fn limits(config: &ReceiverConfig) -> HttpLimits {
+    HttpLimits {
+        max_connections: config.max_connections,
+        max_per_peer: config.max_per_peer,
+        reserved_files: config.reserved_files,
+        head_timeout: HEAD_TIMEOUT,
+        write_timeout: WRITE_TIMEOUT,
     }
 }
 
@@ -144,9 +156,10 @@ async fn receive(
 
 /// Gives the number of spans that the sinks rejected.
 async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Result<usize, Refusal> {
-    let timeout = shared.config.body_timeout;
+    let config = shared.config.load_full();
+    let timeout = config.body_timeout;
     let mut part = shared.budget.part(peer);
-    let body = tokio::time::timeout(timeout, body::read(body, shared.config.max_body, &mut part))
+    let body = tokio::time::timeout(timeout, body::read(body, config.max_body, &mut part))
         .await
         .map_err(|_| Refusal(StatusCode::REQUEST_TIMEOUT, "the request body took too long".to_owned()))??;
     let decoder = tokio::time::timeout(timeout, shared.decoders.clone().acquire_owned()).await;
@@ -155,7 +168,7 @@ async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Res
     // Some milliseconds, in which this thread serves HAProxy. All of it is over when the permit is given back.
     let work = move || {
         let (_decoder, _part) = (decoder, part);
-        let request = Arc::new(form.decode(body, &shared.config)?);
+        let request = Arc::new(form.decode(body, &config)?);
         let stats = &shared.stats.counters;
         stats.requests.one();
         stats.spans.add(request.spans.len());

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use opentelemetry::SpanId;
 use smallvec::SmallVec;
 use spop_agent::ratelimit::LogLimit;
@@ -23,8 +24,8 @@ use crate::metric::Counter;
 use crate::red::Red;
 use crate::request_context::{RANDOM, RequestContext};
 use crate::semconv::{HAPROXY_TERMINATION_STATE, HTTP_REQUEST_SIZE, HTTP_RESPONSE_SIZE, HTTP_RESPONSE_STATUS_CODE};
-use crate::tracer::Tracer;
 use crate::tracer::request_end::{Known, RequestEnd, SideEnd};
+use crate::tracer::{LineTracer, Tracer};
 
 /// A line of a request that ended so long ago, or will, is not believed.
 const FARTHEST: Duration = Duration::from_secs(24 * 3600);
@@ -32,7 +33,7 @@ const FARTHEST: Duration = Duration::from_secs(24 * 3600);
 /// What takes lines, and makes spans of them.
 #[derive(Debug)]
 pub struct Lines {
-    config: LineConfig,
+    config: ArcSwap<LineConfig>,
     tracer: Arc<Tracer>,
     red: Arc<Red>,
     counters: Counters,
@@ -53,7 +54,7 @@ impl Lines {
     /// Lines whose spans go to this tracer's destinations, and by its rules; all of their requests are measured.
     pub fn new(config: LineConfig, tracer: Arc<Tracer>, red: Arc<Red>) -> Self {
         Self {
-            config,
+            config: ArcSwap::from_pointee(config),
             tracer,
             red,
             counters: Counters::default(),
@@ -62,6 +63,11 @@ impl Lines {
             malformed: LogLimit::new(),
             missing: LogLimit::new(),
         }
+    }
+
+    /// Makes something else of lines from now on.
+    pub fn reconfigure(&self, config: LineConfig) {
+        self.config.store(Arc::new(config));
     }
 
     /// The counters.
@@ -143,62 +149,55 @@ impl Lines {
     fn outcome(&self, record: &Record<'_>, context: Option<RequestContext>, now: Timestamp) -> &Counter {
         let counters = &self.counters;
         let ended = Ended::of(record);
+        let (tracer, config) = (&self.tracer.for_line(), &**self.config.load());
         let known = match context {
-            Some(context) => Ok((context, context.flags.is_sampled() && !self.tracer.config().disabled)),
-            None => self.without_context(&ended, now),
+            Some(context) => Ok((context, context.flags.is_sampled() && !tracer.is_disabled())),
+            None => self.without_context(&ended, tracer, now),
         };
-        let decided = known.and_then(|(context, sampled)| match self.kept(&ended) {
+        let decided = known.and_then(|(context, sampled)| match kept(&ended, tracer, config) {
             _ if sampled => Ok((context, None, &counters.traced)),
             Some(ERROR) => Ok((context, Some(ERROR), &counters.kept_error)),
             Some(kept) => Ok((context, Some(kept), &counters.kept_slow)),
             None => Err(&counters.unsampled),
         });
-        self.measure(&ended, decided.as_ref().ok().map(|(context, ..)| context));
+        self.measure(&ended, tracer, decided.as_ref().ok().map(|(context, ..)| context));
         let (context, kept, counter) = match decided {
             Ok(decided) => decided,
             Err(counter) => return counter,
         };
-        let origin = self.tracer.origin(&record.service);
-        let source =
-            Source { ended: &ended, context, origin: &origin, limits: &self.tracer.config().span_limits, kept };
-        let new_id: &dyn Fn() -> SpanId = &|| self.tracer.new_span_id();
+        let origin = tracer.origin(&record.service);
+        let source = Source { ended: &ended, context, origin: &origin, limits: tracer.span_limits(), kept };
+        let new_id: &dyn Fn() -> SpanId = &|| tracer.new_span_id();
         let mut beyond = Beyond::default();
-        let spans = source.spans(self.config.phases.then_some(new_id), &mut beyond);
+        let spans = source.spans(config.phases.then_some(new_id), &mut beyond);
         counters.spans.add(spans.len());
-        self.tracer.take_finished(&spans, beyond.attributes_dropped, beyond.values_cut);
+        tracer.take_finished(&spans, beyond.attributes_dropped, beyond.values_cut);
         counter
     }
 
     /// Counts a request and how long it took, whether it has spans or not. `context`: of its spans.
-    fn measure(&self, ended: &Ended<'_>, context: Option<&RequestContext>) {
+    fn measure(&self, ended: &Ended<'_>, tracer: &LineTracer<'_>, context: Option<&RequestContext>) {
         if !ended.is_http() {
             return;
         }
-        let service = self.tracer.service(&ended.record.service);
+        let service = tracer.service(&ended.record.service);
         self.red.server(service, &ended.measured_server(context.map(|context| (context.trace_id, context.server))));
         if let Some(client) = ended.measured_client(context.map(|context| (context.trace_id, context.client))) {
             self.red.client(service, &client);
         }
     }
 
-    /// Why a request that is not sampled is kept nevertheless.
-    fn kept(&self, ended: &Ended<'_>) -> Option<&'static str> {
-        let LineConfig { keep_errors, keep_slower_than, .. } = self.config;
-        if self.tracer.config().disabled {
-            None
-        } else if keep_errors && ended.server.error.is_some() {
-            Some(ERROR)
-        } else {
-            keep_slower_than.filter(|limit| ended.times.duration() >= *limit).map(|_| SLOW)
-        }
-    }
-
     /// A line without ids: spans of messages may be open under its request's id; or HAProxy could not read the request,
     /// which is a trace of its own; or it was not to be traced.
-    fn without_context(&self, ended: &Ended<'_>, now: Timestamp) -> Result<(RequestContext, bool), &Counter> {
+    fn without_context(
+        &self,
+        ended: &Ended<'_>,
+        tracer: &LineTracer<'_>,
+        now: Timestamp,
+    ) -> Result<(RequestContext, bool), &Counter> {
         let (record, counters) = (ended.record, &self.counters);
         if !record.id.is_empty() {
-            match self.end_request(ended, now) {
+            match end_request(ended, tracer, now) {
                 Known::Ended => return Err(&counters.completed),
                 Known::EndedBefore => return Err(&counters.ended_before),
                 Known::Unsampled => return Err(&counters.unsampled),
@@ -211,29 +210,40 @@ impl Lines {
         if record.status.is_none() {
             return Err(&counters.no_request);
         }
-        let (trace_id, sampled) = self.tracer.new_trace(&record.service, now.clock);
-        let [server, client] = [(); 2].map(|()| self.tracer.new_span_id());
+        let (trace_id, sampled) = tracer.new_trace(&record.service, now.clock);
+        let [server, client] = [(); 2].map(|()| tracer.new_span_id());
         let flags = RANDOM.with_sampled(sampled);
         Ok((RequestContext { trace_id, server, client, parent: None, flags }, sampled))
     }
+}
 
-    fn end_request(&self, ended: &Ended<'_>, now: Timestamp) -> Known {
-        let Ended { record, times, server, client, .. } = ended;
-        let client = client.as_ref();
-        let mut server_attributes = status(server);
-        let sizes = [(HTTP_REQUEST_SIZE, record.uploaded), (HTTP_RESPONSE_SIZE, record.downloaded)];
-        server_attributes.extend(sizes.into_iter().filter_map(|(name, size)| Some((name, Value::UInt64(size?)))));
-        if record.termination != *b"--" {
-            server_attributes.push((HAPROXY_TERMINATION_STATE, Value::String(&record.termination)));
-        }
-        let client_attributes = client.map(status).unwrap_or_default();
-        let end = RequestEnd {
-            at: UNIX_EPOCH + Duration::from_nanos(times.end),
-            server: SideEnd { error: server.error.as_deref(), attributes: &server_attributes },
-            client: client.map(|client| SideEnd { error: client.error.as_deref(), attributes: &client_attributes }),
-        };
-        self.tracer.end_request(&record.service, record.id.as_bytes(), &end, now)
+/// Why a request that is not sampled is kept nevertheless.
+fn kept(ended: &Ended<'_>, tracer: &LineTracer<'_>, config: &LineConfig) -> Option<&'static str> {
+    if tracer.is_disabled() {
+        None
+    } else if config.keep_errors && ended.server.error.is_some() {
+        Some(ERROR)
+    } else {
+        config.keep_slower_than.filter(|limit| ended.times.duration() >= *limit).map(|_| SLOW)
     }
+}
+
+fn end_request(ended: &Ended<'_>, tracer: &LineTracer<'_>, now: Timestamp) -> Known {
+    let Ended { record, times, server, client, .. } = ended;
+    let client = client.as_ref();
+    let mut server_attributes = status(server);
+    let sizes = [(HTTP_REQUEST_SIZE, record.uploaded), (HTTP_RESPONSE_SIZE, record.downloaded)];
+    server_attributes.extend(sizes.into_iter().filter_map(|(name, size)| Some((name, Value::UInt64(size?)))));
+    if record.termination != *b"--" {
+        server_attributes.push((HAPROXY_TERMINATION_STATE, Value::String(&record.termination)));
+    }
+    let client_attributes = client.map(status).unwrap_or_default();
+    let end = RequestEnd {
+        at: UNIX_EPOCH + Duration::from_nanos(times.end),
+        server: SideEnd { error: server.error.as_deref(), attributes: &server_attributes },
+        client: client.map(|client| SideEnd { error: client.error.as_deref(), attributes: &client_attributes }),
+    };
+    tracer.end_request(&record.service, record.id.as_bytes(), &end, now)
 }
 
 /// Values of [`HAPROXY_SPAN_KEPT`](crate::semconv::HAPROXY_SPAN_KEPT).

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::meters::Meters;
 use super::{Counters, Red};
@@ -14,6 +14,7 @@ use crate::worker::{LONGEST_WAIT, Worker, deadline_after};
 
 /// Exports the metrics of requests to a collector.
 pub struct RedExporter {
+    destination: watch::Sender<Arc<Destination>>,
     stop: watch::Sender<Option<Instant>>,
     task: Worker,
 }
@@ -25,12 +26,27 @@ impl RedExporter {
     /// # Errors
     /// The connection cannot be set up.
     pub fn start(red: &Red, config: MetricsConfig, default_service: &str) -> Result<Self, OtlpConfigError> {
-        let sender = Arc::new(MetricsSender::new(&config)?);
         let meters = Meters::new(default_service, config.temporality, red.max_series);
+        let (destination, destinations) = watch::channel(Arc::new(Destination::new(config)?));
         let meters = red.meters.get_or_init(|| Arc::new(meters)).clone();
         let (stop, stopped) = watch::channel(None);
-        let export = Export { meters, sender, config, counters: red.counters.clone() };
-        Ok(RedExporter { stop, task: Worker::spawn(export.run(stopped)) })
+        let export = Export { meters, destinations, counters: red.counters.clone() };
+        Ok(RedExporter { destination, stop, task: Worker::spawn(export.run(stopped)) })
+    }
+
+    /// Prepares another collector, or the same one otherwise, on the current Tokio runtime. The temporality stays.
+    ///
+    /// # Errors
+    /// The connection cannot be set up.
+    pub fn prepare(&self, config: MetricsConfig) -> Result<Replacement, OtlpConfigError> {
+        let temporality = self.destination.borrow().config.temporality;
+        Destination::new(MetricsConfig { temporality, ..config }).map(Replacement)
+    }
+
+    /// From now on exports go there, and are made as often as it says. One that is under way comes to its end, and
+    /// what was counted goes on.
+    pub fn replace(&self, Replacement(destination): Replacement) {
+        self.destination.send_replace(Arc::new(destination));
     }
 
     /// Exports what there is now, for at most `grace`.
@@ -41,38 +57,68 @@ impl RedExporter {
     }
 }
 
-struct Export {
-    meters: Arc<Meters>,
+/// Another collector, or the same one otherwise, for an exporter that goes on.
+pub struct Replacement(Destination);
+
+/// Where metrics go.
+struct Destination {
     sender: Arc<MetricsSender>,
     config: MetricsConfig,
+}
+
+impl Destination {
+    fn new(config: MetricsConfig) -> Result<Self, OtlpConfigError> {
+        Ok(Self { sender: Arc::new(MetricsSender::new(&config)?), config })
+    }
+
+    fn period(&self) -> Duration {
+        self.config.interval.min(LONGEST_WAIT)
+    }
+}
+
+struct Export {
+    meters: Arc<Meters>,
+    destinations: watch::Receiver<Arc<Destination>>,
     counters: Arc<Counters>,
 }
 
 impl Export {
     async fn run(self, mut stop: watch::Receiver<Option<Instant>>) {
-        let period = self.config.interval.min(LONGEST_WAIT);
-        let mut ticks = interval_at(Instant::now() + period, period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let periodically = async {
+            let mut destinations = self.destinations.clone();
+            let mut destination = destinations.borrow_and_update().clone();
+            let mut ticks = every(destination.period());
             loop {
-                ticks.tick().await;
-                self.export(Instant::now() + self.config.limit()).await;
+                tokio::select! {
+                    _ = ticks.tick() => {
+                        let limit = destination.config.limit();
+                        self.export(&destination, Instant::now() + limit).await;
+                    }
+                    Ok(()) = destinations.changed() => {
+                        destination = destinations.borrow_and_update().clone();
+                        // Otherwise the next export comes when it would have come.
+                        if ticks.period() != destination.period() {
+                            ticks = every(destination.period());
+                        }
+                    }
+                }
             }
         };
         let deadline = tokio::select! {
             deadline = stop.wait_for(Option::is_some) => deadline.ok().and_then(|deadline| *deadline),
             () = periodically => None,
         };
-        self.sender.end_soon();
+        let destination = self.destinations.borrow().clone();
+        destination.sender.end_soon();
         if let Some(deadline) = deadline {
-            self.export(deadline.min(Instant::now() + self.config.limit())).await;
+            self.export(&destination, deadline.min(Instant::now() + destination.config.limit())).await;
         }
     }
 
     /// One request for each service.
-    async fn export(&self, deadline: Instant) {
+    async fn export(&self, destination: &Destination, deadline: Instant) {
         for reader in self.meters.readers() {
-            let (sender, counters) = (self.sender.clone(), self.counters.clone());
+            let (sender, counters) = (destination.sender.clone(), self.counters.clone());
             // With many series it takes milliseconds to collect and, when the sending begins, to encode them: no work for a
             // thread that serves HAProxy.
             let begun = tokio::task::spawn_blocking(move || {
@@ -91,6 +137,12 @@ impl Export {
             }
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Counts a request, also one that the end comes in between.

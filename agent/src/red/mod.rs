@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::metric::metrics;
 pub use crate::semconv::KNOWN_METHODS;
-pub use export::RedExporter;
+pub use export::{RedExporter, Replacement};
 pub use labels::Measured;
 use labels::{Key, Labels};
 use meters::Meters;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::Guard;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
 
 use super::Tracer;
-use super::config::TracerConfig;
+use super::env::Env;
 use super::language::key_hash;
+use super::limits::SpanLimits;
 use super::propagation::CallersDecision;
 use super::request_end::{Known, RequestEnd};
 use super::sampling::Request;
@@ -16,9 +18,27 @@ use super::table::Outbox;
 use crate::span::{FinishedSpan, Origin};
 use spop_agent::time::Timestamp;
 
+/// The tracer as it is while a line is taken, whatever becomes of its configuration.
+pub(crate) struct LineTracer<'t> {
+    tracer: &'t Tracer,
+    env: Guard<Arc<Env>>,
+}
+
 impl Tracer {
-    pub(crate) fn config(&self) -> &TracerConfig {
-        &self.env.config
+    /// For one line.
+    pub(crate) fn for_line(&self) -> LineTracer<'_> {
+        LineTracer { tracer: self, env: self.env.load() }
+    }
+}
+
+impl LineTracer<'_> {
+    /// Nothing is exported.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.env.config.disabled
+    }
+
+    pub(crate) fn span_limits(&self) -> &SpanLimits {
+        &self.env.config.span_limits
     }
 
     /// The origin of spans of this service; of the default one if it has no name.
@@ -48,17 +68,7 @@ impl Tracer {
         let service = self.service(service);
         let trace_id = self.env.ids.new_trace_id();
         let request = Request { service, trace_id, caller: CallersDecision::Deferred, provisional: None };
-        (trace_id, self.decided(&request, None, now))
-    }
-
-    /// Decides about a trace for good. `path`: of its request, if it is known.
-    pub(super) fn decided(&self, request: &Request<'_>, path: Option<&str>, now: Instant) -> bool {
-        let is_path = |name: &str| path.filter(|_| name == crate::semconv::URL_PATH).map(str::to_owned);
-        let verdict = self.env.sampling.decide(request, is_path, now);
-        self.env.sampling.count(verdict);
-        let counters = &self.env.counters;
-        if verdict.sampled { &counters.traces_sampled } else { &counters.traces_unsampled }.one();
-        verdict.sampled
+        (trace_id, self.env.decided(&request, None, now))
     }
 
     /// Takes spans that a line made.
@@ -69,22 +79,22 @@ impl Tracer {
         counters.spans_exported.add(spans.len());
         counters.attributes_dropped.add(attributes_dropped);
         counters.values_cut.add(values_cut);
-        self.sink.submit(spans);
+        self.tracer.sink.submit(spans);
     }
 
     /// Ends the spans that are open under this id.
     pub(crate) fn end_request(&self, service: &str, id: &[u8], end: &RequestEnd<'_>, now: Timestamp) -> Known {
         let service = self.named(service);
-        let hash = key_hash(&self.table.hasher, service, id);
+        let hash = key_hash(&self.tracer.table.hasher, service, id);
         let mut out = Outbox::default();
         let env = &self.env;
-        let known = self.table.shard(hash).and_then(|mut shard| {
+        let known = self.tracer.table.shard(hash).and_then(|mut shard| {
             let service = service.unwrap_or(&env.config.default_service);
             shard.with_known(hash, id, service, now, env, &mut out, |instance, pool, out| {
                 instance.end_request(end, now, env, pool, &mut out.spans)
             })
         });
-        self.pass_on(out);
+        self.tracer.pass_on(out, env);
         known.unwrap_or(Known::Nothing)
     }
 }

@@ -4,6 +4,7 @@
 //! connections share, gives those that ended to a [`SpanSink`], and writes what is to be propagated into the ACK.
 //! [`Tracer::sweep`] ends what nobody ended.
 
+mod answer;
 mod apply;
 mod attributes;
 mod clock;
@@ -33,19 +34,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use opentelemetry::trace::TraceId;
-use opentelemetry_sdk::trace::RandomIdGenerator;
 use smallvec::SmallVec;
+use spop_core::AckEncoder;
 use spop_core::valid::Messages;
-use spop_core::{AckEncoder, Scope, Value};
 
-use crate::hex;
-use crate::span::{OpenSpans, Origins, SpanSink};
+use crate::span::{OpenSpans, SpanSink};
 use env::Env;
-use instance::Injection;
 use language::{Dialect, Head, Lean, Rejection};
-use propagation::SpanRef;
-use sampling::Sampling;
 use spop_agent::ratelimit::excerpt;
 use spop_agent::time::Timestamp;
 use table::{Outbox, Table};
@@ -55,12 +52,13 @@ pub use config::TracerConfig;
 pub use counters::TracerStats;
 pub use environment::VARIABLES;
 pub use limits::SpanLimits;
+pub(crate) use line::LineTracer;
 pub use propagation::{Format, PropagatorError, Propagators, SUPPORTED_PROPAGATORS};
 pub use sampling::{SUPPORTED_SAMPLERS, Sampler, SamplerError, SamplingRule, SamplingRuleError, SamplingStats};
 
 /// The spans of all ids. Shared by all connections.
 pub struct Tracer {
-    env: Env,
+    env: ArcSwap<Env>,
     table: Table,
     index: index::TraceIndex,
     sink: Arc<dyn SpanSink>,
@@ -68,7 +66,10 @@ pub struct Tracer {
 
 impl std::fmt::Debug for Tracer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tracer").field("config", &self.env.config).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Tracer")
+            .field("config", &self.env.load().config)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,29 +81,30 @@ impl Tracer {
 
     /// The same with another clock, for tests.
     pub fn with_clock(config: TracerConfig, sink: Arc<dyn SpanSink>, clock: Arc<dyn Clock>) -> Self {
-        let origins = Origins::default();
         Tracer {
             table: Table::new(&config),
             index: index::TraceIndex::default(),
-            env: Env {
-                sampling: Sampling::new(&config.sampling_rules, config.sampler.clone(), config.disabled),
-                counters: counters::Counters::default(),
-                logs: logs::Logs::default(),
-                clock,
-                ids: RandomIdGenerator::default(),
-                default_origin: origins.of(&config.default_service),
-                origins,
-                config,
-            },
+            env: ArcSwap::from_pointee(Env::new(config, clock)),
             sink,
         }
+    }
+
+    /// Goes on with another configuration: open spans stay open, decisions about sampling stand, counters go on. Stays as
+    /// it was: the default service. A smaller bound of the memory is kept to after the least recently used ids are ended.
+    /// To be called by one at a time.
+    pub fn reconfigure(&self, config: TracerConfig, now: Timestamp) {
+        let env = Arc::new(self.env.load().with(config));
+        self.env.store(env.clone());
+        let bounds = self.table.bounds(&env.config);
+        self.in_batches(&env, |shard, out| shard.keep_to(bounds, now, &env, out));
     }
 
     /// Carries out the messages of a NOTIFY, whose bytes were read at `received`, and adds the actions to its ACK.
     ///
     /// Does not block: no I/O, and no lock is held for longer than the messages of one id take.
     pub fn handle(&self, messages: Messages<'_>, received: Timestamp, ack: &mut AckEncoder<'_>) {
-        let counters = &self.env.counters;
+        let env = &**self.env.load();
+        let counters = &env.counters;
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
         let (mut taken, mut too_many) = (0, 0);
         for message in messages {
@@ -112,37 +114,43 @@ impl Tracer {
             };
             counters.messages.one();
             taken += 1;
-            if taken > self.env.config.max_messages_per_notify {
+            if taken > env.config.max_messages_per_notify {
                 too_many += 1;
                 continue;
             }
             if let Some(lean) = Lean::parse(&message) {
                 counters.messages_lean.one();
-                self.answer(lean, received, ack);
+                lean::answer(lean, received, env, ack);
                 continue;
             }
-            match Head::parse(dialect, &message, &self.env.config.default_service, &self.table.hasher, counters) {
+            match Head::parse(dialect, &message, &env.config.default_service, &self.table.hasher, counters) {
                 Ok(head) => heads.push(head),
-                Err(rejection) => self.reject(rejection, message.name),
+                Err(rejection) => reject(rejection, message.name, env),
             }
         }
         bring_together(&mut heads);
-        let mut spans_left = self.env.config.max_spans_per_notify;
+        let mut spans_left = env.config.max_spans_per_notify;
         for group in heads.chunk_by(Head::same_key) {
             if spans_left == 0 {
                 too_many += group.len();
             } else {
-                self.handle_id(group, received, ack, &mut spans_left);
+                self.handle_id(group, received, env, ack, &mut spans_left);
             }
         }
-        self.reject_beyond(too_many);
+        reject_beyond(too_many, env);
     }
 
     /// Carries out the messages of one id.
-    fn handle_id(&self, heads: &[Head<'_>], received: Timestamp, ack: &mut AckEncoder<'_>, spans_left: &mut usize) {
+    fn handle_id(
+        &self,
+        heads: &[Head<'_>],
+        received: Timestamp,
+        env: &Env,
+        ack: &mut AckEncoder<'_>,
+        spans_left: &mut usize,
+    ) {
         let Some(first) = heads.first() else { return };
         let implicit = heads.iter().any(|head| head.dialect == Dialect::OpenTracing);
-        let env = &self.env;
         let mut out = Outbox::default();
         let injection = self.table.shard(first.hash).and_then(|mut shard| {
             shard.with_instance(first, received, env, &mut out, |instance, pool, out| {
@@ -155,44 +163,48 @@ impl Tracer {
                 instance.end_notify(implicit, received.clock, env, pool, &mut out.spans)
             })
         });
-        self.pass_on(out);
+        self.pass_on(out, env);
         if let Some(injection) = injection.flatten() {
-            self.write(&injection, ack);
+            answer::write(&injection, env, ack);
         }
     }
 
     /// Ends the spans of ids that are idle or too old, and forgets ids that ended long ago.
     pub fn sweep(&self, now: Timestamp) {
-        self.in_batches(|shard, out| shard.sweep(now, &self.env, out));
+        let env = self.env.load_full();
+        self.in_batches(&env, |shard, out| shard.sweep(now, &env, out));
     }
 
     /// When [`sweep`](Self::sweep) will find something to do, unless messages come for those ids until then. `None`:
     /// not before the next message.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.table.shards().filter_map(|shard| shard.next_deadline(&self.env.config)).min()
+        let env = self.env.load();
+        self.table.shards().filter_map(|shard| shard.next_deadline(&env.config)).min()
     }
 
     /// Ends all open spans, as the agent stops, and forgets all ids. After the last NOTIFY.
     pub fn shut_down(&self, now: Timestamp) {
-        self.in_batches(|shard, out| shard.shut_down(now, &self.env, out));
+        let env = self.env.load_full();
+        self.in_batches(&env, |shard, out| shard.shut_down(now, &env, out));
     }
 
     /// Works on each shard until it says that it is done; others may have the lock in between.
-    fn in_batches(&self, work: impl Fn(&mut table::Shard, &mut Outbox) -> bool) {
+    fn in_batches(&self, env: &Env, work: impl Fn(&mut table::Shard, &mut Outbox) -> bool) {
         for at in 0..self.table.len() {
             let mut done = false;
             while !done {
                 let mut out = Outbox::default();
                 done = self.table.shard_at(at).is_none_or(|mut shard| work(&mut shard, &mut out));
-                self.pass_on(out);
+                self.pass_on(out, env);
             }
         }
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> TracerStats {
-        let mut stats = self.env.counters.snapshot();
-        stats.max_table_bytes = self.env.config.max_memory as u64;
+        let env = self.env.load();
+        let mut stats = env.counters.snapshot();
+        stats.max_table_bytes = env.config.max_memory as u64;
         for shard in self.table.shards() {
             shard.add_to(&mut stats);
         }
@@ -201,7 +213,7 @@ impl Tracer {
 
     /// How many traces were sampled, by who decided: each rule, the caller, the sampler.
     pub fn sampling_stats(&self) -> Vec<SamplingStats> {
-        self.env.sampling.stats()
+        self.env.load().sampling.stats()
     }
 
     /// The number of open spans of a trace, of all its ids here.
@@ -209,7 +221,7 @@ impl Tracer {
         self.index.open_spans(trace_id)
     }
 
-    fn pass_on(&self, out: Outbox) {
+    fn pass_on(&self, out: Outbox, env: &Env) {
         // First, so that nobody takes a trace for incomplete who has just got its last span.
         for (trace_id, by) in out.changes {
             self.index.change(trace_id, by);
@@ -218,76 +230,14 @@ impl Tracer {
             self.sink.submit(&out.spans);
         }
         if out.evicted > 0
-            && let Some(left_out) = self.env.logs.evicted.pass()
+            && let Some(left_out) = env.logs.evicted.pass()
         {
             tracing::warn!(
                 ids = out.evicted,
                 left_out,
-                max_memory = self.env.config.max_memory,
+                max_memory = env.config.max_memory,
                 "the table of open spans is full: the least recently used ids were ended"
             );
-        }
-    }
-
-    fn reject(&self, rejection: Rejection, message: &[u8]) {
-        let counters = &self.env.counters;
-        let [no_id, null, empty, long] = &self.env.logs.rejected;
-        let (counter, log) = match rejection {
-            Rejection::Missing => (&counters.rejected_no_id, no_id),
-            Rejection::Null => (&counters.rejected_null_id, null),
-            Rejection::Empty => (&counters.rejected_empty_id, empty),
-            Rejection::TooLong => (&counters.rejected_long_id, long),
-        };
-        counter.one();
-        if let Some(left_out) = log.pass() {
-            // `message` would be the line's own text.
-            let name = excerpt(message);
-            tracing::warn!(?name, left_out, "message rejected: {}", rejection.text());
-        }
-    }
-
-    /// Rejects so many messages of a NOTIFY that is beyond its bounds.
-    fn reject_beyond(&self, messages: usize) {
-        self.env.counters.rejected_too_many.add(messages);
-        if messages > 0
-            && let Some(left_out) = self.env.logs.too_many.pass()
-        {
-            tracing::warn!(
-                messages,
-                left_out,
-                "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"
-            );
-        }
-    }
-
-    /// Writes what is propagated. What does not fit is left out and counted.
-    fn write(&self, injection: &Injection, ack: &mut AckEncoder<'_>) {
-        let Injection { explicit, span, sampled, .. } = *injection;
-        let scope = if explicit { Scope::Transaction } else { Scope::Request };
-        let mut no_room = 0;
-        let mut set = |name: &str, value: Value<'_>| {
-            no_room += usize::from(ack.set_var(scope, name.as_bytes(), value).is_err());
-        };
-        if let Some(span) = &span {
-            span.inject(self.env.config.propagators.formats(), injection.tracestate.as_deref(), &mut set);
-        }
-        if explicit {
-            set("sampled", sampled.into());
-            if let Some(context) = injection.context {
-                set("ctx", Value::String(&context.text()));
-            } else if let Some(SpanRef { trace_id, span_id, .. }) = span {
-                set("trace_id", Value::String(hex::of(trace_id.to_bytes()).as_flattened()));
-                set("span_id", Value::String(hex::of(span_id.to_bytes()).as_flattened()));
-            }
-            if let Some(baggage) = &injection.baggage {
-                set("baggage", baggage.as_str().into());
-            }
-        }
-        self.env.counters.variables_dropped.add(no_room);
-        if no_room > 0
-            && let Some(left_out) = self.env.logs.no_room.pass()
-        {
-            tracing::warn!(no_room, left_out, "variables did not fit into the ACK; tune.bufsize is their bound");
         }
     }
 }
@@ -295,6 +245,37 @@ impl Tracer {
 impl OpenSpans for Tracer {
     fn open_spans(&self, trace_id: TraceId) -> usize {
         Tracer::open_spans(self, trace_id)
+    }
+}
+
+fn reject(rejection: Rejection, message: &[u8], env: &Env) {
+    let counters = &env.counters;
+    let [no_id, null, empty, long] = &env.logs.rejected;
+    let (counter, log) = match rejection {
+        Rejection::Missing => (&counters.rejected_no_id, no_id),
+        Rejection::Null => (&counters.rejected_null_id, null),
+        Rejection::Empty => (&counters.rejected_empty_id, empty),
+        Rejection::TooLong => (&counters.rejected_long_id, long),
+    };
+    counter.one();
+    if let Some(left_out) = log.pass() {
+        // `message` would be the line's own text.
+        let name = excerpt(message);
+        tracing::warn!(?name, left_out, "message rejected: {}", rejection.text());
+    }
+}
+
+/// Rejects so many messages of a NOTIFY that is beyond its bounds.
+fn reject_beyond(messages: usize, env: &Env) {
+    env.counters.rejected_too_many.add(messages);
+    if messages > 0
+        && let Some(left_out) = env.logs.too_many.pass()
+    {
+        tracing::warn!(
+            messages,
+            left_out,
+            "messages rejected: too many in a NOTIFY (--max-messages-per-notify, --max-spans-per-notify)"
+        );
     }
 }
 

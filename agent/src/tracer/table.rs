@@ -50,8 +50,14 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(config: &TracerConfig) -> Self {
         let shards = (config.max_memory / MIN_SHARD_MEMORY).clamp(1, MAX_SHARDS);
-        let shard = || Mutex::new(Shard::new(config.max_memory / shards, config.max_remembered.div_ceil(shards)));
-        Table { shards: (0..shards).map(|_| shard()).collect(), hasher: DefaultHashBuilder::default() }
+        let bounds = Bounds::of_one(config, shards);
+        let shards = (0..shards).map(|_| Mutex::new(Shard::new(bounds))).collect();
+        Table { shards, hasher: DefaultHashBuilder::default() }
+    }
+
+    /// What each of its shards may hold by this configuration. Their number stays.
+    pub(super) fn bounds(&self, config: &TracerConfig) -> Bounds {
+        Bounds::of_one(config, self.shards.len())
     }
 
     /// The shard of the ids with this hash.
@@ -124,6 +130,19 @@ impl Linked<AGE> for Box<Entry> {
     }
 }
 
+/// What a shard may hold.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    memory: usize,
+    ended: usize,
+}
+
+impl Bounds {
+    fn of_one(config: &TracerConfig, of: usize) -> Self {
+        Bounds { memory: config.max_memory / of, ended: config.max_remembered.div_ceil(of) }
+    }
+}
+
 /// A part of the table.
 pub(super) struct Shard {
     slots: HashTable<usize>,
@@ -138,8 +157,7 @@ pub(super) struct Shard {
     /// Memory of the entries.
     size: usize,
     spans: usize,
-    max_size: usize,
-    max_ended: usize,
+    bounds: Bounds,
     pool: Pool,
     /// Boxes of forgotten entries, for new ones.
     #[allow(clippy::vec_box)] // They come in boxes, and go in them.
@@ -147,7 +165,7 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    fn new(max_size: usize, max_ended: usize) -> Self {
+    fn new(bounds: Bounds) -> Self {
         Shard {
             slots: HashTable::new(),
             entries: Slab::new(),
@@ -156,8 +174,7 @@ impl Shard {
             ended: List::default(),
             size: 0,
             spans: 0,
-            max_size,
-            max_ended,
+            bounds,
             pool: Pool::default(),
             spare: Vec::new(),
         }
@@ -298,21 +315,42 @@ impl Shard {
     }
 
     fn enforce(&mut self, now: Timestamp, env: &Env, out: &mut Outbox) {
-        while self.held() > self.max_size || self.ended.len() > self.max_ended {
-            if self.held() > self.max_size && self.give_back() {
-                continue;
-            }
-            if let Some(slot) = self.ended.front() {
-                env.counters.ids_forgotten_early.one();
-                self.forget(slot, env);
-            } else if let Some(slot) = self.active.front() {
-                env.counters.ids_evicted.one();
-                out.evicted += 1;
-                self.end(slot, EndCause::Evicted, now, env, out);
-            } else {
-                return;
+        while self.is_beyond(self.bounds) && self.make_room(self.bounds, now, env, out) {}
+    }
+
+    fn is_beyond(&self, bounds: Bounds) -> bool {
+        self.held() > bounds.memory || self.ended.len() > bounds.ended
+    }
+
+    /// Gives back what is spare, or ends or forgets an id; false if there is none.
+    fn make_room(&mut self, bounds: Bounds, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        if self.held() > bounds.memory && self.give_back() {
+            return true;
+        }
+        if let Some(slot) = self.ended.front() {
+            env.counters.ids_forgotten_early.one();
+            self.forget(slot, env);
+        } else if let Some(slot) = self.active.front() {
+            env.counters.ids_evicted.one();
+            out.evicted += 1;
+            self.end(slot, EndCause::Evicted, now, env, out);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Has other bounds. Makes room for smaller ones by a number of ids, and lets nobody take that room; true if that was
+    /// all.
+    pub(super) fn keep_to(&mut self, bounds: Bounds, now: Timestamp, env: &Env, out: &mut Outbox) -> bool {
+        for _ in 0..SWEEP_BATCH {
+            if !self.is_beyond(bounds) || !self.make_room(bounds, now, env, out) {
+                self.bounds = bounds;
+                return true;
             }
         }
+        self.bounds = Bounds { memory: bounds.memory.max(self.held()), ended: bounds.ended.max(self.ended.len()) };
+        false
     }
 
     /// Ends the spans of a live id.

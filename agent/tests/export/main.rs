@@ -9,4 +9,5 @@ mod failures;
 mod metrics;
 mod otlp;
 mod receiver;
+mod replaced;
 mod tls;

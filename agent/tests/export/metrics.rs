@@ -183,6 +183,31 @@ async fn sums_since_the_beginning_or_since_the_last_export() {
     }
 }
 
+/// Sums since the beginning go on, at another collector by another protocol, as often as is said now.
+#[tokio::test]
+async fn another_collector_takes_over() {
+    let (a, b) = (collector(Protocol::HttpProtobuf).await, collector(Protocol::Grpc).await);
+    let url = |collector: &Collector| format!("http://{}", collector.addr);
+    let env = [("OTEL_METRIC_EXPORT_INTERVAL", "50")];
+    let (red, exporter) = start(config(&url(&a), Protocol::HttpProtobuf, &env));
+    red.server("one", &GET);
+    until("the first has it", || counts(&a).last() == Some(&1)).await;
+    let delta = ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");
+    let replacement = exporter.prepare(config(&url(&b), Protocol::Grpc, &[env[0], delta])).unwrap();
+    exporter.replace(replacement);
+    red.server("one", &GET);
+    until("the second has both", || counts(&b).last() == Some(&2)).await;
+    // Not before an hour is over, and at the end.
+    let hourly = config(&url(&b), Protocol::Grpc, &[("OTEL_METRIC_EXPORT_INTERVAL", "3600000")]);
+    exporter.replace(exporter.prepare(hourly).unwrap());
+    red.server("one", &GET);
+    exporter.shutdown(GRACE).await;
+    assert_eq!(counts(&b).last(), Some(&3));
+    assert!(!counts(&a).contains(&2), "{:?}", counts(&a));
+    let stats = red.stats();
+    assert_eq!(stats.exported as usize, counts(&a).len() + counts(&b).len());
+}
+
 #[tokio::test]
 async fn a_failed_export_is_counted_and_the_next_one_has_all() {
     for protocol in ALL {

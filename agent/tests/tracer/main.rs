@@ -11,6 +11,7 @@ mod log_lines;
 mod log_support;
 mod propagation;
 mod properties;
+mod reconfigured;
 mod reuse;
 mod rules;
 mod sampling;

@@ -37,6 +37,48 @@ async fn the_largest_frame_is_ours_if_haproxy_has_a_larger_one() {
     assert_eq!(server.stats.snapshot().disconnects, [(Side::Agent, Status::FRAME_TOO_BIG, 1)]);
 }
 
+/// Connections that are open keep their limits, and count.
+#[tokio::test]
+async fn limits_change_while_it_runs() {
+    let server = Server::new(answer).config(config(|config| config.max_connections = 1));
+    let live = server.live_config();
+    let server = Running::start(server).await;
+    let mut first = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    let mut refused = Peer::connect(&server.addr, ClientConfig::DEFAULT).await;
+    assert_eq!(refused.event().await, Event::Eof);
+    let set = |most, frame| {
+        live.set(config(|config| {
+            config.max_connections = most;
+            config.max_frame_size = frame;
+        }));
+    };
+    set(2, 300);
+    // Until the acceptor knows.
+    let mut second = loop {
+        let refused = server.stats.snapshot().connections_refused;
+        let mut peer = Peer::connect(&server.addr, ClientConfig::DEFAULT).await;
+        server.wait_for("decided", |s| s.connections_open == 2 || s.connections_refused > refused).await;
+        if server.stats.snapshot().connections_open == 2 {
+            peer.send_own().await;
+            assert_eq!(peer.event().await, Event::Hello);
+            break peer;
+        }
+    };
+    assert_eq!(second.client.negotiated().unwrap().max_frame_size, 300);
+    assert!(first.client.negotiated().unwrap().max_frame_size > 300);
+    set(1, 300);
+    for peer in [&mut first, &mut second] {
+        peer.notify(1, "m", 0).await;
+        assert_eq!(peer.ack().await.1.len(), 1, "an open connection stays");
+    }
+    drop(second);
+    server.wait_for("one is open", |s| s.connections_open == 1).await;
+    let mut refused = Peer::connect(&server.addr, ClientConfig::DEFAULT).await;
+    assert_eq!(refused.event().await, Event::Eof);
+    first.notify(2, "m", 0).await;
+    assert_eq!(first.ack().await.1.len(), 1);
+}
+
 /// It cannot be stopped, but it does not stay unknown.
 #[tokio::test]
 async fn a_handler_that_answers_too_late_is_counted() {

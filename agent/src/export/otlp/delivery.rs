@@ -1,43 +1,34 @@
 //! The delivery of one request: attempts until the collector has answered, or
 //! until its spans are too old.
 
-use super::backoff::Backoff;
-use super::config::OtlpConfig;
-use super::endpoint;
-use super::failure::{Failure, FailureKind};
+use super::failure::FailureKind;
 use super::payload::Payload;
-use super::transport::Transport;
+use super::target::Target;
 use crate::export::stats::{DropCause, DropLog, ExportStats};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
-use spop_agent::ratelimit::LogLimit;
 use spop_agent::ratelimit::excerpt;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 /// What all deliveries of an exporter share.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    pub(super) config: Arc<OtlpConfig>,
-    pub(super) transport: Transport,
-    /// Shared by all that send to this collector.
-    pub(super) backoff: Arc<Backoff>,
-    pub(super) stats: Arc<ExportStats>,
-    pub(super) drop_log: Arc<DropLog>,
-    /// Where it is, for the log.
-    url: String,
-    failure_logs: [LogLimit; FailureKind::COUNT],
+    /// Where they go. When another collector takes over, attempts that are under way come to their end, and all further
+    /// ones go there.
+    target: watch::Receiver<Arc<Target>>,
+    stats: Arc<ExportStats>,
+    drop_log: Arc<DropLog>,
 }
 
 impl Delivery {
-    pub(super) fn new(
-        config: Arc<OtlpConfig>,
-        transport: Transport,
-        backoff: Arc<Backoff>,
-        stats: Arc<ExportStats>,
-        drop_log: Arc<DropLog>,
-    ) -> Self {
-        let url = endpoint::shown(&config.url);
-        Self { config, transport, backoff, stats, drop_log, url, failure_logs: Default::default() }
+    pub(super) fn new(target: watch::Receiver<Arc<Target>>, stats: Arc<ExportStats>, drop_log: Arc<DropLog>) -> Self {
+        Self { target, stats, drop_log }
+    }
+
+    /// Where requests go now.
+    pub(super) fn target(&self) -> Arc<Target> {
+        self.target.borrow().clone()
     }
 
     /// Delivers a request, the oldest span of which came at `since`, and counts what became of its spans. If the
@@ -45,32 +36,45 @@ impl Delivery {
     pub(super) async fn deliver(&self, payload: Payload, since: Instant) {
         let mut waiting = vec![payload];
         while let Some(payload) = waiting.pop() {
-            if !self.is_too_large(&payload, since).await {
-                continue;
-            }
+            let Some(payload) = self.is_too_large(payload, since).await else { continue };
             self.stats.add_halved();
-            match payload.halve(&self.config).await {
+            let spans = payload.spans;
+            match payload.halve().await {
                 // The first half is the next.
                 Ok(halves) => waiting.extend(halves.into_iter().rev()),
-                Err(error) => self.not_sent(&error, payload.spans),
+                Err(error) => self.not_sent(&error, spans),
             }
         }
     }
 
     /// Attempts until the spans are delivered or lost, which is counted, or until it is clear that there are too many
-    /// of them.
-    async fn is_too_large(&self, payload: &Payload, since: Instant) -> bool {
+    /// of them: the request comes back then.
+    async fn is_too_large(&self, mut payload: Payload, since: Instant) -> Option<Payload> {
         let spans = payload.spans;
-        let too_old = since + self.config.max_age;
+        let mut targets = self.target.clone();
         loop {
-            let Ok(turn) = tokio::time::timeout_at(too_old, self.backoff.turn()).await else {
+            let target = targets.borrow_and_update().clone();
+            payload = match payload.made_for(&target.config).await {
+                Ok(payload) => payload,
+                Err(error) => {
+                    self.not_sent(&error, spans);
+                    return None;
+                }
+            };
+            let too_old = since + target.config.max_age;
+            let turn = tokio::select! {
+                turn = timeout_at(too_old, target.backoff.turn()) => turn,
+                // Not to be waited for any more.
+                Ok(()) = targets.changed() => continue,
+            };
+            let Ok(turn) = turn else {
                 self.stats.add_failure();
                 self.drop_log.dropped(&self.stats, DropCause::Expired, spans);
-                return false;
+                return None;
             };
             self.stats.add_attempt();
             let start = Instant::now();
-            let outcome = self.transport.send(&self.config, payload).await;
+            let outcome = target.transport.send(&target.config, &payload).await;
             self.stats.add_duration(start.elapsed());
             match outcome {
                 Ok(success) => {
@@ -78,27 +82,27 @@ impl Delivery {
                     if failures > 0 {
                         tracing::info!(failures, "the collector takes spans again");
                     }
-                    let rejected = self.rejected(&success).min(spans);
+                    let rejected = rejected(&success, &target).min(spans);
                     self.stats.add_exported(spans - rejected);
                     self.drop_log.dropped(&self.stats, DropCause::Rejected, rejected);
-                    return false;
+                    return None;
                 }
                 Err(failure) if failure.kind == FailureKind::TooLarge && spans > 1 => {
                     turn.answered();
-                    self.log(&failure, payload);
-                    return true;
+                    target.log(&failure, &payload);
+                    return Some(payload);
                 }
                 Err(failure) if failure.is_final() => {
                     turn.answered();
-                    self.log(&failure, payload);
+                    target.log(&failure, &payload);
                     self.stats.add_failure();
                     self.drop_log.dropped(&self.stats, DropCause::Rejected, spans);
-                    return false;
+                    return None;
                 }
                 Err(failure) => {
                     turn.failed(failure.retry_after);
                     self.stats.add_retry();
-                    self.log(&failure, payload);
+                    target.log(&failure, &payload);
                 }
             }
         }
@@ -106,48 +110,27 @@ impl Delivery {
 
     /// Counts a request that could not be made.
     pub(super) fn not_sent(&self, error: &std::io::Error, spans: usize) {
-        if let Some(times) = self.failure_logs[FailureKind::Unmade as usize].occurred(1) {
+        if let Some(times) = self.target().occurred(FailureKind::Unmade) {
             tracing::error!(times, %error, "an OTLP request could not be made");
         }
         self.stats.add_failure();
         self.drop_log.dropped(&self.stats, DropCause::ExportFailed, spans);
     }
+}
 
-    /// The number of spans that the collector says it rejected. Without any it may still have a remark.
-    fn rejected(&self, success: &ExportTracePartialSuccess) -> usize {
-        let rejected = usize::try_from(success.rejected_spans).unwrap_or(0);
-        if rejected == 0 && success.error_message.is_empty() {
-            return 0;
-        }
-        if let Some(times) = self.failure_logs[FailureKind::Partial as usize].occurred(1) {
-            let (url, says) = (&self.url, excerpt(success.error_message.as_bytes()));
-            if rejected > 0 {
-                tracing::warn!(
-                    url,
-                    rejected,
-                    says = &*says,
-                    times,
-                    "the collector did not take all spans of a request"
-                );
-            } else {
-                tracing::warn!(url, says = &*says, times, "the collector took all spans of a request, with a remark");
-            }
-        }
-        rejected
+/// The number of spans that the collector says it rejected. Without any it may still have a remark.
+fn rejected(success: &ExportTracePartialSuccess, target: &Target) -> usize {
+    let rejected = usize::try_from(success.rejected_spans).unwrap_or(0);
+    if rejected == 0 && success.error_message.is_empty() {
+        return 0;
     }
-
-    fn log(&self, failure: &Failure, payload: &Payload) {
-        let Some(times) = self.failure_logs[failure.kind as usize].occurred(1) else { return };
-        let Failure { error, retry_after, .. } = failure;
-        let (url, spans, bytes) = (&self.url, payload.spans, payload.body.len());
-        let hint = failure.hint(&self.config);
-        if failure.kind == FailureKind::TooLarge && spans > 1 {
-            tracing::warn!(url, spans, bytes, times, error, "a request is too large for the collector, halved{hint}");
-        } else if failure.is_final() {
-            tracing::warn!(url, spans, bytes, times, error, "the collector refuses spans{hint}");
+    if let Some(times) = target.occurred(FailureKind::Partial) {
+        let (url, says) = (&target.url, excerpt(success.error_message.as_bytes()));
+        if rejected > 0 {
+            tracing::warn!(url, rejected, says = &*says, times, "the collector did not take all spans of a request");
         } else {
-            let retry_after = retry_after.map(tracing::field::debug);
-            tracing::warn!(url, times, error, retry_after, "OTLP export fails, spans are kept and sent again{hint}");
+            tracing::warn!(url, says = &*says, times, "the collector took all spans of a request, with a remark");
         }
     }
+    rejected
 }

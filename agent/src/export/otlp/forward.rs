@@ -1,20 +1,19 @@
 //! Passing on OTLP requests of other processes, unchanged.
 
-use super::OtlpConfig;
-use super::backoff::Backoff;
 use super::delivery::Delivery;
 use super::payload::Payload;
-use super::transport::Transport;
+use super::target::Target;
 use crate::export::queue::{Batch, BoundedQueue};
 use crate::export::receiver::{ReceivedRequest, RequestSink};
 use crate::export::stats::DropLog;
 use crate::export::weight::Weight;
-use crate::export::{ExportSnapshot, ExportStats};
+use crate::export::{ExportSnapshot, ExportStats, QueueConfig};
 use crate::worker::Worker;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What is queued of a received request: not the decoded message, which can
@@ -33,18 +32,16 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn start(config: Arc<OtlpConfig>, transport: Transport, backoff: Arc<Backoff>) -> Self {
-        let queue = crate::export::QueueConfig {
-            // Requests are batches already: send each as soon as possible.
-            batch_spans: 1,
-            batch_delay: Duration::ZERO,
-            ..config.queue.clone()
-        };
-        let queue = Arc::new(BoundedQueue::new(queue));
+    pub(super) fn start(targets: watch::Receiver<Arc<Target>>) -> Self {
+        let queue = Arc::new(BoundedQueue::new(one_by_one(&targets.borrow().config.queue)));
         let stats = Arc::<ExportStats>::default();
         let drop_log = Arc::new(DropLog::new("received spans not forwarded"));
-        let delivery = Delivery::new(config, transport, backoff, stats.clone(), drop_log.clone());
+        let delivery = Delivery::new(targets, stats.clone(), drop_log.clone());
         Self { worker: Worker::spawn(run(queue.clone(), delivery)), queue, stats, drop_log }
+    }
+
+    pub(super) fn reconfigure(&self, queue: &QueueConfig) {
+        self.queue.reconfigure(one_by_one(queue));
     }
 
     /// The forwarder's counters, in spans of the forwarded requests.
@@ -64,6 +61,11 @@ impl Forwarder {
             }
         }
     }
+}
+
+/// Requests are batches already: each is sent as soon as possible.
+fn one_by_one(queue: &QueueConfig) -> QueueConfig {
+    QueueConfig { batch_spans: 1, batch_delay: Duration::ZERO, ..queue.clone() }
 }
 
 impl RequestSink for Forwarder {
@@ -87,7 +89,7 @@ impl RequestSink for Forwarder {
 }
 
 async fn run(queue: Arc<BoundedQueue<Request>>, delivery: Delivery) {
-    let limit = delivery.config.max_concurrent.max(1);
+    let limit = delivery.target().config.max_concurrent.max(1);
     let mut under_way = FuturesUnordered::new();
     let mut open = true;
     while open || !under_way.is_empty() {
@@ -104,7 +106,7 @@ async fn run(queue: Arc<BoundedQueue<Request>>, delivery: Delivery) {
 /// A batch is one request as a rule; those without spans do not fill one.
 async fn forward(batch: Batch<Request>, delivery: &Delivery) {
     for Request { body, spans } in &batch.items {
-        match Payload::prepare(body.clone(), *spans, &delivery.config).await {
+        match Payload::prepare(body.clone(), *spans, &delivery.target().config).await {
             Ok(payload) => delivery.deliver(payload, batch.since).await,
             Err(error) => delivery.not_sent(&error, *spans),
         }

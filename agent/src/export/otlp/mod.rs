@@ -31,6 +31,7 @@ mod payload;
 mod protocol;
 mod proxy;
 mod signal;
+mod target;
 mod tls;
 mod transport;
 
@@ -48,14 +49,14 @@ use super::stats::{DropLog, ExportSnapshot, ExportStats};
 use super::weight::Weight;
 use super::{Exporter, ShutdownFuture};
 use crate::span::FinishedSpan;
-use crate::worker::{LONGEST_WAIT, Worker};
-use backoff::Backoff;
+use crate::worker::Worker;
 use delivery::Delivery;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use payload::Payload;
 use std::sync::Arc;
+use target::Target;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use transport::Transport;
 
 type Queue = Arc<BoundedQueue<FinishedSpan>>;
 
@@ -64,27 +65,45 @@ pub struct OtlpExporter {
     queue: Queue,
     stats: Arc<ExportStats>,
     drop_log: Arc<DropLog>,
-    backoff: Arc<Backoff>,
+    target: watch::Sender<Arc<Target>>,
     worker: Worker,
     forwarder: Arc<Forwarder>,
+}
+
+/// Another collector, or the same one otherwise, for an exporter that goes on.
+pub struct Replacement(Target);
+
+impl Replacement {
+    /// Prepares the connection on the current Tokio runtime; certificates and keys are read anew. The collector need not be
+    /// reachable.
+    ///
+    /// # Errors
+    /// The connection cannot be set up.
+    pub fn new(config: OtlpConfig) -> Result<Self, OtlpConfigError> {
+        Target::new(config).map(Self)
+    }
 }
 
 impl OtlpExporter {
     /// Starts the export task on the current Tokio runtime. The collector need
     /// not be reachable.
-    pub fn start(mut config: OtlpConfig) -> Result<Self, OtlpConfigError> {
-        config.max_age = config.max_age.min(LONGEST_WAIT);
-        let config = Arc::new(config);
-        let transport = Transport::new(&config)?;
+    pub fn start(config: OtlpConfig) -> Result<Self, OtlpConfigError> {
         let queue = Arc::new(BoundedQueue::new(config.queue.clone()));
+        let (target, targets) = watch::channel(Arc::new(Target::new(config)?));
         let stats = Arc::<ExportStats>::default();
         let drop_log = Arc::new(DropLog::new("spans not exported to the collector"));
-        let backoff = Arc::new(Backoff::new(config.retry.clone()));
-        let delivery =
-            Delivery::new(config.clone(), transport.clone(), backoff.clone(), stats.clone(), drop_log.clone());
+        let delivery = Delivery::new(targets.clone(), stats.clone(), drop_log.clone());
         let worker = Worker::spawn(run(queue.clone(), delivery));
-        let forwarder = Arc::new(Forwarder::start(config, transport, backoff.clone()));
-        Ok(Self { queue, stats, drop_log, backoff, worker, forwarder })
+        let forwarder = Arc::new(Forwarder::start(targets));
+        Ok(Self { queue, stats, drop_log, target, worker, forwarder })
+    }
+
+    /// From now on requests go there, those that wait included, and the queues have other bounds; the most requests under
+    /// way stay as many. An attempt that is under way comes to its end. No span is lost, and counters go on.
+    pub fn replace(&self, Replacement(target): Replacement) {
+        self.queue.reconfigure(target.config.queue.clone());
+        self.forwarder.reconfigure(&target.config.queue);
+        self.target.send_replace(Arc::new(target));
     }
 
     /// The forwarder to the same collector. It stops with the exporter.
@@ -111,7 +130,7 @@ impl Exporter for OtlpExporter {
     fn shutdown(&self, deadline: Instant) -> ShutdownFuture<'_> {
         Box::pin(async move {
             self.queue.close();
-            self.backoff.end_soon();
+            self.target.borrow().backoff.end_soon();
             tokio::join!(
                 async {
                     if self.worker.join(deadline).await {
@@ -126,7 +145,7 @@ impl Exporter for OtlpExporter {
 
 /// Takes batches from the queue and delivers them, a bounded number at a time.
 async fn run(queue: Queue, delivery: Delivery) {
-    let limit = delivery.config.max_concurrent.max(1);
+    let limit = delivery.target().config.max_concurrent.max(1);
     let mut under_way = FuturesUnordered::new();
     let mut open = true;
     while open || !under_way.is_empty() {
@@ -142,7 +161,7 @@ async fn run(queue: Queue, delivery: Delivery) {
 
 async fn export(mut batch: Batch<FinishedSpan>, delivery: &Delivery) {
     let spans = std::mem::take(&mut batch.items);
-    match Payload::of_spans(&spans, &delivery.config).await {
+    match Payload::of_spans(&spans, &delivery.target().config).await {
         Ok(payload) => {
             // The request is what is held of them.
             drop(spans);

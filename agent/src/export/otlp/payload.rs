@@ -18,8 +18,10 @@ const LARGE: usize = 64 * 1024;
 /// A request, prepared once for all attempts.
 #[derive(Debug)]
 pub(super) struct Payload {
-    /// The message in protobuf: what the halves are made of.
+    /// The message in protobuf: what the halves are made of, and requests to other collectors.
     message: Bytes,
+    /// What it is made for.
+    config: Arc<OtlpConfig>,
     /// What is sent.
     pub(super) body: Bytes,
     /// Name of the compression of the body.
@@ -62,14 +64,22 @@ impl Payload {
 
     async fn of_message(message: Message, config: &Arc<OtlpConfig>) -> io::Result<Self> {
         let as_it_is = config.compression.is_none() && config.protocol != Protocol::HttpJson;
+        let config = config.clone();
         if as_it_is || message.bytes.len() < LARGE {
             return Self::new(message, config);
         }
-        let config = config.clone();
-        beside(move || Self::new(message, &config)).await
+        beside(move || Self::new(message, config)).await
     }
 
-    fn new(message: Message, config: &OtlpConfig) -> io::Result<Self> {
+    /// The same request for this collector, if it is made for another one.
+    pub(super) async fn made_for(self, config: &Arc<OtlpConfig>) -> io::Result<Self> {
+        if Arc::ptr_eq(&self.config, config) {
+            return Ok(self);
+        }
+        Self::prepare(self.message, self.spans, config).await
+    }
+
+    fn new(message: Message, config: Arc<OtlpConfig>) -> io::Result<Self> {
         let Message { bytes, frame, spans } = message;
         let plain = match config.protocol {
             Protocol::HttpProtobuf | Protocol::Grpc => bytes.clone(),
@@ -89,21 +99,20 @@ impl Payload {
                 _ => grpc_frame(&body, encoding.is_some())?,
             };
         }
-        Ok(Self { message: bytes, body, encoding, spans })
+        Ok(Self { message: bytes, config, body, encoding, spans })
     }
 
     /// Two requests with half of the spans each.
-    pub(super) async fn halve(&self, config: &Arc<OtlpConfig>) -> io::Result<[Self; 2]> {
-        let (message, config) = (self.message.clone(), config.clone());
+    pub(super) async fn halve(self) -> io::Result<[Self; 2]> {
+        let Self { message, config, .. } = self;
+        let is_large = message.len() >= LARGE;
         let halve = move || {
             let spans = request::decode(&message)?;
             let (first, second) = spans.split_at(spans.len() / 2);
-            Ok([Self::new(Message::of_spans(first)?, &config)?, Self::new(Message::of_spans(second)?, &config)?])
+            let half = |spans: &[FinishedSpan]| Self::new(Message::of_spans(spans)?, config.clone());
+            Ok([half(first)?, half(second)?])
         };
-        if self.message.len() < LARGE {
-            return halve();
-        }
-        beside(halve).await
+        if is_large { beside(halve).await } else { halve() }
     }
 }
 
@@ -189,7 +198,7 @@ mod tests {
         for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
             let config = Arc::new(OtlpConfig::new("http://c:1", protocol).unwrap());
             let payload = Payload::prepare(whole.encode_to_vec().into(), 6, &config).await.unwrap();
-            let halves = payload.halve(&config).await.unwrap();
+            let halves = payload.halve().await.unwrap();
             for (half, expected) in halves.iter().zip(&expected) {
                 assert_eq!(half.spans, 3);
                 let prefix = if protocol == Protocol::Grpc { GRPC_PREFIX } else { 0 };

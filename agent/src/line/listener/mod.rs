@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use spop_agent::addr::Access;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 pub use addr::{LogAddr, LogAddrError};
@@ -42,6 +42,7 @@ pub struct Listeners {
     addrs: Vec<LogAddr>,
     readers: Vec<Reader>,
     tcp: Vec<TcpLines>,
+    limits: watch::Sender<Limits>,
     stop: watch::Sender<Option<Instant>>,
     stats: Arc<ListenerStats>,
 }
@@ -63,8 +64,8 @@ impl Listeners {
         passed: &mut PassedSockets,
         sink: Arc<dyn LineSink>,
     ) -> Result<Self, ListenError> {
-        let ListenerConfig { listen, allow, recv_buffer, max_line, max_connections, idle_timeout, reserved_files } =
-            config;
+        let (limits, present) = watch::channel(Limits::new(&config));
+        let ListenerConfig { listen, allow, recv_buffer, .. } = config;
         let stats = Arc::<ListenerStats>::default();
         let allowed = AllowList::new(allow);
         let (mut addrs, mut bound) = (Vec::new(), Vec::new());
@@ -76,8 +77,6 @@ impl Listeners {
             }
         }
         let intake = Arc::new(Intake { sink, allowed, stats: stats.clone(), logs: Logs::default() });
-        let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        let limits = Limits { max_line, max_connections, permits, idle_timeout, reserved_files };
         let (stop, stopped) = watch::channel(None);
         let (mut readers, mut tcp) = (Vec::new(), Vec::new());
         for (socket, addr) in bound {
@@ -87,11 +86,17 @@ impl Listeners {
                     readers.push(reader.map_err(|error| ListenError { addr, cause: error.into() })?);
                 }
                 Bound::Tcp(listener) => {
-                    tcp.push(TcpLines::start(listener, limits.clone(), intake.clone(), stopped.clone()));
+                    tcp.push(TcpLines::start(listener, present.clone(), intake.clone(), stopped.clone()));
                 }
             }
         }
-        Ok(Self { addrs, readers, tcp, stop, stats })
+        Ok(Self { addrs, readers, tcp, limits, stop, stats })
+    }
+
+    /// Other bounds, for the connections that begin from now on. Addresses, who may send, and what the system holds of
+    /// datagrams stay. To be called by one at a time, on a Tokio runtime.
+    pub fn reconfigure(&self, config: &ListenerConfig) {
+        self.limits.send_modify(|limits| *limits = limits.with(config));
     }
 
     /// Where lines are taken, with the ports that the system chose for port 0.

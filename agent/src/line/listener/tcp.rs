@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::config::ListenerConfig;
 use super::framing::{BadFraming, Framing, Piece};
 use super::intake::Intake;
 use super::stats::ListenerStats;
@@ -44,6 +45,36 @@ pub(super) struct Limits {
     pub(super) reserved_files: u64,
 }
 
+impl Limits {
+    pub(super) fn new(config: &ListenerConfig) -> Self {
+        let permits = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        Self::of(config, permits)
+    }
+
+    fn of(config: &ListenerConfig, permits: Arc<Semaphore>) -> Self {
+        let ListenerConfig { max_line, max_connections, idle_timeout, reserved_files, .. } = *config;
+        Self { max_line, max_connections, permits, idle_timeout, reserved_files }
+    }
+
+    /// The same for connections that begin from now on. Those that are open count towards the most that may be.
+    pub(super) fn with(&self, config: &ListenerConfig) -> Self {
+        let [before, after] =
+            [self.max_connections, config.max_connections].map(|most| most.min(Semaphore::MAX_PERMITS));
+        if let Some(more) = after.checked_sub(before) {
+            self.permits.add_permits(more);
+        } else {
+            let held = before - after - self.permits.forget_permits(before - after);
+            let permits = self.permits.clone();
+            // Those that come back first are not given out again.
+            tokio::spawn(async move {
+                let held = u32::try_from(held).unwrap_or(u32::MAX);
+                permits.acquire_many_owned(held).await.map(OwnedSemaphorePermit::forget)
+            });
+        }
+        Self::of(config, self.permits.clone())
+    }
+}
+
 /// Once there is a deadline, connections end when nothing is left to read, and then at the latest.
 type Stop = watch::Receiver<Option<Instant>>;
 
@@ -52,7 +83,12 @@ pub(super) struct TcpLines(Worker);
 
 impl TcpLines {
     /// Accepts and reads on the current Tokio runtime.
-    pub(super) fn start(listener: TcpListener, limits: Limits, intake: Arc<Intake>, stop: Stop) -> Self {
+    pub(super) fn start(
+        listener: TcpListener,
+        limits: watch::Receiver<Limits>,
+        intake: Arc<Intake>,
+        stop: Stop,
+    ) -> Self {
         Self(Worker::spawn(accept(listener, limits, intake, stop)))
     }
 
@@ -62,7 +98,7 @@ impl TcpLines {
     }
 }
 
-async fn accept(listener: TcpListener, limits: Limits, intake: Arc<Intake>, mut stop: Stop) {
+async fn accept(listener: TcpListener, limits: watch::Receiver<Limits>, intake: Arc<Intake>, mut stop: Stop) {
     let mut connections = JoinSet::new();
     let deadline = loop {
         let accepted = tokio::select! {
@@ -73,8 +109,9 @@ async fn accept(listener: TcpListener, limits: Limits, intake: Arc<Intake>, mut 
         };
         match accepted {
             Ok((stream, peer)) => {
+                let limits = limits.borrow().clone();
                 if let Some(open) = admit(&stream, peer, &limits, &intake) {
-                    connections.spawn(serve(stream, open, limits.clone(), intake.clone(), stop.clone()));
+                    connections.spawn(serve(stream, open, limits, intake.clone(), stop.clone()));
                 }
             }
             Err(error) => {
@@ -85,6 +122,7 @@ async fn accept(listener: TcpListener, limits: Limits, intake: Arc<Intake>, mut 
             }
         }
     };
+    let limits = limits.borrow().clone();
     // Who has connected may have sent lines already.
     if let Ok(listener) = listener.into_std() {
         while let Ok((stream, peer)) = listener.accept() {

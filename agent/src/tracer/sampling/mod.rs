@@ -7,6 +7,7 @@ mod bucket;
 mod rule;
 mod sampler;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ pub use sampler::{SUPPORTED_SAMPLERS, Sampler, SamplerError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SamplingStats {
-    /// `caller`, `sampler`, `disabled` (by `OTEL_SDK_DISABLED`), or a rule as it was written.
+    /// `caller`, `sampler`, `disabled` (by `OTEL_SDK_DISABLED`), a rule as it was written, or `former rules`.
     pub decided_by: String,
     /// Ids whose trace was sampled.
     pub sampled: u64,
@@ -62,12 +63,16 @@ pub(super) struct Request<'a> {
 #[derive(Debug)]
 pub(super) struct Sampling {
     disabled: bool,
-    rules: Vec<Rule>,
+    rules: Vec<Arc<Rule>>,
     needs_path: bool,
     sampler: Sampler,
-    by_disabled: Count,
-    by_caller: Count,
-    by_sampler: Count,
+    by_disabled: Arc<Count>,
+    by_caller: Arc<Count>,
+    by_sampler: Arc<Count>,
+    /// Those of rules that are gone, so that the sum stays right.
+    by_former: Vec<Arc<Rule>>,
+    /// Those of rules that are gone since before that.
+    by_older: Count,
 }
 
 #[derive(Debug)]
@@ -89,26 +94,66 @@ struct Count {
     unsampled: AtomicU64,
 }
 
+impl Count {
+    fn get(&self) -> [u64; 2] {
+        [&self.sampled, &self.unsampled].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+impl Rule {
+    fn new(rule: &SamplingRule, epoch: Instant) -> Self {
+        let chooser = match rule.quota {
+            Quota::Ratio(ratio) => Chooser::Ratio(sampler::by_ratio(ratio)),
+            Quota::PerSecond(rate) => Chooser::Rate(TokenBucket::new(rate, epoch)),
+        };
+        Rule { rule: rule.clone(), chooser, count: Count::default() }
+    }
+}
+
 impl Sampling {
     pub(super) fn new(rules: &[SamplingRule], sampler: Sampler, disabled: bool) -> Self {
         let epoch = Instant::now();
-        let rule = |rule: &SamplingRule| Rule {
-            chooser: match rule.quota {
-                Quota::Ratio(ratio) => Chooser::Ratio(sampler::by_ratio(ratio)),
-                Quota::PerSecond(rate) => Chooser::Rate(TokenBucket::new(rate, epoch)),
-            },
-            rule: rule.clone(),
-            count: Count::default(),
-        };
         Sampling {
             disabled,
             needs_path: rules.iter().any(SamplingRule::needs_path),
-            rules: rules.iter().map(rule).collect(),
+            rules: rules.iter().map(|rule| Arc::new(Rule::new(rule, epoch))).collect(),
             sampler,
-            by_disabled: Count::default(),
-            by_caller: Count::default(),
-            by_sampler: Count::default(),
+            by_disabled: Arc::default(),
+            by_caller: Arc::default(),
+            by_sampler: Arc::default(),
+            by_former: Vec::new(),
+            by_older: Count::default(),
         }
+    }
+
+    /// The same with other rules and another sampler. Counts go on, and so do the rules that stay: their rate is no other.
+    pub(super) fn with(&self, rules: &[SamplingRule], sampler: Sampler, disabled: bool) -> Self {
+        let epoch = Instant::now();
+        let mut former = self.rules.clone();
+        let mut rule = |rule: &SamplingRule| match former.iter().position(|former| former.rule == *rule) {
+            Some(at) => former.remove(at),
+            None => Arc::new(Rule::new(rule, epoch)),
+        };
+        let rules_now = rules.iter().map(&mut rule).collect();
+        // Nobody counts for those any more that were gone before.
+        let older = self.of_former();
+        Sampling {
+            disabled,
+            needs_path: rules.iter().any(SamplingRule::needs_path),
+            rules: rules_now,
+            sampler,
+            by_disabled: self.by_disabled.clone(),
+            by_caller: self.by_caller.clone(),
+            by_sampler: self.by_sampler.clone(),
+            by_former: former,
+            by_older: Count { sampled: older[0].into(), unsampled: older[1].into() },
+        }
+    }
+
+    /// What rules decided that are gone.
+    fn of_former(&self) -> [u64; 2] {
+        let former = self.by_former.iter().map(|rule| rule.count.get());
+        former.fold(self.by_older.get(), |[sampled, unsampled], count| [sampled + count[0], unsampled + count[1]])
     }
 
     /// True if nothing is sampled, whatever is known of it.
@@ -133,7 +178,8 @@ impl Sampling {
         }
         let callers = request.caller.sampled().filter(|_| self.sampler.is_parent_based());
         let path = if self.needs_path { path(attribute) } else { None };
-        let matching = self.rules.iter().enumerate().find(|(_, Rule { rule, .. })| {
+        let matching = self.rules.iter().enumerate().find(|(_, rule)| {
+            let rule = &rule.rule;
             (callers.is_none() || rule.ignores_parent()) && rule.matches(request.service, path.as_deref())
         });
         if let Some((at, rule)) = matching {
@@ -156,10 +202,10 @@ impl Sampling {
     /// Counts a decision that is final.
     pub(super) fn count(&self, verdict: Verdict) {
         let count = match verdict.by {
-            DecidedBy::Disabled => Some(&self.by_disabled),
-            DecidedBy::Caller => Some(&self.by_caller),
+            DecidedBy::Disabled => Some(&*self.by_disabled),
+            DecidedBy::Caller => Some(&*self.by_caller),
             DecidedBy::Rule(at) => self.rules.get(at as usize).map(|rule| &rule.count),
-            DecidedBy::Sampler => Some(&self.by_sampler),
+            DecidedBy::Sampler => Some(&*self.by_sampler),
         };
         if let Some(count) = count {
             let counter = if verdict.sampled { &count.sampled } else { &count.unsampled };
@@ -168,14 +214,14 @@ impl Sampling {
     }
 
     pub(super) fn stats(&self) -> Vec<SamplingStats> {
-        let stats = |decided_by: String, count: &Count| SamplingStats {
-            decided_by,
-            sampled: count.sampled.load(Ordering::Relaxed),
-            unsampled: count.unsampled.load(Ordering::Relaxed),
-        };
-        let rules = self.rules.iter().map(|rule| stats(rule.rule.to_string(), &rule.count));
+        let stats =
+            |decided_by: String, [sampled, unsampled]: [u64; 2]| SamplingStats { decided_by, sampled, unsampled };
+        let rules = self.rules.iter().map(|rule| stats(rule.rule.to_string(), rule.count.get()));
         let rest = [("caller", &self.by_caller), ("sampler", &self.by_sampler), ("disabled", &self.by_disabled)];
-        rules.chain(rest.map(|(name, count)| stats(name.to_owned(), count))).collect()
+        let rest = rest.map(|(name, count)| stats(name.to_owned(), count.get()));
+        let former = Some(self.of_former()).filter(|count| *count != [0, 0]);
+        let former = former.map(|count| stats("former rules".to_owned(), count));
+        rules.chain(rest).chain(former).collect()
     }
 }
 
