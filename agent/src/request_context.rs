@@ -55,9 +55,30 @@ impl RequestContext {
             digits => Some(span_id(digits)?),
         };
         let [flags] = hex::decode(fields.next()?)?;
+        Self { trace_id, server, client, parent, flags: TraceFlags::new(flags) }.if_possible()
+    }
+
+    /// As HAProxy makes it, with as little work as it can: `trace id-id of the CLIENT span-flags`, which is what the server
+    /// got as `traceparent`; beside it the id of the caller's span, or nothing. Nobody knows the SERVER span yet: its id may
+    /// be any.
+    pub(crate) fn by_haproxy(text: &[u8], parent: &[u8], server: SpanId) -> Option<Self> {
+        let mut fields = text.split(|&byte| byte == b'-');
+        let trace_id = TraceId::from_bytes(hex::decode(fields.next()?)?);
+        let client = span_id(fields.next()?)?;
+        let [flags] = hex::decode(fields.next()?)?;
+        let parent = match parent {
+            [] => None,
+            digits => Some(span_id(digits)?),
+        };
         let context = Self { trace_id, server, client, parent, flags: TraceFlags::new(flags) };
+        context.if_possible().filter(|_| fields.next().is_none())
+    }
+
+    /// No span is its own parent, and no trace has an id of zeros.
+    fn if_possible(self) -> Option<Self> {
+        let Self { trace_id, server, client, parent, .. } = self;
         let distinct = server != client && ![Some(server), Some(client)].contains(&parent);
-        (distinct && trace_id != TraceId::INVALID).then_some(context)
+        (distinct && trace_id != TraceId::INVALID).then_some(self)
     }
 }
 
@@ -84,6 +105,40 @@ mod tests {
         assert_eq!(RequestContext::parse(&root.text()), Some(root));
         let later = [WHOLE.as_bytes(), b"-anything"].concat();
         assert_eq!(RequestContext::parse(&later), Some(context));
+    }
+
+    #[test]
+    fn haproxy_makes_what_the_server_must_know() {
+        let whole = RequestContext::parse(WHOLE.as_bytes()).unwrap();
+        let (text, parent) = ("0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-03", "53995c3f42cd8ad8");
+        let of =
+            |text: &str, parent: &str| RequestContext::by_haproxy(text.as_bytes(), parent.as_bytes(), whole.server);
+        assert_eq!(of(text, parent), Some(whole));
+        assert_eq!(of(text, ""), Some(RequestContext { parent: None, ..whole }));
+        for at in 0..text.len() {
+            assert_eq!(of(&text[..at], parent), None, "{at}");
+            for byte in ["G", "A", " ", "-", "\0"] {
+                if text[at..=at] != *byte {
+                    let wrong = [&text[..at], byte, &text[at + 1..]].concat();
+                    assert_eq!(of(&wrong, parent), None, "{wrong}");
+                }
+            }
+        }
+        let zeros = |id: &str| text.replace(id, &"0".repeat(id.len()));
+        for wrong in [
+            WHOLE.to_owned(),
+            format!("00-{text}"),
+            format!("{text}-"),
+            format!("{text}0"),
+            zeros("0af7651916cd43dd8448eb211c80319c"),
+            zeros("00f067aa0ba902b7"),
+        ] {
+            assert_eq!(of(&wrong, parent), None, "{wrong}");
+        }
+        for wrong in ["0000000000000000", "53995c3f42cd8ad", "53995C3F42CD8AD8", "00f067aa0ba902b7", "b7ad6b7169203331"]
+        {
+            assert_eq!(of(text, wrong), None, "{wrong}");
+        }
     }
 
     #[test]

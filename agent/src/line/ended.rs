@@ -59,7 +59,7 @@ impl<'a> Ended<'a> {
             route: None,
             // The line does not say it.
             version: None,
-            server: self.record.server_port.map(|port| (self.record.server_address, port)),
+            server: self.record.server_port.map(|port| (&*self.record.server_address, port)),
             duration: self.times.client_duration(),
             ..self.measured_server(exemplar)
         })

@@ -94,11 +94,13 @@ impl Lines {
             Err(Unusable::Cut) => return self.was_cut(),
             Err(Unusable::Malformed(param)) => return self.is_malformed(param),
         };
+        let tracer = &self.tracer.for_line();
+        let by_haproxy = |text| RequestContext::by_haproxy(text, record.parent, tracer.new_span_id());
         let context = match record.context {
             [] => None,
-            text => match RequestContext::parse(text) {
+            text => match RequestContext::parse(text).or_else(|| by_haproxy(text)) {
                 Some(context) => Some(context),
-                None => return self.is_malformed("c"),
+                None => return self.is_malformed("c, or p"),
             },
         };
         if Duration::from_micros(record.end).abs_diff(since_epoch(now.wall)) > FARTHEST {
@@ -106,7 +108,7 @@ impl Lines {
         }
         self.counters.ours.one();
         self.count_missing(sender, process, &record);
-        self.outcome(&record, context, now).one();
+        self.outcome(&record, context, tracer, now).one();
     }
 
     fn was_cut(&self) {
@@ -146,10 +148,16 @@ impl Lines {
     }
 
     /// Makes what is to be made of a request, and says how it is to be counted.
-    fn outcome(&self, record: &Record<'_>, context: Option<RequestContext>, now: Timestamp) -> &Counter {
+    fn outcome(
+        &self,
+        record: &Record<'_>,
+        context: Option<RequestContext>,
+        tracer: &LineTracer<'_>,
+        now: Timestamp,
+    ) -> &Counter {
         let counters = &self.counters;
         let ended = Ended::of(record);
-        let (tracer, config) = (&self.tracer.for_line(), &**self.config.load());
+        let config = &**self.config.load();
         let known = match context {
             Some(context) => Ok((context, context.flags.is_sampled() && !tracer.is_disabled())),
             None => self.without_context(&ended, tracer, now),

@@ -35,7 +35,7 @@ impl<'a> Request<'a> {
         let (path, query) = record.uri.split_once('?').unwrap_or((&record.uri, ""));
         let (host, port) = host_and_port(&record.host);
         // Without a name: where the client connected to.
-        let (host, port) = if host.is_empty() { (record.local_address, record.local_port) } else { (host, port) };
+        let (host, port) = if host.is_empty() { (&*record.local_address, record.local_port) } else { (host, port) };
         Request {
             method,
             name: match &*record.route {

@@ -159,7 +159,7 @@ impl Source<'_> {
         number(out, HTTP_RESPONSE_STATUS_CODE, self.ended.server.status);
         text(out, SERVER_ADDRESS, request.host);
         number(out, SERVER_PORT, request.port);
-        text(out, CLIENT_ADDRESS, record.client_address);
+        text(out, CLIENT_ADDRESS, &record.client_address);
         number(out, CLIENT_PORT, record.client_port);
         text(out, NETWORK_PROTOCOL_VERSION, record.version);
         text(out, USER_AGENT_ORIGINAL, request.user_agent);
@@ -180,7 +180,7 @@ impl Source<'_> {
         if record.tcp {
             out.text(NETWORK_TRANSPORT, "tcp");
         } else if !record.uri.is_empty() {
-            let host = if record.host.is_empty() { record.server_address } else { &record.host };
+            let host = if record.host.is_empty() { &record.server_address } else { &record.host };
             let mut url = [request.server_scheme(), "://", host, request.path].concat();
             if !request.query.is_empty() {
                 url.extend(["?", &request.query]);
@@ -189,7 +189,7 @@ impl Source<'_> {
         }
         number(out, HTTP_RESPONSE_STATUS_CODE, outcome.status);
         for (address, port) in [(SERVER_ADDRESS, SERVER_PORT), (NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT)] {
-            text(out, address, record.server_address);
+            text(out, address, &record.server_address);
             number(out, port, record.server_port);
         }
         if record.retries > 0 {

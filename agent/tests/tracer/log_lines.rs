@@ -98,6 +98,40 @@ fn a_line_is_a_server_and_a_client_span() {
     assert_eq!((tracer.spans_ended_line, tracer.open_spans, agent.stats().spans), (2, 0, 2));
 }
 
+/// Addresses as digits, ids without that of the SERVER span.
+#[test]
+fn haproxy_may_write_what_costs_it_least() {
+    let agent = LineAgent::new();
+    let line = Line::new().with("c", format!("{TRACE}-{CLIENT}-03")).with("p", PARENT).without(&["h"]);
+    let line = line.with("ci", "C0000201").with("fi", "20010DB8000000000000000000000001").with("si", "cb0071fF");
+    agent.take(&line);
+    let spans = agent.agent.take();
+    let all: Vec<_> = spans.iter().collect();
+    let [server, client] = all[..] else { panic!("{spans:?}") };
+    assert_eq!((server.trace_id().to_string(), client.id().to_string()), (TRACE.into(), CLIENT.into()));
+    assert_eq!(server.data.parent_span_id.to_string(), PARENT);
+    assert_eq!(client.data.parent_span_id, server.id());
+    for (span, name, value) in [
+        (server, "client.address", "192.0.2.1"),
+        (server, "server.address", "2001:db8::1"),
+        (client, "server.address", "203.0.113.255"),
+    ] {
+        assert_eq!(attribute(span, name).as_deref(), Some(value), "{name}");
+    }
+    // Another request, without a caller: another SERVER span.
+    agent.take(&line.clone().without(&["p"]));
+    let next = agent.agent.take();
+    let next = next.iter().next().unwrap();
+    assert_ne!(next.id(), server.id());
+    assert!(!next.data.parent_span_is_remote);
+    // What has as many characters, but is no address.
+    agent.take(&line.clone().with("ci", "unix-123"));
+    let next = agent.agent.take();
+    assert_eq!(attribute(next.iter().next().unwrap(), "client.address").as_deref(), Some("unix-123"));
+    agent.take(&line.with("p", "53995c3f42cd8ad"));
+    assert_eq!((agent.stats().traced, agent.stats().malformed), (3, 1));
+}
+
 #[test]
 fn parts_are_spans_if_they_are_asked_for() {
     let config = LineConfig { phases: true, ..LineConfig::default() };
