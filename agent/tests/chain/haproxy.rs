@@ -43,6 +43,13 @@ impl Program {
         Program { path: path.to_owned(), version }
     }
 
+    /// Whether its master can start itself again, as it does to reload: HAProxy 3.4 starts the program itself, which one that
+    /// was unpacked somewhere, behind a script, does not bear.
+    pub fn can_be_master(&self) -> bool {
+        let is_script = std::fs::read(&self.path).is_ok_and(|file| file.starts_with(b"#!"));
+        self.version < (3, 4) || !is_script
+    }
+
     /// Whether it bears a server that closes without an answer while the nine spans are sent. HAProxy 3.4 aborts.
     pub fn bears_nine_spans(&self) -> bool {
         self.version < (3, 4)
@@ -58,15 +65,29 @@ pub struct Haproxy {
     config: PathBuf,
     env: Vec<(String, String)>,
     listens: String,
+    is_master: bool,
 }
 
 impl Haproxy {
     /// Starts it and waits until `listens` (host:port) accepts connections.
     pub async fn start(program: &Program, config: &Path, env: &[(&str, &str)], listens: &str) -> Self {
+        Self::start_as(false, program, config, env, listens).await
+    }
+
+    /// The same, perhaps as services run it: a master, which starts workers.
+    pub async fn start_as(
+        is_master: bool,
+        program: &Program,
+        config: &Path,
+        env: &[(&str, &str)],
+        listens: &str,
+    ) -> Self {
         let env: Vec<_> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let process = Process::start(&name(program, listens), command(program, config, &env).arg("-db"));
+        let mut command = command(program, config, &env);
+        command.arg("-db").args(is_master.then_some("-W"));
+        let process = Process::start(&name(program, listens), &mut command);
         let (program, config, listens) = (program.clone(), config.to_owned(), listens.to_owned());
-        let mut haproxy = Haproxy { process, replaced: Vec::new(), program, config, env, listens };
+        let mut haproxy = Haproxy { process, replaced: Vec::new(), program, config, env, listens, is_master };
         haproxy.wait_until_it_listens().await;
         haproxy
     }
@@ -80,8 +101,12 @@ impl Haproxy {
         .await;
     }
 
-    /// A new process takes over the listeners and tells the old one to finish, as `systemctl reload` does.
+    /// A new process takes over the listeners and tells the old one to finish, as `systemctl reload` does. Of a master it
+    /// is a worker.
     pub fn reload(&mut self) {
+        if self.is_master {
+            return self.process.signal("-USR2");
+        }
         let mut command = command(&self.program, &self.config, &self.env);
         command.args(["-db", "-sf", &self.process.pid().to_string()]);
         let new = Process::start(&format!("{} (new)", name(&self.program, &self.listens)), &mut command);
@@ -108,6 +133,18 @@ impl Haproxy {
         let (valid, said) = check(&self.program, &self.config, &env);
         assert!(valid, "{said}");
         said
+    }
+}
+
+/// Workers outlive a master that is killed.
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        if self.is_master && self.process.is_alive() {
+            self.process.signal("-TERM");
+            while self.process.is_alive() {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
     }
 }
 

@@ -71,6 +71,24 @@ impl Drop for Origin {
     }
 }
 
+/// A listener whose backlog is full: whoever connects waits, for nothing.
+pub struct Full {
+    pub addr: String,
+    _listener: std::net::TcpListener,
+    _waiting: Vec<std::net::TcpStream>,
+}
+
+impl Full {
+    pub fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100)).ok();
+        let waiting = std::iter::from_fn(connect).collect();
+        Full { addr: addr.to_string(), _listener: listener, _waiting: waiting }
+    }
+}
+
 async fn serve(stream: TcpStream, hits: &Mutex<Vec<Hit>>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program};
 use crate::http::http_client;
-use crate::lines::{Transport, free_log_address};
+use crate::lines::free_udp_address;
 use crate::origin::Origin;
 use crate::process::{Process, free_port};
 
@@ -75,7 +75,7 @@ impl Chain {
         if !args.contains(&"--otlp") {
             args.extend(["--otlp", collector.url.as_str()]);
         }
-        let log = free_log_address(Transport::Udp);
+        let log = free_udp_address();
         let listener = format!("udp://{log}");
         if setup.lines {
             args.extend(["--log-listen", &listener]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Proxy;
-use super::client::{Client, Seen, frame, get, h2_get, hello, request};
+use super::client::{Client, Seen, frame, get, h2_get, h2_post, hello, request};
 use super::table::{How, Row};
 use crate::process::{PATIENCE, eventually};
 
@@ -67,6 +67,14 @@ pub async fn run(proxy: &Proxy, row: &Row) -> Seen {
             let head = request("POST", row.path, "connection: close\r\ncontent-length: 100\r\n");
             client.send(&[&head[..], b"half"].concat()).await;
             client.read_all().await
+        }
+        How::Http2HalfBody => {
+            let mut client = Client::connect(&proxy.addresses.h2).await;
+            client.send(&[hello(), h2_post(1, row.path), frame(0, 0, 1, b"half")].concat()).await;
+            let sent = client.seen().sent;
+            // Until HAProxy gives up, which some versions say by a reset.
+            client.until(b"never", Duration::from_secs(2)).await;
+            Seen { sent, ..client.close() }
         }
         How::WebSocket => {
             let mut client = Client::connect(addr).await;

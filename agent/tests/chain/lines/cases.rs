@@ -135,7 +135,7 @@ fn name(row: &Row) -> &'static str {
     match row.how {
         How::Tcp => "TCP",
         _ if !row.was_read() => "HTTP",
-        How::Post | How::HalfBody => "POST",
+        How::Post | How::HalfBody | How::Http2HalfBody => "POST",
         _ if row.path.starts_with("/orders/") => "GET /orders/{id}",
         _ => "GET",
     }
@@ -155,7 +155,7 @@ fn check_server(proxy: &Proxy, row: &Row, client: &Span, what: &str) {
     let hits = proxy.origin.hits();
     let Some(hit) = hits.iter().rfind(|hit| of_request(hit)) else {
         // Whom no server answered, and TCP.
-        assert!(row.path == "/refuse" || row.how == How::Tcp, "{what}");
+        assert!(["/refuse", "/full"].contains(&row.path) || row.how == How::Tcp, "{what}");
         return;
     };
     let traceparent = format!("00-{}-{}-03", client.trace_id, client.span_id);
@@ -174,7 +174,7 @@ fn check_times(row: &Row, seen: &Seen, server: &Span, client: Option<&Span>, wha
     }
     let least = match row.how {
         How::WebSocket | How::Dropped => Duration::from_millis(200),
-        How::HalfBody => Duration::from_millis(300),
+        How::HalfBody | How::Http2HalfBody => Duration::from_millis(300),
         How::Queued => Duration::from_millis(400),
         How::HalfRequest => Duration::from_millis(500),
         _ if row.path.starts_with("/short/stall") => Duration::from_millis(400),

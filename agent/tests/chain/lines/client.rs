@@ -148,11 +148,21 @@ pub fn hello() -> Vec<u8> {
     [PREFACE, &frame(4, 0, 0, &[])].concat()
 }
 
-/// HEADERS of a whole request; each name and value as a literal without Huffman.
+/// HEADERS of a whole request without a body; each name and value as a literal without Huffman.
 pub fn headers(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
+    begun(0x5, stream, fields)
+}
+
+/// The same of a POST whose body comes: 100 bytes.
+pub fn h2_post(stream: u32, path: &str) -> Vec<u8> {
+    let request = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "cases.test")];
+    begun(0x4, stream, &[&request[..], &[("content-length", "100")]].concat())
+}
+
+fn begun(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     let block: Vec<u8> = fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect();
-    frame(1, 0x5, stream, &block)
+    frame(1, flags, stream, &block)
 }
 
 /// A GET over HTTP/2.

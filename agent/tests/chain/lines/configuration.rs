@@ -1,32 +1,31 @@
 //! The shipped configurations, with what the cases need beside them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Mode, Setup};
 use crate::setup::conf;
 
-/// A configuration in a folder of its own, which goes with it.
-pub struct Configuration {
-    pub path: PathBuf,
-    _folder: tempfile::TempDir,
+/// A configuration, in this folder.
+pub fn write(setup: Setup<'_>, folder: &Path) -> PathBuf {
+    let shipped = if setup.mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" };
+    let shipped = std::fs::read_to_string(conf(shipped)).unwrap();
+    let path = folder.join("haproxy.cfg");
+    std::fs::write(folder.join("hello.lua"), LUA).unwrap();
+    std::fs::write(folder.join("tls.pem"), certificate()).unwrap();
+    let text = with_cases(&shipped).replace("FOLDER", folder.to_str().unwrap());
+    let text = match setup.edit {
+        Some(edit) => edit(text),
+        None => text,
+    };
+    std::fs::write(&path, text).unwrap();
+    path
 }
 
-impl Configuration {
-    pub fn write(setup: Setup<'_>) -> Self {
-        let shipped = if setup.mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" };
-        let shipped = std::fs::read_to_string(conf(shipped)).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("haproxy.cfg");
-        std::fs::write(folder.path().join("hello.lua"), LUA).unwrap();
-        std::fs::write(folder.path().join("tls.pem"), certificate()).unwrap();
-        let text = with_cases(&shipped).replace("FOLDER", folder.path().to_str().unwrap());
-        let text = match setup.edit {
-            Some(edit) => edit(text),
-            None => text,
-        };
-        std::fs::write(&path, text).unwrap();
-        Configuration { path, _folder: folder }
-    }
+/// With the timeouts that are shipped: those of the cases are too short for clients of a busy machine.
+pub fn patient(text: String) -> String {
+    let short = "    timeout http-request 500ms\n    timeout client 1s\n";
+    assert_eq!(text.matches(short).count(), 1);
+    text.replace(short, "")
 }
 
 /// Its own rules come where the shipped file says so.
@@ -85,7 +84,7 @@ const RULES: &str = r#"
     http-request wait-for-body time 300ms if { path /wait-for-body }
     http-request set-var(txn.otel.route) str(/orders/{id}) if { path_beg /orders/ }
     use_backend %[path,field(2,/)] if { path -m reg ^/[a-z-]+/[a-z-]+ } !{ path_beg /orders/ }
-    use_backend %[path,field(2,/)] if { path -m reg ^/(refuse|none|queue|deny|stats|cache)$ }
+    use_backend %[path,field(2,/)] if { path -m reg ^/(refuse|none|full|queue|deny|stats|cache)$ }
     default_backend servers
 "#;
 
@@ -98,6 +97,11 @@ backend refuse from http
     server s1 "${NOBODY}"
 
 backend none from http
+
+backend full from http
+    timeout connect 300ms
+    retries 0
+    server s1 "${FULL}"
 
 backend queue from http
     timeout queue 400ms

@@ -8,9 +8,10 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::client::{Client, get, request};
-use super::{Mode, Proxy, Setup, Transport};
+use super::configuration::patient;
+use super::{Mode, Proxy, Setup, Transport, start_spoa, with_each};
 use crate::haproxy::{extremes, programs};
-use crate::process::PATIENCE;
+use crate::process::{PATIENCE, eventually};
 use crate::scrape::Metrics;
 use crate::spans::by_trace;
 
@@ -104,4 +105,32 @@ async fn a_receiver_that_stops_for_a_second() {
             assert_all_counted(&proxy, requests, &format!("{program:?} {transport:?}, stopped")).await;
         }
     }
+}
+
+/// Few lines can wait there; HAProxy drops the others, but has numbered them.
+#[tokio::test]
+async fn over_a_unix_socket_lines_and_losses_are_all() {
+    with_each(async |program| {
+        let setup = Setup { edit: Some(&patient), ..Setup::of(Mode::LogOnly, Transport::Unix) };
+        let mut proxy = Proxy::start(&program, setup).await;
+        let what = format!("{program:?}");
+        assert_one_traced(&proxy, &what).await;
+        let requests = 1 + at_full_speed(&proxy, tokio::time::sleep(Duration::from_millis(300))).await;
+        assert_all_counted(&proxy, requests, &what).await;
+        // Another socket, of the same name.
+        proxy.spoa.process.signal("-TERM");
+        assert!(proxy.spoa.process.ended().await.success(), "{what}");
+        let listen = proxy.spoa.addr.clone();
+        proxy.spoa = start_spoa(&listen, &proxy.log, setup, &proxy.collector).await;
+        assert_one_traced(&proxy, &what).await;
+    })
+    .await;
+}
+
+async fn assert_one_traced(proxy: &Proxy, what: &str) {
+    let id = get(&proxy.addresses.http, "/one").await.trace_id.unwrap();
+    eventually(&format!("{what}: the spans of {id}"), || {
+        (proxy.collector.spans().iter().filter(|span| span.trace_id == id).count() == 2).then_some(())
+    })
+    .await;
 }

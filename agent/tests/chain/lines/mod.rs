@@ -8,21 +8,24 @@ mod forged;
 mod load;
 mod nine;
 mod options;
+mod reload;
 mod restart;
+mod scale_out;
 mod table;
 mod times;
 mod two_proxies;
 
 use std::net::UdpSocket;
+use std::path::Path;
 
 use futures_util::future::join_all;
 
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program, programs};
-use crate::origin::Origin;
-use crate::process::free_port;
+use crate::origin::{Full, Origin};
+use crate::process::{eventually, free_port};
+use crate::scrape::Metrics;
 use crate::setup::{Spoa, conf};
-use configuration::Configuration;
 
 /// Who makes the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,7 @@ pub enum Mode {
 pub enum Transport {
     Udp,
     Ring,
+    Unix,
 }
 
 /// What differs between tests.
@@ -52,18 +56,20 @@ pub struct Setup<'a> {
     pub spoa_args: &'a [&'a str],
     /// Of HAProxy's configuration.
     pub edit: Option<&'a dyn Fn(String) -> String>,
+    /// HAProxy is a master with workers.
+    pub master: bool,
 }
 
 impl Setup<'_> {
     pub fn of(mode: Mode, transport: Transport) -> Self {
-        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[], edit: None }
+        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[], edit: None, master: false }
     }
 }
 
 /// One HAProxy between client and server.
 pub struct Proxy {
     // Dropped in this order.
-    _haproxy: Haproxy,
+    pub haproxy: Haproxy,
     pub spoa: Spoa,
     pub origin: Origin,
     pub collector: Collector,
@@ -72,7 +78,8 @@ pub struct Proxy {
     pub addresses: Addresses,
     /// Requests until the agent was asked.
     pub warm_up: usize,
-    _configuration: Configuration,
+    _full: Full,
+    _folder: tempfile::TempDir,
 }
 
 /// Of HAProxy's frontends.
@@ -90,11 +97,13 @@ impl Proxy {
     pub async fn start(program: &Program, setup: Setup<'_>) -> Self {
         let collector = Collector::start().await;
         let origin = Origin::start().await;
-        let log = free_log_address(setup.transport);
+        let full = Full::new();
+        let folder = tempfile::tempdir().unwrap();
+        let log = free_log_address(setup.transport, folder.path());
         let spoa = start_spoa(&format!("127.0.0.1:{}", free_port()), &log, setup, &collector).await;
         let [http, h2, listen, tcp, tls, nobody] = [(); 6].map(|()| format!("127.0.0.1:{}", free_port()));
         let addresses = Addresses { http, h2, listen, tcp, tls, nobody };
-        let configuration = Configuration::write(setup);
+        let configuration = configuration::write(setup, folder.path());
         let spoe_cfg = conf("spoe-lean.cfg").to_str().unwrap().to_owned();
         let mut env = vec![
             ("SERVICE_NAME", "proxy"),
@@ -109,22 +118,26 @@ impl Proxy {
             ("TCP_ADDRESS", &addresses.tcp),
             ("TLS_ADDRESS", &addresses.tls),
             ("NOBODY", &addresses.nobody),
+            ("FULL", &full.addr),
             ("SPOA_ADDRESS", if setup.mode == Mode::Fallback { &addresses.nobody } else { &spoa.addr }),
         ];
         if setup.transport == Transport::Ring {
             env.push(("LOG_TARGET", "ring@otel"));
         }
-        let haproxy = Haproxy::start(program, &configuration.path, &env, &addresses.http).await;
-        let mut proxy = Proxy {
-            _haproxy: haproxy,
-            spoa,
-            origin,
-            collector,
-            log,
-            addresses,
-            warm_up: 0,
-            _configuration: configuration,
-        };
+        let haproxy = Haproxy::start_as(setup.master, program, &configuration, &env, &addresses.http).await;
+        // One after the other begins to listen, and a connection to see it would be logged.
+        let Addresses { h2, listen, tcp, tls, .. } = &addresses;
+        eventually("HAProxy listens everywhere", || {
+            [h2, listen, tcp, tls].iter().all(|addr| listens(addr)).then_some(())
+        })
+        .await;
+        let mut proxy =
+            Proxy { haproxy, spoa, origin, collector, log, addresses, warm_up: 0, _full: full, _folder: folder };
+        if setup.transport == Transport::Ring {
+            // HAProxy 3.0 may forget lines that it wrote before.
+            let connected = |metrics: &Metrics| metrics.get("log_connections_total") > 0.0;
+            Metrics::scrape_until(&proxy.spoa.admin, "the ring connects", connected).await;
+        }
         if setup.mode == Mode::Lean {
             proxy.wait_until_asked().await;
         }
@@ -133,16 +146,23 @@ impl Proxy {
 
     /// The first health check of `option spop-check` may come after the first request.
     pub async fn wait_until_asked(&mut self) {
-        let answered = |metrics: &crate::scrape::Metrics| metrics.sum("messages_total", "") > 0.0;
+        let answered = |metrics: &Metrics| metrics.sum("messages_total", "") > 0.0;
         loop {
             client::get(&self.addresses.http, "/warm-up").await;
             self.warm_up += 1;
-            if answered(&crate::scrape::Metrics::scrape(&self.spoa.admin).await) {
+            if answered(&Metrics::scrape(&self.spoa.admin).await) {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Whether somebody listens at this address of 127.0.0.1.
+fn listens(addr: &str) -> bool {
+    let port: u16 = addr.rsplit_once(':').unwrap().1.parse().unwrap();
+    let listening = format!("0100007F:{port:04X} 00000000:0000 0A");
+    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&listening)
 }
 
 /// Runs this with each HAProxy, side by side: they wait more than they work.
@@ -152,15 +172,24 @@ pub async fn with_each(run: impl AsyncFn(Program)) {
 
 /// The agent with a listener for lines.
 pub async fn start_spoa(listen: &str, log: &str, setup: Setup<'_>, collector: &Collector) -> Spoa {
-    let scheme = if setup.transport == Transport::Udp { "udp" } else { "tcp" };
-    let log = format!("{scheme}://{log}");
+    let scheme = match setup.transport {
+        Transport::Udp => "udp://",
+        Transport::Ring => "tcp://",
+        Transport::Unix => "unix:",
+    };
+    let log = format!("{scheme}{log}");
     let args = [&["--otlp", &collector.url, "--log-listen", &log], setup.spoa_args].concat();
     Spoa::start(listen, &args, &[]).await
 }
 
-pub fn free_log_address(transport: Transport) -> String {
+fn free_log_address(transport: Transport, folder: &Path) -> String {
     match transport {
-        Transport::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string(),
+        Transport::Udp => free_udp_address(),
         Transport::Ring => format!("127.0.0.1:{}", free_port()),
+        Transport::Unix => folder.join("log.sock").to_str().unwrap().to_owned(),
     }
+}
+
+pub fn free_udp_address() -> String {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -28,7 +28,7 @@ async fn between_answer_and_line_nothing_is_lost() {
         two.spoas[0].process.signal("-KILL");
         two.spoas[0].process.ended().await;
         let listen = two.spoas[0].addr.clone();
-        two.spoas[0] = start_spoa(&listen, &two.log, setup, &two.collector).await;
+        two.spoas[0] = start_spoa(&listen, &two.logs[0], setup, &two.collector).await;
         let seen = request.await.unwrap();
         assert_eq!(seen.status, Some(200));
         let spans = two.trace(&seen.trace_id.unwrap(), 4).await;

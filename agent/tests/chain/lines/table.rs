@@ -25,6 +25,8 @@ pub enum How {
     GoReading,
     /// Sends a part of its body, and nothing else.
     HalfBody,
+    /// The same over HTTP/2.
+    Http2HalfBody,
     WebSocket,
     /// No request at all that HAProxy could read.
     Nonsense,
@@ -120,6 +122,7 @@ pub fn rows(version: (u32, u32)) -> Vec<Row> {
         Row { how: Dropped, answer: None, server: (None, None), ..Row::own("/silent-drop", 200, "PR") },
         // No server, or one that fails.
         Row { resends: Some(2), ..Row::failed("/refuse", 503, "503", "SC", "connect_failed") },
+        Row::failed("/full", 503, "503", "sC", "connect_timeout"),
         Row::own("/none", 503, "SC"),
         Row { how: Queued, ..Row::own("/queue/waits", 503, "sQ") },
         Row::failed("/fails/close", 502, "502", "SH", "server_closed"),
@@ -161,7 +164,7 @@ pub fn rows(version: (u32, u32)) -> Vec<Row> {
         rows.push(Row { how: ResetStream, path, ts: "CD", server: reset, ..gone.clone() });
     }
     let half = Row { how: HalfBody, ..Row::failed("/short/half-body", 504, "504", "sH", "server_timeout") };
-    rows.push(if version < (3, 0) {
+    let half = if version < (3, 0) {
         half
     } else {
         Row {
@@ -171,7 +174,9 @@ pub fn rows(version: (u32, u32)) -> Vec<Row> {
             client: Some((None, Some("client_timeout"))),
             ..half
         }
-    });
+    };
+    rows.push(half.clone());
+    rows.push(Row { how: Http2HalfBody, path: "/short/http2-half-body", answer: None, ..half });
     rows.push(Row { how: HalfBody, ..Row::own("/wait-for-body", 408, "cR") });
     // Nothing that HAProxy could read: a trace of its own.
     let unread = |how, status, ts| Row { how, ..Row::own("", status, ts) };

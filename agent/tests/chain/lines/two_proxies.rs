@@ -1,6 +1,7 @@
 //! The shipped configurations as they are, one proxy behind the other: one trace.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 
@@ -9,12 +10,22 @@ use super::{Mode, Setup, Transport, free_log_address, start_spoa, with_each};
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program};
 use crate::origin::Origin;
-use crate::process::{eventually, free_port};
+use crate::process::{PATIENCE, eventually, free_port};
 use crate::scrape::Metrics;
 use crate::setup::{Spoa, conf};
 use crate::spans::{Span, names};
 
-/// Two proxies in a row; one agent that is asked, or several, of whom the first gets the lines.
+/// Which agent gets a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    ToTheFirst,
+    OfAProxyToOne,
+    /// From HAProxy 3.0 on.
+    Balanced,
+    ToAll,
+}
+
+/// Two proxies in a row, and agents of whom any is asked.
 pub struct Two {
     // Dropped in this order.
     _proxies: [Haproxy; 2],
@@ -22,31 +33,37 @@ pub struct Two {
     pub origin: Origin,
     pub collector: Collector,
     pub addr: String,
-    pub log: String,
+    /// Where each agent that gets lines listens for them.
+    pub logs: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
 impl Two {
     pub async fn start(program: &Program, setup: Setup<'_>, agents: usize) -> Self {
+        Self::start_with(program, setup, agents, Lines::ToTheFirst).await
+    }
+
+    pub async fn start_with(program: &Program, setup: Setup<'_>, agents: usize, lines: Lines) -> Self {
         let collector = Collector::start().await;
         let origin = Origin::start().await;
-        let log = free_log_address(setup.transport);
-        let mut spoas = Vec::new();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut spoas, mut logs) = (Vec::new(), Vec::new());
         for agent in 0..agents {
             let listen = format!("127.0.0.1:{}", free_port());
-            spoas.push(match agent {
-                0 => start_spoa(&listen, &log, setup, &collector).await,
-                _ => Spoa::start(&listen, &["--otlp", &collector.url], &[]).await,
+            spoas.push(if agent == 0 || lines != Lines::ToTheFirst {
+                logs.push(free_log_address(setup.transport, folder.path()));
+                start_spoa(&listen, &logs[agent], setup, &collector).await
+            } else {
+                Spoa::start(&listen, &["--otlp", &collector.url], &[]).await
             });
         }
         let [one, two, nobody] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-        let folder = tempfile::tempdir().unwrap();
-        let config = config_for(setup.mode, &spoas, &folder);
-        let env = |service, listen, server| {
+        let config = config_for(setup.mode, &spoas, (&logs, lines), &folder);
+        let env = |service, listen, server, log| {
             let mut env = vec![
                 ("SERVICE_NAME", service),
                 ("SPOE_TIMEOUT", setup.spoe_timeout),
-                ("LOG_ADDRESS", log.as_str()),
+                ("LOG_ADDRESS", log),
                 ("LISTEN_ADDRESS", listen),
                 ("SERVER_ADDRESS", server),
                 ("SPOA_ADDRESS", if setup.mode == Mode::Fallback { nobody.as_str() } else { &spoas[0].addr }),
@@ -56,22 +73,25 @@ impl Two {
             }
             env
         };
+        let inner = if lines == Lines::OfAProxyToOne { &logs[1] } else { &logs[0] };
         let proxies = [
-            Haproxy::start(program, &config, &env("haproxy-1", &one, &two), &one).await,
-            Haproxy::start(program, &config, &env("haproxy-2", &two, &origin.addr), &two).await,
+            Haproxy::start(program, &config, &env("haproxy-1", &one, &two, &logs[0]), &one).await,
+            Haproxy::start(program, &config, &env("haproxy-2", &two, &origin.addr, inner), &two).await,
         ];
-        let two = Two { _proxies: proxies, spoas, origin, collector, addr: one, log, _folder: folder };
+        let two = Two { _proxies: proxies, spoas, origin, collector, addr: one, logs, _folder: folder };
         if setup.mode == Mode::Lean {
             two.wait_until_all_are_asked().await;
         }
         two
     }
 
-    async fn wait_until_all_are_asked(&self) {
+    pub async fn wait_until_all_are_asked(&self) {
+        let end = Instant::now() + PATIENCE;
         for spoa in &self.spoas {
             while Metrics::scrape(&spoa.admin).await.sum("messages_total", "") < 2.0 {
+                assert!(Instant::now() < end, "an agent is not asked");
                 // At once: one after the other goes over one connection.
-                join_all((0..8).map(|_| get_with(&self.addr, "/warm-up", ""))).await;
+                join_all((0..32).map(|_| get_with(&self.addr, "/warm-up", ""))).await;
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         }
@@ -79,8 +99,12 @@ impl Two {
 
     /// The messages that each agent got.
     async fn asked(&self) -> Vec<f64> {
-        join_all(self.spoas.iter().map(|spoa| async { Metrics::scrape(&spoa.admin).await.sum("messages_total", "") }))
-            .await
+        self.of_each("messages_total").await
+    }
+
+    /// A figure of each agent: the sum of a family.
+    pub async fn of_each(&self, family: &str) -> Vec<f64> {
+        join_all(self.spoas.iter().map(|spoa| async { Metrics::scrape(&spoa.admin).await.sum(family, "") })).await
     }
 
     /// The spans of a trace, when there are so many.
@@ -95,7 +119,7 @@ impl Two {
 }
 
 /// The shipped file itself; with further agents, one like it beside the SPOE file.
-fn config_for(mode: Mode, spoas: &[Spoa], folder: &tempfile::TempDir) -> PathBuf {
+fn config_for(mode: Mode, spoas: &[Spoa], (logs, lines): (&[String], Lines), folder: &tempfile::TempDir) -> PathBuf {
     let shipped = conf(if mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" });
     if spoas.len() == 1 {
         return shipped;
@@ -107,8 +131,34 @@ fn config_for(mode: Mode, spoas: &[Spoa], folder: &tempfile::TempDir) -> PathBuf
     let servers: String = spoas.iter().enumerate().map(server).collect();
     std::fs::copy(conf("spoe-lean.cfg"), folder.path().join("spoe-lean.cfg")).unwrap();
     let path = folder.path().join("haproxy.cfg");
-    std::fs::write(&path, format!("{before}{servers}{after}")).unwrap();
+    let text = format!("{before}{servers}{after}");
+    std::fs::write(&path, spread(&text, spoas, logs, lines)).unwrap();
     path
+}
+
+/// As agent/docs/log-line.md has it.
+fn spread(text: &str, spoas: &[Spoa], logs: &[String], lines: Lines) -> String {
+    let form = "len 65535 format rfc5424 local0 info";
+    let (one, number) = (format!("    log \"${{LOG_TARGET}}\" {form}\n"), " n=\"%lc\"");
+    for part in [&one, number] {
+        assert_eq!(text.matches(part).count(), 1, "{part}");
+    }
+    match lines {
+        Lines::ToTheFirst | Lines::OfAProxyToOne => text.to_owned(),
+        Lines::ToAll => {
+            let targets: String = logs.iter().map(|log| format!("    log {log} {form}\n")).collect();
+            text.replace(&one, &targets)
+        }
+        Lines::Balanced => {
+            let server = |(log, spoa): (&String, &Spoa)| {
+                let (host, port) = spoa.addr.split_once(':').unwrap();
+                format!("    server lines-{port} udp@{log} check addr {host} port {port} inter 200ms fall 1 rise 1\n")
+            };
+            let servers: String = logs.iter().zip(spoas).map(server).collect();
+            let text = text.replace(&one, &format!("    log backend@lines {form}\n")).replace(number, "");
+            format!("{text}\nbackend lines\n    mode log\n    balance roundrobin\n{servers}")
+        }
+    }
 }
 
 /// SERVER and CLIENT of a proxy.
@@ -123,7 +173,7 @@ pub fn of_proxy<'s>(spans: &'s [Span], service: &str) -> [&'s Span; 2] {
 }
 
 /// A trace from the client on, over both proxies to the server.
-fn assert_joined(spans: &[Span], parent: &str) -> String {
+pub fn assert_joined(spans: &[Span], parent: &str) -> String {
     assert_eq!(spans.len(), 4, "{:#?}", names(spans));
     let [outer, call] = of_proxy(spans, "haproxy-1");
     let [inner, last] = of_proxy(spans, "haproxy-2");
