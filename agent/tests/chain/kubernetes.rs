@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program, check, programs};
 use crate::http::http_client;
-use crate::lines::{Transport, free_log_address};
+use crate::lines::free_udp_address;
 use crate::origin::Origin;
 use crate::process::{eventually, free_port};
 use crate::scrape::Metrics;
@@ -80,7 +80,7 @@ async fn a_request_through_either_controller_is_traced() {
 
 async fn traced(program: &Program, place: Place) {
     let (collector, origin) = (Collector::start().await, Origin::start().await);
-    let log = free_log_address(Transport::Udp);
+    let log = free_udp_address();
     let listen = format!("127.0.0.1:{}", free_port());
     let args = ["--otlp", &collector.url, "--log-listen", &format!("udp://{log}")];
     let spoa = Spoa::start(&listen, &args, &[]).await;

@@ -182,7 +182,7 @@ pub async fn start_spoa(listen: &str, log: &str, setup: Setup<'_>, collector: &C
     Spoa::start(listen, &args, &[]).await
 }
 
-fn free_log_address(transport: Transport, folder: &Path) -> String {
+pub fn free_log_address(transport: Transport, folder: &Path) -> String {
     match transport {
         Transport::Udp => free_udp_address(),
         Transport::Ring => format!("127.0.0.1:{}", free_port()),
