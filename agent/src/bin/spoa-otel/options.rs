@@ -80,7 +80,8 @@ pub struct Options {
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigurationOptions {
     /// Configuration file in TOML with all options by their names, such as max-memory = "64MiB", and OTEL_ variables in a
-    /// table [environment]. The command line comes first, then OTEL_ variables, then the file
+    /// table [environment]. The command line comes first, then OTEL_ variables, then the file. SIGHUP
+    /// has it read again
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -120,7 +121,7 @@ Environment:
 A value of an OTEL_ variable that cannot be used is ignored with a warning, except that of an endpoint or a file.
 
 Exit status:
-  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span. --check found no
+  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP has the configuration read again); the log says what became of every span. --check found no
      mistake
   1  cannot start: an address is in use, for instance
   2  an option, an endpoint in a variable, the configuration file, or a file that one of them names cannot be used";
