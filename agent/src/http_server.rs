@@ -2,6 +2,9 @@
 //! room for new ones; a limit on the time for a request's head and on the time that a response may lie unread; graceful
 //! shutdown.
 
+mod beginning;
+pub mod credentials;
+mod guard;
 mod limits;
 mod sockets;
 mod stats;
@@ -22,16 +25,19 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::worker::Worker;
+use beginning::Beginning;
+pub(crate) use guard::{Guard, check as check_credentials};
 pub(crate) use limits::HttpLimits;
 pub(crate) use sockets::Sockets;
 use spop_agent::descriptors;
 use spop_agent::ratelimit::LogLimit;
+use spop_agent::tls::Tls;
 pub use stats::{HttpSnapshot, HttpStats};
 pub(crate) use table::Peer;
 use table::{Activity, Place, Table};
@@ -66,11 +72,18 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves on the current Tokio runtime, counting in `stats`.
-    pub(crate) fn start(sockets: Sockets, router: Router, limits: HttpLimits, stats: Arc<HttpStats>) -> Self {
+    /// Serves on the current Tokio runtime, counting in `stats`; with TLS if there are certificates.
+    pub(crate) fn start(
+        sockets: Sockets,
+        (name, tls): (&'static str, Option<Tls>),
+        router: Router,
+        limits: HttpLimits,
+        stats: Arc<HttpStats>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(None);
+        let beginning = Beginning::new(name, tls, limits.max_connections, stats.clone());
         let (limits, present) = watch::channel(limits);
-        HttpServer { limits, stop, task: Worker::spawn(serve(sockets, router, present, stats, stopped)) }
+        HttpServer { limits, stop, task: Worker::spawn(serve(sockets, beginning, router, present, stats, stopped)) }
     }
 
     /// Other limits, for the connections that begin from now on.
@@ -88,13 +101,14 @@ impl HttpServer {
 /// Serves until `stop` holds a deadline, then lets the requests under way finish until that deadline.
 async fn serve(
     sockets: Sockets,
+    beginning: Beginning,
     router: Router,
     limits: watch::Receiver<HttpLimits>,
     stats: Arc<HttpStats>,
     mut stop: watch::Receiver<Option<Instant>>,
 ) {
     let [accept_log, files_log, refused_log] = [(); 3].map(|()| LogLimit::new());
-    let graceful = GracefulShutdown::new();
+    let (graceful, beginning) = (GracefulShutdown::new(), Arc::new(beginning));
     let mut connections = Table::default();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).max_buf_size(BUFFER);
@@ -147,13 +161,21 @@ async fn serve(
         let open = Open::count(&stats);
         let activity = Arc::new(Activity::new());
         let service = service(router.clone(), peer, activity.clone());
-        let stream = TokioIo::new(Box::pin(with_timeout(stream, limits.write_timeout)));
         builder.header_read_timeout(limits.head_timeout);
-        let connection = graceful.watch(builder.serve_connection(stream, service));
+        let handshake = beginning.handshake().await;
+        let (beginning, builder, watcher) = (beginning.clone(), builder.clone(), graceful.watcher());
+        let mut stop = stop.clone();
         connections.spawn(peer, activity, async move {
+            let stream = tokio::select! {
+                stream = beginning.of(stream, handshake, limits.head_timeout) => stream,
+                _ = stop.wait_for(Option::is_some) => None,
+            };
+            let Some(stream) = stream else { return };
+            let stream = TokioIo::new(Box::pin(with_timeout(stream, limits.write_timeout)));
+            let connection = watcher.watch(builder.serve_connection(stream, service));
             if let Err(error) = connection.await {
                 if is_timeout(&error) {
-                    open.0.counters.timeouts.one();
+                    open.0.timed_out();
                 }
                 tracing::debug!(%error, "HTTP connection ended with an error");
             }
@@ -188,7 +210,7 @@ fn service(
     })
 }
 
-fn with_timeout(stream: TcpStream, write_timeout: Duration) -> TimeoutStream<TcpStream> {
+fn with_timeout<S: AsyncRead + AsyncWrite>(stream: S, write_timeout: Duration) -> TimeoutStream<S> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(write_timeout));
     stream

@@ -26,7 +26,6 @@ mod metric;
 mod named;
 pub mod passed;
 pub mod red;
-pub mod reloads;
 mod request_context;
 mod resource;
 mod semconv;
@@ -34,4 +33,5 @@ pub mod span;
 pub mod tracer;
 mod worker;
 
+pub use http_server::credentials::Credentials;
 pub use http_server::{HttpSnapshot, HttpStats};

@@ -19,6 +19,8 @@ use crate::session::{Inbound, Session, Turn};
 use crate::shared::Shared;
 use crate::stats::ServerStats;
 use crate::time::Timestamp;
+#[cfg(feature = "tls")]
+use crate::tls::Handshake;
 use crate::tls::TlsResult;
 
 /// A place among the connections, given back at the end.
@@ -78,12 +80,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
 #[cfg(feature = "tls")]
 pub(crate) async fn serve_tls<const OPEN: usize>(
     stream: TcpStream,
+    handshake: Option<Handshake>,
     open: OpenConnection,
     mut draining: watch::Receiver<bool>,
 ) {
-    let Some(acceptor) = &open.shared.tls else { return };
+    let Some(handshake) = handshake else { return };
     let stream = tokio::select! {
-        stream = acceptor.accept(stream) => stream,
+        stream = handshake.accept(stream) => stream,
         // Who has no connection yet asks another agent.
         _ = draining.wait_for(|&draining| draining) => None,
     };

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::addr::{Addr, ListenAddr};
 use crate::socket_file::SocketFile;
+#[cfg(feature = "tls")]
+use crate::tls::Handshake;
 
 /// A socket that somebody else made listen: the service manager, or the process that this one replaces. Its file, if it has
 /// one, is theirs, and stays at the end.
@@ -55,9 +57,9 @@ enum Socket {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    /// TLS is to be spoken over it.
+    /// TLS is to be spoken over it, once there is a place for the handshake.
     #[cfg(feature = "tls")]
-    Tls(TcpStream),
+    Tls(TcpStream, Option<Handshake>),
 }
 
 impl Listener {
@@ -109,7 +111,7 @@ impl Listener {
             Socket::Tcp(socket) => Ok(Stream::Tcp(accept(socket).await?)),
             Socket::Unix(socket) => Ok(Stream::Unix(socket.accept().await?.0)),
             #[cfg(feature = "tls")]
-            Socket::Tls(socket) => Ok(Stream::Tls(accept(socket).await?)),
+            Socket::Tls(socket) => Ok(Stream::Tls(accept(socket).await?, None)),
         }
     }
 }
@@ -135,7 +137,7 @@ impl AsFd for Stream {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.as_fd(),
+            Self::Tls(stream, _) => stream.as_fd(),
         }
     }
 }

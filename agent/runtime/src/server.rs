@@ -279,7 +279,11 @@ async fn accept(
             _ = draining.wait_for(|&d| d) => break,
         };
         match stream {
-            Ok(stream) => admit(stream, &shared, &draining, &mut connections),
+            Ok(stream) => {
+                #[cfg(feature = "tls")]
+                let stream = begin(stream, &shared).await;
+                admit(stream, &shared, &draining, &mut connections);
+            }
             Err(error) => {
                 if let Some(left_out) = shared.logs.accept.pass() {
                     tracing::warn!(%error, left_out, "cannot accept a connection");
@@ -291,6 +295,15 @@ async fn accept(
     }
     drop((listener, beat));
     while connections.join_next().await.is_some() {}
+}
+
+/// A TLS handshake takes its place before the connection does: the one that makes room for it is gone then.
+#[cfg(feature = "tls")]
+async fn begin(stream: Stream, shared: &Shared) -> Stream {
+    match (stream, &shared.tls) {
+        (Stream::Tls(stream, None), Some(tls)) => Stream::Tls(stream, Some(tls.begin().await)),
+        (stream, _) => stream,
+    }
 }
 
 fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
@@ -326,10 +339,12 @@ fn admit(stream: Stream, shared: &Arc<Shared>, draining: &watch::Receiver<bool>,
             connections.spawn(serve::<_, MAX_IN_FLIGHT>(stream, open, draining))
         }
         #[cfg(feature = "tls")]
-        (Stream::Tls(stream), AnyHandler::Sync(_)) => connections.spawn(serve_tls::<1>(stream, open, draining)),
+        (Stream::Tls(stream, handshake), AnyHandler::Sync(_)) => {
+            connections.spawn(serve_tls::<1>(stream, handshake, open, draining))
+        }
         #[cfg(feature = "tls")]
-        (Stream::Tls(stream), AnyHandler::Async(_)) => {
-            connections.spawn(serve_tls::<MAX_IN_FLIGHT>(stream, open, draining))
+        (Stream::Tls(stream, handshake), AnyHandler::Async(_)) => {
+            connections.spawn(serve_tls::<MAX_IN_FLIGHT>(stream, handshake, open, draining))
         }
     };
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -48,6 +49,15 @@ impl NamedFile {
     /// It cannot be used, for this reason.
     pub fn error(&self, reason: impl fmt::Display) -> FileError {
         FileError { file: self.clone(), reason: reason.to_string() }
+    }
+
+    /// Says in the log that everybody can read it, if so: what is in it should be secret.
+    pub fn warn_if_readable(&self) {
+        let mode = std::fs::metadata(&self.path).map(|meta| meta.permissions().mode());
+        if mode.is_ok_and(|mode| mode & 0o004 != 0) {
+            let (option, path) = (self.option, self.path.display());
+            tracing::warn!(option, "everybody on this host can read this file, which is secret: chmod o= {path}");
+        }
     }
 
     fn read(&self) -> Result<Vec<u8>, FileError> {

@@ -1,7 +1,7 @@
 //! The admin endpoints, over HTTP and for people and programs that look after the agent.
 //!
-//! They have no authentication: bind them to loopback, or to a network whose members may read all of it. What a browser
-//! asks under a name that is not known to be this host's is refused.
+//! Unless there are [`Credentials`] everybody who reaches them may read all of it: bind them to loopback, or to a network of
+//! such people. What a browser asks under a name that is not known to be this host's is refused.
 //!
 //! - [`metrics`]: `/metrics`, what is counted, for Prometheus.
 //! - [`health`]: `/healthz` and `/readyz`.
@@ -15,6 +15,7 @@ pub mod traces;
 use std::fmt::Write;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +29,13 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, Response};
 use axum::routing::get;
 
-use crate::http_server::{HttpLimits, HttpServer, HttpStats, Sockets};
+use crate::http_server::credentials::Credentials;
+use crate::http_server::{Guard, HttpLimits, HttpServer, HttpStats, Sockets, check_credentials};
 use crate::worker::deadline_after;
 use host::Hosts;
 use spop_agent::duration;
+use spop_agent::tls::Tls;
+use spop_agent::watched::FileError;
 
 /// Bounds of the admin listener.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,6 +64,24 @@ pub struct AdminConfig {
     /// * allows any; repeatable
     #[arg(id = "admin_host", long = "admin-host", value_name = "NAME")]
     pub hosts: Vec<String>,
+
+    /// File with a token in each line, of which requests to them need one (Authorization: Bearer), except /healthz and
+    /// /readyz; read again when it changes [default: none, everybody may ask]
+    #[arg(id = "admin_token_file", long = "admin-token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// The same with user:password in each line (Authorization: Basic), as browsers ask for; with both files one is enough
+    /// [default: none]
+    #[arg(id = "admin_basic_file", long = "admin-basic-file", value_name = "FILE")]
+    pub basic_file: Option<PathBuf>,
+
+    /// What is in these files, once they are [read](Self::read_credentials).
+    #[arg(skip)]
+    pub credentials: Option<Credentials>,
+
+    /// Certificates, if TLS is to be spoken.
+    #[arg(skip)]
+    pub tls: Option<Tls>,
 }
 
 impl AdminConfig {
@@ -69,8 +91,25 @@ impl AdminConfig {
         head_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         hosts: Vec::new(),
+        token_file: None,
+        basic_file: None,
+        credentials: None,
+        tls: None,
     };
+
+    /// Reads the files of tokens and passwords, for [`credentials`](Self::credentials); `None` without any.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn read_credentials(&self) -> Result<Option<Credentials>, FileError> {
+        let file = |option, path: &Option<PathBuf>| path.clone().map(|path| (option, path));
+        let token = file("--admin-token-file", &self.token_file);
+        Credentials::load(token, file("--admin-basic-file", &self.basic_file))
+    }
 }
+
+/// Whoever asks these looks whether the agent lives, and learns no more.
+const OPEN: &[&str] = &["/healthz", "/readyz"];
 
 impl Default for AdminConfig {
     fn default() -> Self {
@@ -101,7 +140,7 @@ impl Site {
         self
     }
 
-    fn into_router(self, hosts: Arc<Hosts>) -> Router {
+    fn into_router(self, hosts: Arc<Hosts>, guard: Arc<Guard>) -> Router {
         let (mut links, mut list) = (String::new(), String::new());
         for (path, what) in self.endpoints {
             // Writing to a text cannot fail.
@@ -116,6 +155,7 @@ impl Site {
         self.router
             .route("/", get(async move || Html(index.clone())))
             .fallback(async move || (StatusCode::NOT_FOUND, not_found.clone()))
+            .layer(from_fn_with_state(guard, check_credentials))
             .layer(from_fn_with_state(hosts, host::check))
             .layer(map_response(with_security_headers))
     }
@@ -143,6 +183,8 @@ pub struct Admin {
     limits: HttpLimits,
     hosts: Arc<Hosts>,
     stats: Arc<HttpStats>,
+    guard: Arc<Guard>,
+    tls: Option<Tls>,
 }
 
 impl Admin {
@@ -172,6 +214,8 @@ impl Admin {
             sockets,
             limits: limits(&config),
             hosts: Arc::new(Hosts::new(name, &config.hosts, stats.clone())),
+            guard: Guard::new("admin", config.credentials, OPEN, stats.clone()),
+            tls: config.tls,
             stats,
         })
     }
@@ -188,7 +232,8 @@ impl Admin {
 
     /// Serves on the current Tokio runtime.
     pub fn serve(self, site: Site) -> AdminServer {
-        AdminServer(HttpServer::start(self.sockets, site.into_router(self.hosts), self.limits, self.stats))
+        let router = site.into_router(self.hosts, self.guard);
+        AdminServer(HttpServer::start(self.sockets, ("admin", self.tls), router, self.limits, self.stats))
     }
 }
 

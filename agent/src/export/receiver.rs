@@ -11,16 +11,19 @@ pub use config::ReceiverConfig;
 pub use request::{DecodeError, ReceivedRequest};
 pub use stats::ReceiverSnapshot;
 
-use crate::http_server::{HttpLimits, HttpServer, HttpStats, Peer, Sockets};
+use crate::http_server::{Guard, HttpLimits, HttpServer, HttpStats, Peer, Sockets, check_credentials};
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use body::Budget;
 use format::{Form, Refusal};
+use spop_agent::tls::TlsStats;
 use stats::Counters;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -82,6 +85,7 @@ impl Receiver {
 
     fn of(sockets: Sockets, config: ReceiverConfig, sinks: Vec<Arc<dyn RequestSink>>) -> std::io::Result<Self> {
         let addrs = sockets.addrs()?;
+        let (tls, credentials) = (config.tls.clone(), config.credentials.clone());
         let limits = limits(&config);
         let shared = Arc::new(Shared {
             budget: Budget::new(config.max_buffered),
@@ -91,8 +95,13 @@ impl Receiver {
             stats: ReceiverStats::default(),
         });
         let router = Router::new().route("/v1/traces", post(receive)).route("/v1/traces/", post(receive));
-        let router = router.with_state(shared.clone());
-        let server = HttpServer::start(sockets, router, limits, shared.stats.http.clone());
+        let stats = shared.stats.http.clone();
+        let guard = Guard::new("otlp", credentials, &[], stats.clone());
+        let router = router
+            .with_state(shared.clone())
+            .layer(from_fn_with_state(guard, check_credentials))
+            .layer(from_fn_with_state(stats.clone(), refuse_pages));
+        let server = HttpServer::start(sockets, ("otlp", tls), router, limits, stats);
         Ok(Self { addrs, shared, server })
     }
 
@@ -106,6 +115,11 @@ impl Receiver {
     /// The addresses that the receiver listens on.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// What became of TLS handshakes, and of TLS that came where there is none.
+    pub fn tls_stats(&self) -> &Arc<TlsStats> {
+        self.shared.stats.http.tls()
     }
 
     /// The receiver's counters.
@@ -129,6 +143,16 @@ fn limits(config: &ReceiverConfig) -> HttpLimits {
         head_timeout: HEAD_TIMEOUT,
         write_timeout: WRITE_TIMEOUT,
     }
+}
+
+/// A page of the web can have its visitor's browser post here, as itself or under a name to which it gave this address (DNS
+/// rebinding). Browsers say whose page it is; programs that send spans say nothing.
+async fn refuse_pages(State(stats): State<Arc<HttpStats>>, request: Request, next: Next) -> Response {
+    if !request.headers().contains_key(ORIGIN) {
+        return next.run(request).await;
+    }
+    stats.cross_origin();
+    (StatusCode::FORBIDDEN, "Spans of web pages are not taken.\n").into_response()
 }
 
 async fn receive(

@@ -50,9 +50,13 @@ pub(crate) const PREFIX: &str = "systemd:";
 /// The longest name that systemd takes.
 const LONGEST: usize = 255;
 
-/// The name of sockets that systemd passes: their `FileDescriptorName=`, without one the name of the socket unit.
+/// The name of sockets that systemd passes: their `FileDescriptorName=`, without one the name of the socket unit; with TLS if
+/// `,tls` follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PassedName(String);
+pub struct PassedName {
+    name: String,
+    tls: bool,
+}
 
 /// It is no name of sockets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,23 +68,29 @@ pub struct NameError(String);
 
 impl PassedName {
     /// What stands behind `systemd:`.
-    pub(crate) fn new(name: &str) -> Result<Self, NameError> {
+    pub(crate) fn new(text: &str) -> Result<Self, NameError> {
+        let (name, tls) = text.strip_suffix(",tls").map_or((text, false), |name| (name, true));
         let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b':' | b',');
         match name.len() {
-            1..=LONGEST if name.bytes().all(is_allowed) => Ok(Self(name.to_owned())),
-            _ => Err(NameError(name.to_owned())),
+            1..=LONGEST if name.bytes().all(is_allowed) => Ok(Self { name: name.to_owned(), tls }),
+            _ => Err(NameError(text.to_owned())),
         }
     }
 
     /// The name alone.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Whether TLS is to be spoken there.
+    pub fn tls(&self) -> bool {
+        self.tls
     }
 }
 
 impl fmt::Display for PassedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", self.0)
+        write!(f, "{PREFIX}{}{}", self.name, if self.tls { ",tls" } else { "" })
     }
 }
 
@@ -92,7 +102,13 @@ mod tests {
     #[test]
     fn forms() {
         let parse = |text: &str| text.parse::<Place<ListenAddr>>();
-        for text in ["systemd:spop", "systemd:spoa-otel.socket", "127.0.0.1:7000", "unix:/run/spoa.sock,mode=660"] {
+        for text in [
+            "systemd:spop",
+            "systemd:spop,tls",
+            "systemd:spoa-otel.socket",
+            "127.0.0.1:7000",
+            "unix:/run/spoa.sock,mode=660",
+        ] {
             let place = parse(text).unwrap();
             assert_eq!(place.to_string(), text);
             assert_eq!(matches!(place, Place::Passed(_)), text.starts_with("systemd:"));

@@ -1,6 +1,12 @@
 //! `spoa-otel` behind chains of real HAProxys. See `haproxy.rs` for the versions.
 
+#[path = "../../runtime/tests/common/authority.rs"]
+mod authority;
+#[path = "../../runtime/tests/common/certificates.rs"]
+mod certificates;
 mod collector;
+#[path = "../../runtime/tests/common/mod.rs"]
+mod common;
 mod failures;
 mod faults;
 mod formats;

@@ -9,6 +9,7 @@ use spoa_otel::export::console::{Console, ConsoleConfig};
 use spoa_otel::export::otlp::{Compression, Forwarder, OtlpConfig, OtlpExporter, Protocol};
 use spoa_otel::export::receiver::{ReceivedRequest, Receiver, ReceiverConfig, RequestSink};
 use spoa_otel::export::{Exporter, Pipeline};
+use spop_agent::tls::TlsResult;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -97,6 +98,37 @@ async fn post(addr: SocketAddr, headers: &[&str], body: &[u8]) -> Reply {
 }
 
 const PROTOBUF: &str = "content-type: application/x-protobuf";
+
+/// Its browser says whose page it is.
+#[tokio::test]
+async fn pages_of_the_web_cannot_post() {
+    let sink = Arc::new(Sink::default());
+    let receiver = receiver(ReceiverConfig::default(), vec![sink.clone()]).await;
+    let addr = receiver.addrs()[0];
+    for origin in ["origin: https://evil.example", "origin: http://localhost:3000", "origin: null"] {
+        assert_eq!(post(addr, &[PROTOBUF, origin], &request(1)).await.status, 403, "{origin}");
+    }
+    // A preflight is answered without leave.
+    let head = "OPTIONS /v1/traces HTTP/1.1\r\naccess-control-request-method: POST\r\norigin: https://evil.example";
+    let reply = exchange(addr, head, b"").await;
+    assert!(reply.status == 403 && !reply.head.contains("access-control"), "{}", reply.head);
+    assert_eq!(post(addr, &[PROTOBUF], &request(1)).await.status, 200);
+    assert_eq!(sink.requests.lock().unwrap().len(), 1);
+    assert_eq!(receiver.stats().http.cross_origin, 4);
+}
+
+/// TLS where there is none is told apart from broken HTTP.
+#[tokio::test]
+async fn tls_where_there_is_none_is_counted() {
+    let receiver = receiver(ReceiverConfig::default(), Vec::new()).await;
+    for (first, unexpected) in [(&b"\x16\x03\x01\x00\x05"[..], 1), (b"\x16\x04", 1), (b"\x16\x03", 2)] {
+        let mut stream = TcpStream::connect(receiver.addrs()[0]).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer).await;
+        assert_eq!(receiver.tls_stats().get(TlsResult::Unexpected), unexpected);
+    }
+}
 
 #[tokio::test]
 async fn spans_are_taken_plain_and_compressed() {

@@ -59,6 +59,11 @@ impl LiveAgent {
         log(&self.process).iter().find_map(|line| listening(line, "otlp"))
     }
 
+    /// Where it speaks SPOP, in the order of its options.
+    pub fn spop_addrs(&self) -> Vec<String> {
+        log(&self.process).iter().filter_map(|line| listening(line, "spop")).collect()
+    }
+
     /// Where it takes log lines, over UDP or TCP, in the order of its options.
     pub fn log_addrs(&self) -> Vec<String> {
         let addrs = log(&self.process).into_iter().filter_map(|line| listening(&line, "kind=log"));

@@ -1,6 +1,10 @@
 //! Hostile peers: raw bytes against the running `spoa-otel` and `ip_reputation`. Every case has an outcome of its own;
 //! after each the same process serves a good client at once.
 
+#[path = "../../runtime/tests/common/authority.rs"]
+mod authority;
+#[path = "../../runtime/tests/common/certificates.rs"]
+mod certificates;
 #[path = "../chain/collector.rs"]
 #[allow(dead_code)] // A part is for the chains.
 mod collector;
@@ -35,5 +39,6 @@ mod payloads;
 mod raw;
 mod slow;
 mod stop;
+mod tls;
 mod vectors;
 mod wire;

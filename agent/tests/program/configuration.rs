@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::certificates::Files;
+
 /// A folder with a configuration file.
 pub struct File {
     _dir: TempDir,
@@ -232,7 +234,24 @@ fn the_example_is_right_with_and_without_its_comments() {
     };
     let settings: Vec<_> = text.lines().filter(is_setting).map(|line| &line[1..]).collect();
     assert!(settings.len() > 60, "{}", settings.len());
-    let file = File::new(&settings.join("\n"));
+    // Its files, in a folder of ours, and an address that uses them.
+    let files = Files::new();
+    let (cert, key) = files.clients.certificate("agent");
+    let folder = files.path("");
+    for (name, content) in [
+        ("cert.pem", cert),
+        ("key.pem", key),
+        ("haproxys.pem", files.clients.pem()),
+        ("admin-tokens", "token\n".to_owned()),
+        ("admin-users", "user:password\n".to_owned()),
+        ("otlp-tokens", "token\n".to_owned()),
+        ("otlp-users", "user:password\n".to_owned()),
+    ] {
+        files.write(name, &content);
+    }
+    let text = settings.join("\n").replace("/etc/spoa-otel/", folder.to_str().unwrap());
+    let text = text.replace("listen = [\"127.0.0.1:7000\"]", "listen = [\"127.0.0.1:7000,tls\"]");
+    let file = File::new(&text);
     let (status, _, errors) = run(&["--config", file.arg(), "--check"], &[]);
     assert_eq!((status, errors), (0, Vec::new()));
 }

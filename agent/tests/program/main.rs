@@ -1,5 +1,9 @@
 //! `spoa-otel` as its operator sees it: exit status, log, version, and the account of its spans at the end.
 
+#[path = "../../runtime/tests/common/authority.rs"]
+mod authority;
+#[path = "../../runtime/tests/common/certificates.rs"]
+mod certificates;
 #[path = "../chain/collector.rs"]
 #[allow(dead_code)] // A part is for the chains.
 mod collector;
@@ -20,10 +24,10 @@ mod process;
 mod program_support;
 #[path = "../../runtime/tests/common/programs.rs"]
 mod programs;
-mod reloaded;
 #[path = "../chain/spans.rs"]
 #[allow(dead_code)]
 mod spans;
+mod tls;
 
 mod systemd;
 

@@ -80,7 +80,7 @@ impl Session {
 }
 
 /// The address in the log line about the listener of this kind.
-fn address(line: &str, kind: &str) -> Option<String> {
+pub fn address(line: &str, kind: &str) -> Option<String> {
     let fields = &json(line)["fields"];
     (fields["kind"] == kind).then(|| fields["addr"].as_str().unwrap().to_owned())
 }

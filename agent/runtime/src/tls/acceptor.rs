@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::failure::Failure;
 use super::files::Tls;
-use super::queue::Queue;
+use super::queue::{Place, Queue};
 use super::stats::{TlsResult, TlsStats};
 use crate::ratelimit::LogLimit;
 
@@ -26,7 +26,7 @@ pub struct TlsAcceptor {
     tls: Tls,
     listener: &'static str,
     stats: Arc<TlsStats>,
-    queue: Queue,
+    queue: Arc<Queue>,
     logs: [LogLimit; TlsResult::ALL.len()],
 }
 
@@ -35,13 +35,16 @@ impl TlsAcceptor {
     pub fn new(tls: Tls, listener: &'static str, max_connections: usize, stats: Arc<TlsStats>) -> Self {
         let max = tls.config.max_handshakes.min(max_connections.div_ceil(SHARE));
         let logs = std::array::from_fn(|_| LogLimit::new());
-        Self { tls, listener, stats, queue: Queue::new(max), logs }
+        Self { tls, listener, stats, queue: Arc::new(Queue::new(max)), logs }
     }
 
-    /// Makes the handshake. One that fails is counted, logged at a limited rate, and closes the connection.
-    pub async fn accept(&self, stream: TcpStream) -> Option<TlsStream> {
+    /// A place for a handshake among the unfinished ones, of which the oldest is gone then if there were too many.
+    pub async fn begin(self: &Arc<Self>) -> Handshake {
+        Handshake { acceptor: self.clone(), place: self.queue.clone().enter().await }
+    }
+
+    async fn accept(&self, stream: TcpStream, place: Place) -> Option<TlsStream> {
         let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
-        let place = self.queue.enter();
         let limit = self.tls.config.handshake_timeout;
         let handshake = tokio::time::timeout(limit, self.handshake(stream));
         let outcome = tokio::select! {
@@ -84,6 +87,26 @@ impl TlsAcceptor {
             let speaks = instead.map(tracing::field::display);
             tracing::warn!(listener, peer, error, speaks, left_out, "TLS handshake failed: {}", failure.advice());
         }
+    }
+}
+
+/// A handshake that may be made.
+#[must_use = "it has a place"]
+pub struct Handshake {
+    acceptor: Arc<TlsAcceptor>,
+    place: Place,
+}
+
+impl Handshake {
+    /// Makes it. One that fails is counted, logged at a limited rate, and closes the connection.
+    pub async fn accept(self, stream: TcpStream) -> Option<TlsStream> {
+        self.acceptor.accept(stream, self.place).await
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("listener", &self.acceptor.listener).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,6 @@
 //! From files in PEM to what handshakes need.
 
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -109,7 +108,7 @@ fn make(files: &[NamedFile], contents: &[Vec<u8>], config: &TlsConfig) -> Result
         pem::Error::NoItemsFound => key.error("no private key in PEM in it"),
         error => key.error(error),
     })?;
-    warn_if_readable(key);
+    key.warn_if_readable();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions: &[&rustls::SupportedProtocolVersion] = match config.min_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -171,12 +170,4 @@ fn not_after(file: &NamedFile, chain: &[CertificateDer<'_>]) -> Option<SystemTim
         Ok(_) => {}
     }
     Some(not_after)
-}
-
-fn warn_if_readable(key: &NamedFile) {
-    let mode = std::fs::metadata(&key.path).map(|meta| meta.permissions().mode());
-    if mode.is_ok_and(|mode| mode & 0o004 != 0) {
-        let path = key.path.display();
-        tracing::warn!(%path, "everybody on this host can read the private key: chmod o= {path}");
-    }
 }

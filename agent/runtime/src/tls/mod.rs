@@ -16,7 +16,7 @@ mod queue;
 mod stats;
 
 #[cfg(feature = "tls")]
-pub use acceptor::{TlsAcceptor, TlsStream};
+pub use acceptor::{Handshake, TlsAcceptor, TlsStream};
 #[cfg(feature = "tls")]
 pub use config::{ClientAuth, TlsConfig, TlsVersion};
 #[cfg(feature = "tls")]

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 struct Waiting {
     next: u64,
     open: BTreeMap<u64, Arc<Notify>>,
+    /// Those that have to make room and still hold what they have.
+    ending: usize,
 }
 
 /// The unfinished handshakes.
@@ -23,18 +25,29 @@ impl Queue {
         Self { max: max.max(1), waiting: Mutex::default() }
     }
 
-    /// One more begins.
-    pub(super) fn enter(&self) -> Place<'_> {
+    /// One more begins; the one that has to make room for it is gone then.
+    pub(super) async fn enter(self: Arc<Self>) -> Place {
+        let place = self.clone().take();
+        while self.lock().ending > 0 {
+            // They run next.
+            tokio::task::yield_now().await;
+        }
+        place
+    }
+
+    fn take(self: Arc<Self>) -> Place {
         let end = Arc::<Notify>::default();
         let mut waiting = self.lock();
         if waiting.open.len() >= self.max {
             if let Some((_, oldest)) = waiting.open.pop_first() {
                 oldest.notify_one();
+                waiting.ending += 1;
             }
         }
         let id = waiting.next;
         waiting.next += 1;
         waiting.open.insert(id, end.clone());
+        drop(waiting);
         Place { queue: self, id, end }
     }
 
@@ -44,22 +57,25 @@ impl Queue {
 }
 
 /// A place among them, until it is dropped.
-pub(super) struct Place<'q> {
-    queue: &'q Queue,
+pub(super) struct Place {
+    queue: Arc<Queue>,
     id: u64,
     end: Arc<Notify>,
 }
 
-impl Place<'_> {
+impl Place {
     /// Waits until it has to make room.
     pub(super) async fn evicted(&self) {
         self.end.notified().await;
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.lock().open.remove(&self.id);
+        let mut waiting = self.queue.lock();
+        if waiting.open.remove(&self.id).is_none() {
+            waiting.ending -= 1;
+        }
     }
 }
 
@@ -70,12 +86,14 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room() {
-        let queue = Queue::new(2);
-        let places: Vec<_> = (0..3).map(|_| queue.enter()).collect();
+        let queue = Arc::new(Queue::new(2));
+        let places: Vec<_> = (0..3).map(|_| queue.clone().take()).collect();
         let evicted: Vec<_> = places.iter().map(|place| place.evicted().now_or_never().is_some()).collect();
         assert_eq!(evicted, [true, false, false]);
+        assert!(queue.clone().enter().now_or_never().is_none(), "two of them are not gone yet");
         drop(places);
-        assert_eq!(queue.lock().open.len(), 0);
-        assert!(Queue::new(0).enter().evicted().now_or_never().is_none(), "there is room for one");
+        assert_eq!((queue.lock().open.len(), queue.lock().ending), (0, 0));
+        assert!(queue.clone().enter().now_or_never().is_some());
+        assert!(Arc::new(Queue::new(0)).take().evicted().now_or_never().is_none(), "there is room for one");
     }
 }

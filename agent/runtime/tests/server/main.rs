@@ -5,6 +5,8 @@ mod common;
 
 #[path = "../common/authority.rs"]
 mod authority;
+#[path = "../common/certificates.rs"]
+mod certificates;
 
 mod answers;
 mod drain;

@@ -1,22 +1,18 @@
 //! TLS: what is served, what is refused and as what it is counted; certificates that change.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use spop_agent::tls::{ClientAuth, Tls, TlsConfig, TlsError, TlsResult, TlsVersion};
 use spop_agent::{Ack, Answer, ListeningSocket, Notify, Request, Result, Server, ServerConfig, watched};
 use spop_core::{ClientConfig, Scope, Status, Value};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, RootCertStore};
+use tokio_rustls::rustls;
 
 use crate::authority::Authority;
+use crate::certificates::{Client, Files, TLS12};
 use crate::common::{Event, PATIENCE, Peer, Running, config, patiently};
 
 fn echo(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
@@ -26,102 +22,6 @@ fn echo(notify: &Notify<'_>, ack: &mut Ack<'_>) -> Result {
         }
     }
     Ok(())
-}
-
-/// Certificates of a server and of its clients, in a folder.
-struct Files {
-    dir: TempDir,
-    servers: Authority,
-    clients: Authority,
-}
-
-impl Files {
-    fn new() -> Self {
-        let files = Files { dir: tempfile::tempdir().unwrap(), servers: Authority::new(), clients: Authority::new() };
-        let (cert, key) = files.servers.certificate("127.0.0.1");
-        files.write("cert.pem", &cert);
-        files.write("key.pem", &key);
-        files.write("clients.pem", &files.clients.pem());
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: &str) {
-        std::fs::write(self.path(name), content).unwrap();
-    }
-
-    /// Clients need no certificate.
-    fn config(&self) -> TlsConfig {
-        let mut config = TlsConfig::new(self.path("cert.pem"));
-        config.key = Some(self.path("key.pem"));
-        config
-    }
-
-    /// They need one.
-    fn mutual(&self) -> TlsConfig {
-        let mut config = self.config();
-        config.client_ca = Some(self.path("clients.pem"));
-        config
-    }
-
-    fn client(&self) -> Client {
-        Client { roots: self.servers.pem(), own: None, versions: rustls::ALL_VERSIONS }
-    }
-
-    fn known_client(&self) -> Client {
-        self.client().with(self.clients.certificate("haproxy"))
-    }
-}
-
-static TLS12: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
-
-/// HAProxy's side of TLS.
-struct Client {
-    roots: String,
-    own: Option<(String, String)>,
-    versions: &'static [&'static rustls::SupportedProtocolVersion],
-}
-
-impl Client {
-    fn with(self, own: (String, String)) -> Self {
-        Client { own: Some(own), ..self }
-    }
-
-    async fn connect(&self, addr: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.roots.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_protocol_versions(self.versions).unwrap().with_root_certificates(roots);
-        let config = match &self.own {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
-            }
-        };
-        let stream = TcpStream::connect(addr).await?;
-        let name = "127.0.0.1".try_into().unwrap();
-        patiently("a handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
-    }
-
-    async fn hello(&self, addr: &str) -> Peer<TlsStream<TcpStream>> {
-        let mut peer = Peer::over(self.connect(addr).await.unwrap(), ClientConfig::DEFAULT);
-        peer.send_own().await;
-        assert_eq!(peer.event().await, Event::Hello);
-        peer
-    }
-
-    /// The agent takes not a byte of SPOP from it. With TLS 1.3 the client does not know at the end of its handshake.
-    async fn is_refused(&self, addr: &str) {
-        let Ok(mut stream) = self.connect(addr).await else { return };
-        let mut hello = [0; 1];
-        let end = patiently("the end", stream.read(&mut hello)).await;
-        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
-    }
 }
 
 async fn start(tls: TlsConfig) -> (Running, Tls) {

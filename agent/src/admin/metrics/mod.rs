@@ -9,6 +9,7 @@ mod families;
 #[cfg(target_os = "linux")]
 mod process;
 mod server;
+mod tls;
 mod tracer;
 
 use std::fmt;
@@ -37,10 +38,10 @@ use crate::http_server::{HttpSnapshot, HttpStats};
 use crate::line::listener::{ListenerSnapshot, ListenerStats};
 use crate::line::{LineStats, Lines};
 use crate::red::{Red, RedSnapshot};
-use crate::reloads::{ReloadSnapshot, Reloads};
 use crate::tracer::Tracer;
 use families::Families;
 use spop_agent::ServerStats;
+use spop_agent::tls::Tls;
 
 /// What [`router`] serves.
 pub const ENDPOINTS: &[Endpoint] = &[("/metrics", "what the agent counts, for Prometheus")];
@@ -69,10 +70,10 @@ pub struct Sources {
     pub log_listeners: Option<Arc<ListenerStats>>,
     /// The admin listener's own connections.
     pub admin: Arc<HttpStats>,
+    /// The certificates of TLS listeners.
+    pub tls: Option<Tls>,
     /// Lines of the log that nobody read in time.
     pub log_lines_lost: Arc<AtomicU64>,
-    /// Reads of the configuration.
-    pub reloads: Arc<Reloads>,
     /// The program's version.
     pub version: &'static str,
     /// The commit it was built from; empty if it is not known.
@@ -90,7 +91,6 @@ impl Collector for Sources {
         let mut families = Families::new(encoder);
         let build = [("version", self.version), ("commit", self.commit)];
         families.info("build", "The running program.", &build)?;
-        families.metrics(&self.reloads.stats(), ReloadSnapshot::METRICS)?;
         server::encode(&self.server.snapshot(), &mut families)?;
         tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
         families.metrics(&self.red.stats(), RedSnapshot::METRICS)?;
@@ -118,6 +118,10 @@ impl Collector for Sources {
         if let Some(stats) = &self.log_listeners {
             families.metrics(&stats.snapshot(), ListenerSnapshot::METRICS)?;
         }
+        let mut handshakes = vec![("spop", self.server.tls()), ("admin", self.admin.tls())];
+        handshakes.extend(self.receiver.iter().map(|receiver| ("otlp", receiver.tls_stats())));
+        handshakes.extend(self.log_listeners.iter().map(|listeners| ("log", listeners.tls())));
+        tls::encode(&handshakes, self.tls.as_ref(), &mut families)?;
         let lost = self.log_lines_lost.load(Relaxed);
         families.counter("log_lines_lost", "Lines of the log that standard error did not take in time.", lost)
     }

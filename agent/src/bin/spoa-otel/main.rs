@@ -13,8 +13,8 @@ mod manual;
 mod options;
 mod origin;
 mod parts;
-mod reload;
 mod report;
+mod secrets;
 mod settings;
 mod shutdown;
 mod stop;
@@ -34,8 +34,7 @@ use rustix::io::Errno;
 use settings::{Mistake, Reading, Settings, Source};
 use shutdown::{Grace, Part};
 use spoa_otel::passed::PassedSockets;
-use spop_agent::end_signal;
-use tokio::signal::unix::{SignalKind, signal};
+use spop_agent::stop_signal;
 
 /// glibc's malloc would keep for ever what many connections took once.
 #[cfg(feature = "jemalloc")]
@@ -90,7 +89,7 @@ fn main() -> ExitCode {
             }
         }
         Some(settings) if settings.options.configuration.check => ExitCode::SUCCESS,
-        Some(settings) => start(&source, settings),
+        Some(settings) => start(settings),
     }
 }
 
@@ -99,7 +98,7 @@ fn tell(mistakes: &[Mistake]) {
 }
 
 /// Serves until the end.
-fn start(source: &Source, settings: Settings) -> ExitCode {
+fn start(settings: Settings) -> ExitCode {
     // Before there are threads.
     let passed = PassedSockets::from_env();
     let log = match Log::start(&settings.options.log, settings.plan.log.clone()) {
@@ -110,7 +109,7 @@ fn start(source: &Source, settings: Settings) -> ExitCode {
         }
     };
     let outcome = start_runtime(settings.options.workers).and_then(|runtime| {
-        let outcome = runtime.block_on(run(source, settings, passed, &log));
+        let outcome = runtime.block_on(run(settings, passed, &log));
         // A look-up of a name may hang in a thread of its own.
         runtime.shutdown_background();
         outcome
@@ -144,15 +143,14 @@ fn start_runtime(workers: Option<u16>) -> Result<tokio::runtime::Runtime, Box<dy
 }
 
 /// Serves until the end, and ends within the grace time whatever hangs.
-async fn run(source: &Source, settings: Settings, passed: PassedSockets, log: &Log) -> Result<Grace, Box<dyn Error>> {
-    let stop = end_signal()?.shared();
-    let hangup = signal(SignalKind::hangup())?;
+async fn run(settings: Settings, passed: PassedSockets, log: &Log) -> Result<Grace, Box<dyn Error>> {
+    let stop = stop_signal()?.shared();
     let (grace, stopped) = (settings.options.server.grace, stop.clone());
     let overdue = async {
         stopped.await;
         tokio::time::sleep(grace).await;
     };
-    let serve = async { Ok(Parts::start(settings, passed, log).await?.serve(source, log, hangup, stop).await) };
+    let serve = async { Ok(Parts::start(settings, passed, log.lost()).await?.serve(stop).await) };
     tokio::select! {
         biased;
         outcome = serve => outcome,

@@ -20,6 +20,7 @@ use spop_agent::addr::{Addr, AddrError, ListenAddr};
 use spop_agent::duration;
 use spop_agent::generate::Generate;
 use spop_agent::size;
+use spop_agent::tls::TlsConfig;
 
 use crate::environment::Destinations;
 use crate::log::LogOptions;
@@ -30,7 +31,7 @@ use crate::origin::InFile;
 #[derive(Parser)]
 #[command(name = "spoa-otel", version = env!("SPOA_OTEL_VERSION"), after_help = AFTER_HELP)]
 pub struct Options {
-    /// Where HAProxy finds this agent: host:port, unix:/path[,mode=660,user=NAME,group=NAME], abns@name, or systemd:NAME
+    /// Where HAProxy finds this agent: host:port[,tls], unix:/path[,mode=660,user=NAME,group=NAME], abns@name, or systemd:NAME[,tls]
     /// (sockets that systemd passes under this name); may be given several times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
     pub listen: Vec<Place<ListenAddr>>,
@@ -53,12 +54,15 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Connections")]
     pub server: ServerConfig,
 
+    #[command(flatten, next_help_heading = "TLS")]
+    pub tls: TlsConfig,
+
     /// Threads that serve HAProxy and the other peers (1 to 1024); few cost less CPU [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Connections")]
     pub workers: Option<u16>,
 
-    /// Where the admin endpoints are: host:port or systemd:NAME for /metrics, /healthz and /readyz without authentication, or
-    /// none
+    /// Where the admin endpoints are: host:port[,tls] or systemd:NAME[,tls] for /metrics, /traces, /healthz and /readyz, or
+    /// none. Without --admin-token-file or --admin-basic-file everybody may ask them
     #[arg(long, value_name = "ADDR|none", default_value = "127.0.0.1:9464", help_heading = "Admin")]
     pub admin: AdminAddr,
 
@@ -80,8 +84,7 @@ pub struct Options {
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigurationOptions {
     /// Configuration file in TOML with all options by their names, such as max-memory = "64MiB", and OTEL_ variables in a
-    /// table [environment]. The command line comes first, then OTEL_ variables, then the file. SIGHUP
-    /// has it read again
+    /// table [environment]. The command line comes first, then OTEL_ variables, then the file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -121,7 +124,7 @@ Environment:
 A value of an OTEL_ variable that cannot be used is ignored with a warning, except that of an endpoint or a file.
 
 Exit status:
-  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP has the configuration read again); the log says what became of every span. --check found no
+  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span. --check found no
      mistake
   1  cannot start: an address is in use, for instance
   2  an option, an endpoint in a variable, the configuration file, or a file that one of them names cannot be used";
@@ -221,8 +224,8 @@ pub struct ExportOptions {
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size::parse)]
     console_bytes: usize,
 
-    /// Receive OTLP/HTTP of other programs here, host:port or systemd:NAME: shown on the console and at /traces, forwarded to
-    /// the collector
+    /// Receive OTLP/HTTP of other programs here, host:port[,tls] or systemd:NAME[,tls]: shown on the console and at /traces,
+    /// forwarded to the collector
     /// [default: off]
     #[arg(long, value_name = "ADDR")]
     pub otlp_listen: Option<Place<TcpAddr>>,
@@ -260,16 +263,19 @@ impl fmt::Display for AdminAddr {
     }
 }
 
-/// Where HTTP is served, `host:port`.
+/// Where HTTP is served, `host:port`, with TLS if `,tls` follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TcpAddr(pub String);
+pub struct TcpAddr {
+    pub addr: String,
+    pub tls: bool,
+}
 
 impl FromStr for TcpAddr {
     type Err = TcpAddrError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse()? {
-            Addr::Tcp(addr) => Ok(TcpAddr(addr)),
+            ListenAddr { addr: Addr::Tcp(addr), tls, .. } => Ok(TcpAddr { addr, tls }),
             _ => Err(TcpAddrError::NotTcp),
         }
     }
@@ -277,7 +283,7 @@ impl FromStr for TcpAddr {
 
 impl fmt::Display for TcpAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}{}", self.addr, if self.tls { ",tls" } else { "" })
     }
 }
 
@@ -402,7 +408,7 @@ mod tests {
     const NOT_IN_THE_MANUAL: [&str; 2] = ["help", "version"];
 
     /// Defaults that are a circumstance and no value.
-    const WORDS: [(&str, &str); 15] = [
+    const WORDS: [(&str, &str); 23] = [
         ("config", "none"),
         ("check", "off"),
         ("print-config", "off"),
@@ -418,6 +424,14 @@ mod tests {
         ("admin-host", "none"),
         ("log-filter", "none"),
         ("generate", "none"),
+        ("tls-cert", "none"),
+        ("tls-key", "in --tls-cert"),
+        ("tls-client-ca", "none"),
+        ("tls-client-auth", "required"),
+        ("admin-token-file", "none"),
+        ("admin-basic-file", "none"),
+        ("otlp-token-file", "none"),
+        ("otlp-basic-file", "none"),
     ];
 
     /// Each option's default as the manual has it, by its name.
@@ -476,6 +490,7 @@ mod tests {
         same(&options.log_lines.listener, &ListenerConfig::default());
         same(&options.log_lines.lines, &LineConfig::default());
         same(&options.server, &ServerConfig::default());
+        same(&options.tls, &TlsConfig::default());
         same(&options.admin_config, &AdminConfig::default());
         same(&options.export.recent, &RecentConfig::default());
         same(&options.red, &RedConfig::default());

@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use spoa_otel::admin::health::{self, Health};
 use spoa_otel::admin::metrics::{self, Sources};
 use spoa_otel::admin::traces;
-use spoa_otel::admin::{Admin, AdminServer, Site};
+use spoa_otel::admin::{Admin, AdminConfig, AdminServer, Site};
 use spoa_otel::export::console::Console;
 use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::{ReceiverConfig, RequestSink};
@@ -17,21 +18,19 @@ use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::line::listener::{ListenCause, ListenError};
 use spoa_otel::passed::PassedSockets;
 use spoa_otel::red::{Red, RedExporter};
-use spoa_otel::reloads::Reloads;
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
+use spop_agent::tls::Tls;
 use spop_agent::{Ack, Beat, Handler, Notify, Server, ServerStats};
-use tokio::signal::unix::Signal;
 use tracing::{info, warn};
 
 use crate::failure::misconfigured;
 use crate::files;
 use crate::listening;
-use crate::log::Log;
 use crate::log_lines::LogLines;
 use crate::options::AdminAddr;
-use crate::reload::{Fixed, Reloader};
-use crate::settings::{Settings, Source};
+use crate::secrets::Secrets;
+use crate::settings::Settings;
 use crate::shutdown::{Grace, Part};
 use crate::stop::Running;
 use crate::systemd::{self, Vitals};
@@ -90,8 +89,6 @@ pub struct Parts {
     running: Running,
     /// Of `--grace`.
     grace: Duration,
-    fixed: Fixed,
-    reloads: Arc<Reloads>,
 }
 
 impl Parts {
@@ -99,7 +96,11 @@ impl Parts {
     ///
     /// # Errors
     /// An address cannot be listened on, or the terminal cannot be written to.
-    pub async fn start(settings: Settings, mut passed: PassedSockets, log: &Log) -> Result<Self, Box<dyn Error>> {
+    pub async fn start(
+        settings: Settings,
+        mut passed: PassedSockets,
+        log_lines_lost: Arc<AtomicU64>,
+    ) -> Result<Self, Box<dyn Error>> {
         spoa_otel::environment::provide(settings.variables.of_file());
         if settings.plan.tracer.disabled {
             info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
@@ -107,9 +108,12 @@ impl Parts {
         for warning in &settings.plan.warnings {
             warn!("{warning}");
         }
+        let (secrets, wrong) = Secrets::load(&settings.options);
+        if let Some(error) = wrong.into_iter().next() {
+            return Err(misconfigured(error).into());
+        }
         let exporters = Exporters::start(&settings)?;
         let pipeline = exporters.pipeline();
-        let fixed = Fixed::of(&settings);
         let Settings { options, plan, .. } = settings;
         let red = Arc::new(Red::new(&options.red));
         let start = |config| RedExporter::start(&red, config, &plan.tracer.default_service);
@@ -123,19 +127,26 @@ impl Parts {
         // First, so that it can be watched how the others are bound.
         let admin = match &options.admin {
             AdminAddr::Off => None,
-            AdminAddr::At(place) => Some(listening::admin(place, options.admin_config.clone(), &mut passed).await?),
+            AdminAddr::At(place) => {
+                let config = AdminConfig { credentials: secrets.admin.clone(), ..options.admin_config.clone() };
+                Some(listening::admin(place, config, secrets.tls.as_ref(), &mut passed).await?)
+            }
         };
         let receiver = match &options.export.otlp_listen {
             None => None,
             Some(place) => {
                 let reserved_files = options.server.reserved_files;
-                let config = ReceiverConfig { reserved_files, ..options.receiver.clone() };
-                let receiver = listening::receiver(place, config, exporters.sinks(), &mut passed);
+                let credentials = secrets.otlp.clone();
+                let config = ReceiverConfig { reserved_files, credentials, ..options.receiver.clone() };
+                let tls = secrets.tls.as_ref();
+                let receiver = listening::receiver(place, config, tls, exporters.sinks(), &mut passed);
                 Some(Arc::new(receiver.await?))
             }
         };
         let receivers = receiver.as_ref().map_or(0, |_| options.receiver.max_connections);
-        let log_lines = LogLines::listen(options.log_lines, options.server.reserved_files, &mut passed, &tracer, &red);
+        let mut log_options = options.log_lines;
+        log_options.listener.tls = secrets.tls.clone();
+        let log_lines = LogLines::listen(log_options, options.server.reserved_files, &mut passed, &tracer, &red);
         let log_lines = log_lines.await.map_err(cannot_listen)?;
         let log_connections = log_lines.as_ref().map_or(0, |lines| lines.max_connections);
         let connections = options.server.max_connections + receivers + log_connections;
@@ -144,35 +155,24 @@ impl Parts {
         let mut server_config = options.server;
         server_config.grace = Part::Connections.of(grace);
         let mut server = Server::new(TracingHandler(tracer.clone())).config(server_config);
+        if let Some(tls) = &secrets.tls {
+            server = server.tls(tls.clone());
+        }
         let stats = server.stats();
         let health = Arc::new(Health::default());
-        let mut running = Running {
-            tracer,
-            pipeline,
-            otlp: exporters.otlp.clone(),
-            red,
-            red_exporter,
-            receiver,
-            log_lines,
-            admin: None,
-            stats,
-            log_lines_lost: log.lost(),
-        };
-        let reloads = Arc::new(Reloads::started());
-        running.admin = admin.map(|admin| serve_admin(admin, &running, &exporters, &health, &reloads));
+        let mut running =
+            Running { tracer, pipeline, red, red_exporter, receiver, log_lines, admin: None, stats, log_lines_lost };
+        running.admin = admin.map(|admin| serve_admin(admin, &running, &exporters, &health, secrets.tls.clone()));
         for place in &options.listen {
             server = listening::spop(server, place, &mut passed).await?;
         }
         listening::warn_of_unused(&passed);
-        Ok(Self { server, health, running, grace, fixed, reloads })
+        Ok(Self { server, health, running, grace })
     }
 
-    /// Serves until the stop, then ends in good order: what is left of the grace time. Until then each hangup has the
-    /// settings read again.
-    pub async fn serve(self, source: &Source, log: &Log, hangup: Signal, stop: impl Future<Output = ()>) -> Grace {
-        let Self { server, health, running, grace: time, fixed, reloads } = self;
-        let live = server.live_config();
-        let reloader = Reloader { source, log, running: &running, server: live, grace: time, fixed, reloads };
+    /// Serves until the stop, then ends in good order: what is left of the grace time.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Grace {
+        let Self { server, health, running, grace: time } = self;
         health.ready();
         let pulse = server.pulse();
         let sweeper = tokio::spawn(sweep(running.tracer.clone(), pulse.beat()));
@@ -187,10 +187,7 @@ impl Parts {
         server
             .run(async {
                 systemd::ready().await;
-                tokio::select! {
-                    () = stop => {}
-                    () = reloader.run(hangup) => {}
-                }
+                stop.await;
                 grace = Grace::begin(time);
                 tokio::spawn(systemd::stopping(time));
                 health.draining();
@@ -208,7 +205,7 @@ fn serve_admin(
     running: &Running,
     exporters: &Exporters,
     health: &Arc<Health>,
-    reloads: &Arc<Reloads>,
+    tls: Option<Tls>,
 ) -> AdminServer {
     let sources = Sources {
         server: running.stats.clone() as Arc<ServerStats>,
@@ -222,8 +219,8 @@ fn serve_admin(
         receiver: running.receiver.clone(),
         forwarder: exporters.otlp.as_ref().map(|otlp| otlp.forwarder()),
         admin: admin.stats(),
+        tls,
         log_lines_lost: running.log_lines_lost.clone(),
-        reloads: reloads.clone(),
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("SPOA_OTEL_COMMIT"),
     };
@@ -242,7 +239,9 @@ fn serve_admin(
 /// An address that nobody allowed is a mistake of the settings; one that is in use is not.
 fn cannot_listen(error: ListenError) -> Box<dyn Error> {
     match error.cause {
-        ListenCause::BeyondLoopback(_) | ListenCause::Passed(_) => misconfigured(error).into(),
+        ListenCause::BeyondLoopback(_) | ListenCause::NoCertificate | ListenCause::Passed(_) => {
+            misconfigured(error).into()
+        }
         _ => error.into(),
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use spoa_otel::admin::AdminServer;
 use spoa_otel::export::Pipeline;
-use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::Receiver;
 use spoa_otel::red::{Red, RedExporter};
 use spoa_otel::tracer::Tracer;
@@ -26,7 +25,6 @@ const ADMIN_GRACE: Duration = Duration::from_millis(500);
 pub struct Running {
     pub tracer: Arc<Tracer>,
     pub pipeline: Arc<Pipeline>,
-    pub otlp: Option<Arc<OtlpExporter>>,
     pub red: Arc<Red>,
     pub red_exporter: Option<RedExporter>,
     pub receiver: Option<Arc<Receiver>>,

@@ -1,10 +1,14 @@
 //! Bounds of the receiver.
 
+use crate::http_server::credentials::Credentials;
+use spop_agent::tls::Tls;
+use spop_agent::watched::FileError;
 use spop_agent::{ServerConfig, duration, size};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bounds of the receiver.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ReceiverConfig {
     /// Largest request body, before and after decompression
     #[arg(id = "receiver_max_body", long = "receiver-max-body", value_name = "SIZE")]
@@ -46,6 +50,23 @@ pub struct ReceiverConfig {
     #[arg(id = "receiver_body_timeout", long = "receiver-body-timeout", value_name = "TIME")]
     #[arg(default_value = duration::text(Self::DEFAULT.body_timeout), value_parser = duration::parse)]
     pub body_timeout: Duration,
+
+    /// File with a token in each line, of which requests to the receiver need one (Authorization: Bearer); read again when it
+    /// changes [default: none, everybody may send]
+    #[arg(id = "otlp_token_file", long = "otlp-token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// The same with user:password in each line (Authorization: Basic); with both files one is enough [default: none]
+    #[arg(id = "otlp_basic_file", long = "otlp-basic-file", value_name = "FILE")]
+    pub basic_file: Option<PathBuf>,
+
+    /// What is in these files, once they are [read](Self::read_credentials).
+    #[arg(skip)]
+    pub credentials: Option<Credentials>,
+
+    /// Certificates, if TLS is to be spoken.
+    #[arg(skip)]
+    pub tls: Option<Tls>,
 }
 
 impl ReceiverConfig {
@@ -58,7 +79,21 @@ impl ReceiverConfig {
         max_per_peer: 128,
         reserved_files: ServerConfig::DEFAULT.reserved_files,
         body_timeout: Duration::from_secs(10),
+        token_file: None,
+        basic_file: None,
+        credentials: None,
+        tls: None,
     };
+
+    /// Reads the files of tokens and passwords, for [`credentials`](Self::credentials); `None` without any.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn read_credentials(&self) -> Result<Option<Credentials>, FileError> {
+        let file = |option, path: &Option<PathBuf>| path.clone().map(|path| (option, path));
+        let token = file("--otlp-token-file", &self.token_file);
+        Credentials::load(token, file("--otlp-basic-file", &self.basic_file))
+    }
 }
 
 impl Default for ReceiverConfig {

@@ -1,6 +1,7 @@
 //! Where log lines are taken, as the option says it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -18,6 +19,8 @@ pub enum LogAddr {
     Unix(PathBuf, Access),
     /// Connections over TCP, to `host:port`.
     Tcp(String),
+    /// The same with TLS.
+    Tls(String),
     /// To the sockets that systemd passed under this name.
     Passed(PassedName),
 }
@@ -27,14 +30,32 @@ pub enum LogAddr {
 #[non_exhaustive]
 pub enum LogAddrError {
     /// It does not say over what.
-    #[error("{0:?} is not udp://host:port, unix:/path (datagrams), tcp://host:port or systemd:NAME")]
+    #[error("{0:?} is not udp://host:port, unix:/path (datagrams), tcp://host:port[,tls] or systemd:NAME[,tls]")]
     Form(String),
+    /// TLS for datagrams.
+    #[error("{0:?}: TLS is for tcp://host:port only")]
+    TlsWithoutTcp(String),
     /// What follows is no host, port, path, or option of a path.
     #[error(transparent)]
     Addr(#[from] AddrError),
     /// What follows is no name of passed sockets.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+impl LogAddr {
+    pub(super) fn tcp(addr: SocketAddr, tls: bool) -> Self {
+        if tls { Self::Tls(addr.to_string()) } else { Self::Tcp(addr.to_string()) }
+    }
+
+    /// Whether TLS is to be spoken there.
+    pub fn has_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Passed(name) => name.tls(),
+            Self::Udp(_) | Self::Unix(..) | Self::Tcp(_) => false,
+        }
+    }
 }
 
 impl FromStr for LogAddr {
@@ -49,6 +70,13 @@ impl FromStr for LogAddr {
         };
         if let Some(name) = text.strip_prefix(passed::PREFIX) {
             return Ok(Self::Passed(PassedName::new(name)?));
+        }
+        let without_tls = text.strip_suffix(",tls");
+        if let Some(rest) = without_tls.and_then(|text| text.strip_prefix("tcp://")) {
+            return host(rest).map(Self::Tls);
+        }
+        if without_tls.is_some_and(|text| text.starts_with("udp://") || text.starts_with("unix")) {
+            return Err(LogAddrError::TlsWithoutTcp(text.to_owned()));
         }
         if let Some(rest) = text.strip_prefix("udp://") {
             return host(rest).map(Self::Udp);
@@ -72,6 +100,7 @@ impl fmt::Display for LogAddr {
             Self::Udp(host) => write!(f, "udp://{host}"),
             Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
             Self::Tcp(host) => write!(f, "tcp://{host}"),
+            Self::Tls(host) => write!(f, "tcp://{host},tls"),
             Self::Passed(name) => name.fmt(f),
         }
     }
@@ -88,6 +117,7 @@ mod tests {
             ("udp://:5140", "udp://0.0.0.0:5140"),
             ("udp://[::1]:0", "udp://[::1]:0"),
             ("tcp://localhost:601", "tcp://localhost:601"),
+            ("tcp://:6514,tls", "tcp://0.0.0.0:6514,tls"),
             ("unix:/run/log.sock", "unix:/run/log.sock"),
             ("unix@/run/log.sock,mode=660,group=haproxy", "unix:/run/log.sock"),
             ("systemd:log", "systemd:log"),
@@ -116,6 +146,9 @@ mod tests {
             ("tcp://::1:5140", "in brackets"),
             ("unix:", "needs a path"),
             ("unix:/x,mode=rw", "mode=660"),
+            ("udp://127.0.0.1:5140,tls", "TLS is for tcp://"),
+            ("unix:/x,tls", "TLS is for tcp://"),
+            ("tcp://127.0.0.1:6514,tsl", "not a port"),
             ("systemd:", "FileDescriptorName="),
         ] {
             let error = text.parse::<LogAddr>().unwrap_err().to_string();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spop_agent::tls::Tls;
 use spop_agent::{ServerConfig, duration, size};
 
 use super::addr::LogAddr;
@@ -12,8 +13,8 @@ use super::error::{ListenCause, ListenError, is_loopback};
 #[derive(Clone, Debug, clap::Args)]
 pub struct ListenerConfig {
     /// Where HAProxy sends its log lines: udp://127.0.0.1:5140, unix:/path[,mode=660,user=NAME,group=NAME] (datagrams),
-    /// tcp://host:port (a ring, octet-counted or in lines) or systemd:NAME (sockets that systemd passes); may be given
-    /// several times [default: off]
+    /// tcp://host:port[,tls] (a ring, octet-counted or in lines) or systemd:NAME[,tls] (sockets that systemd passes); may
+    /// be given several times [default: off]
     #[arg(id = "log_listen", long = "log-listen", value_name = "ADDR")]
     pub listen: Vec<LogAddr>,
 
@@ -46,6 +47,10 @@ pub struct ListenerConfig {
     /// that of the SPOP server
     #[arg(skip = ServerConfig::DEFAULT.reserved_files)]
     pub reserved_files: u64,
+
+    /// Certificates for addresses with `,tls`.
+    #[arg(skip)]
+    pub tls: Option<Tls>,
 }
 
 impl ListenerConfig {
@@ -57,6 +62,7 @@ impl ListenerConfig {
         max_connections: 128,
         idle_timeout: None,
         reserved_files: ServerConfig::DEFAULT.reserved_files,
+        tls: None,
     };
 }
 
@@ -68,7 +74,9 @@ impl ListenerConfig {
     /// One is.
     pub fn check(&self) -> Result<(), ListenError> {
         let beyond = |addr: &LogAddr| match addr {
-            LogAddr::Udp(host) | LogAddr::Tcp(host) => host.parse().ok().filter(|addr| !is_loopback(addr)),
+            LogAddr::Udp(host) | LogAddr::Tcp(host) | LogAddr::Tls(host) => {
+                host.parse().ok().filter(|addr| !is_loopback(addr))
+            }
             // Of those that are passed it is looked at when they are taken.
             LogAddr::Unix(..) | LogAddr::Passed(_) => None,
         };
@@ -81,7 +89,7 @@ impl ListenerConfig {
 
     /// The most connections that there can be.
     pub fn connections(&self) -> usize {
-        if self.listen.iter().any(|addr| matches!(addr, LogAddr::Tcp(_) | LogAddr::Passed(_))) {
+        if self.listen.iter().any(|addr| matches!(addr, LogAddr::Tcp(_) | LogAddr::Tls(_) | LogAddr::Passed(_))) {
             self.max_connections
         } else {
             0

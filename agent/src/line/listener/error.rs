@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use spop_agent::tls::TlsError;
+
 use super::addr::LogAddr;
 use crate::passed::PassedError;
 
@@ -26,6 +28,9 @@ pub enum ListenCause {
          network such as 10.0.0.0/8, an address, or any"
     )]
     BeyondLoopback(SocketAddr),
+    /// It has `,tls`, and there are no certificates.
+    #[error("{}", TlsError::NoCertificate)]
+    NoCertificate,
     /// It is in use, not allowed, or not of this host.
     #[error(transparent)]
     Io(#[from] io::Error),

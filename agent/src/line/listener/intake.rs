@@ -32,6 +32,7 @@ pub(super) struct Logs {
     pub(super) files: LogLimit,
     pub(super) too_long: LogLimit,
     pub(super) framing: LogLimit,
+    pub(super) tls: LogLimit,
     pub(super) idle: LogLimit,
     pub(super) out_of_time: LogLimit,
 }

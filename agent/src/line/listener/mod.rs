@@ -6,6 +6,7 @@
 mod addr;
 mod allow;
 mod config;
+mod connection;
 mod datagram;
 mod error;
 mod framing;
@@ -13,11 +14,13 @@ mod intake;
 mod stats;
 mod tcp;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use spop_agent::addr::Access;
+use spop_agent::tls::TlsAcceptor;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -65,18 +68,22 @@ impl Listeners {
         sink: Arc<dyn LineSink>,
     ) -> Result<Self, ListenError> {
         let (limits, present) = watch::channel(Limits::new(&config));
-        let ListenerConfig { listen, allow, recv_buffer, .. } = config;
+        let ListenerConfig { listen, allow, recv_buffer, max_connections, tls, .. } = config;
         let stats = Arc::<ListenerStats>::default();
         let allowed = AllowList::new(allow);
         let (mut addrs, mut bound) = (Vec::new(), Vec::new());
         for addr in listen {
             let failed = |cause: ListenCause| ListenError { addr: addr.clone(), cause };
+            if addr.has_tls() && tls.is_none() {
+                return Err(failed(ListenCause::NoCertificate));
+            }
             for (socket, real) in bind(&addr, passed, recv_buffer, &allowed).await.map_err(failed)? {
                 bound.push((socket, addr.clone()));
                 addrs.push(real);
             }
         }
         let intake = Arc::new(Intake { sink, allowed, stats: stats.clone(), logs: Logs::default() });
+        let acceptor = tls.map(|tls| Arc::new(TlsAcceptor::new(tls, "log", max_connections, stats.tls().clone())));
         let (stop, stopped) = watch::channel(None);
         let (mut readers, mut tcp) = (Vec::new(), Vec::new());
         for (socket, addr) in bound {
@@ -86,7 +93,8 @@ impl Listeners {
                     readers.push(reader.map_err(|error| ListenError { addr, cause: error.into() })?);
                 }
                 Bound::Tcp(listener) => {
-                    tcp.push(TcpLines::start(listener, present.clone(), intake.clone(), stopped.clone()));
+                    let acceptor = acceptor.clone().filter(|_| addr.has_tls());
+                    tcp.push(TcpLines::start(listener, acceptor, present.clone(), intake.clone(), stopped.clone()));
                 }
             }
         }
@@ -125,13 +133,23 @@ impl Listeners {
 }
 
 /// Listens on a socket that was passed; gives the real address, too.
-fn listen_on(socket: LineSocket, recv_buffer: usize, allowed: &AllowList) -> Result<(Bound, LogAddr), ListenCause> {
+fn listen_on(
+    socket: LineSocket,
+    tls: bool,
+    recv_buffer: usize,
+    allowed: &AllowList,
+) -> Result<(Bound, LogAddr), ListenCause> {
+    if tls && !matches!(socket, LineSocket::Tcp(_)) {
+        return Err(
+            io::Error::new(io::ErrorKind::InvalidInput, "TLS is for TCP, and this socket is another one").into()
+        );
+    }
     Ok(match socket {
         LineSocket::Tcp(socket) => {
             let addr = socket.local_addr()?;
             admit(&[addr], allowed)?;
             socket.set_nonblocking(true)?;
-            (Bound::Tcp(TcpListener::from_std(socket)?), LogAddr::Tcp(addr.to_string()))
+            (Bound::Tcp(TcpListener::from_std(socket)?), LogAddr::tcp(addr, tls))
         }
         LineSocket::Udp(socket) => {
             let addr = socket.local_addr()?;
@@ -165,18 +183,18 @@ async fn bind(
     let host = match addr {
         LogAddr::Passed(name) => {
             let sockets = passed.lines(name).map_err(Box::new)?.into_iter();
-            return sockets.map(|socket| listen_on(socket, recv_buffer, allowed)).collect();
+            return sockets.map(|socket| listen_on(socket, name.tls(), recv_buffer, allowed)).collect();
         }
         LogAddr::Unix(path, access) => {
             return Ok(vec![(Bound::Datagrams(DatagramSocket::unix(path, access)?), addr.clone())]);
         }
-        LogAddr::Udp(host) | LogAddr::Tcp(host) => host,
+        LogAddr::Udp(host) | LogAddr::Tcp(host) | LogAddr::Tls(host) => host,
     };
     let addrs: Vec<_> = tokio::net::lookup_host(host).await?.collect();
     admit(&addrs, allowed)?;
-    if let LogAddr::Tcp(_) = addr {
+    if let LogAddr::Tcp(_) | LogAddr::Tls(_) = addr {
         let listener = TcpListener::bind(&addrs[..]).await?;
-        let real = LogAddr::Tcp(listener.local_addr()?.to_string());
+        let real = LogAddr::tcp(listener.local_addr()?, addr.has_tls());
         return Ok(vec![(Bound::Tcp(listener), real)]);
     }
     let socket = DatagramSocket::udp(&addrs, recv_buffer)?;

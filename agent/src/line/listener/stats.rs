@@ -1,17 +1,27 @@
 //! What the listeners count: a line that was sent here was received, or is among those that were not taken.
 
+use std::sync::Arc;
+
+use spop_agent::tls::TlsStats;
+
 use crate::metric::metrics;
 
 /// The counters of the listeners.
 #[derive(Debug, Default)]
 pub struct ListenerStats {
     pub(super) counters: Counters,
+    tls: Arc<TlsStats>,
 }
 
 impl ListenerStats {
     /// The present values.
     pub fn snapshot(&self) -> ListenerSnapshot {
         self.counters.snapshot()
+    }
+
+    /// What became of TLS handshakes, and of TLS that came where there is none.
+    pub fn tls(&self) -> &Arc<TlsStats> {
+        &self.tls
     }
 }
 

@@ -1,7 +1,7 @@
 //! Log lines over TCP, as a `ring` of HAProxy sends them: a task for each connection.
 
 use std::io::{self, Read};
-use std::net::{self, IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use std::time::Duration;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::KeepAlive;
 use spop_agent::descriptors;
+use spop_agent::foreign::Foreign;
+use spop_agent::tls::{Handshake, TlsAcceptor, TlsResult};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -16,6 +18,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config::ListenerConfig;
+use super::connection::Lines;
 use super::framing::{BadFraming, Framing, Piece};
 use super::intake::Intake;
 use super::stats::ListenerStats;
@@ -85,11 +88,12 @@ impl TcpLines {
     /// Accepts and reads on the current Tokio runtime.
     pub(super) fn start(
         listener: TcpListener,
+        acceptor: Option<Arc<TlsAcceptor>>,
         limits: watch::Receiver<Limits>,
         intake: Arc<Intake>,
         stop: Stop,
     ) -> Self {
-        Self(Worker::spawn(accept(listener, limits, intake, stop)))
+        Self(Worker::spawn(accept(listener, acceptor, limits, intake, stop)))
     }
 
     /// Waits for the end, which the stop has begun and which comes by its deadline.
@@ -98,7 +102,13 @@ impl TcpLines {
     }
 }
 
-async fn accept(listener: TcpListener, limits: watch::Receiver<Limits>, intake: Arc<Intake>, mut stop: Stop) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<Arc<TlsAcceptor>>,
+    limits: watch::Receiver<Limits>,
+    intake: Arc<Intake>,
+    mut stop: Stop,
+) {
     let mut connections = JoinSet::new();
     let deadline = loop {
         let accepted = tokio::select! {
@@ -111,7 +121,14 @@ async fn accept(listener: TcpListener, limits: watch::Receiver<Limits>, intake: 
             Ok((stream, peer)) => {
                 let limits = limits.borrow().clone();
                 if let Some(open) = admit(&stream, peer, &limits, &intake) {
-                    connections.spawn(serve(stream, open, limits, intake.clone(), stop.clone()));
+                    let (intake, stop) = (intake.clone(), stop.clone());
+                    match &acceptor {
+                        None => connections.spawn(serve(stream, open, limits, intake, stop)),
+                        Some(acceptor) => {
+                            let handshake = acceptor.begin().await;
+                            connections.spawn(serve_tls(handshake, stream, open, limits, intake, stop))
+                        }
+                    };
                 }
             }
             Err(error) => {
@@ -123,10 +140,13 @@ async fn accept(listener: TcpListener, limits: watch::Receiver<Limits>, intake: 
         }
     };
     let limits = limits.borrow().clone();
-    // Who has connected may have sent lines already.
-    if let Ok(listener) = listener.into_std() {
+    // Who has connected may have sent lines already, but not over TLS, which needs our answer first.
+    if let (None, Ok(listener)) = (acceptor, listener.into_std()) {
         while let Ok((stream, peer)) = listener.accept() {
             let Some(open) = admit(&stream, peer, &limits, &intake) else { continue };
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
             let buffer = Unread::new(limits.max_line);
             connections.spawn(drain(stream, buffer, open, intake.clone(), deadline));
         }
@@ -236,6 +256,11 @@ impl Unread {
         Ok(())
     }
 
+    /// Does what was not taken begin as TLS does?
+    fn begins_with_tls(&self) -> bool {
+        Foreign::detect(self.buffer.get(..self.filled).unwrap_or_default()) == Some(Foreign::Tls)
+    }
+
     /// The connection is at its end.
     fn ended(&self, intake: &Intake) {
         if self.framing.is_within_a_line(self.buffer.get(..self.filled).unwrap_or_default()) {
@@ -259,13 +284,30 @@ impl From<BadFraming> for End {
     }
 }
 
-async fn serve(mut stream: TcpStream, open: Open, limits: Limits, intake: Arc<Intake>, mut stop: Stop) {
+async fn serve_tls(
+    handshake: Handshake,
+    stream: TcpStream,
+    open: Open,
+    limits: Limits,
+    intake: Arc<Intake>,
+    mut stop: Stop,
+) {
+    let stream = tokio::select! {
+        stream = handshake.accept(stream) => stream,
+        _ = stopped(&mut stop) => None,
+    };
+    if let Some(stream) = stream {
+        serve(stream, open, limits, intake, stop).await;
+    }
+}
+
+async fn serve(mut stream: impl Lines, open: Open, limits: Limits, intake: Arc<Intake>, mut stop: Stop) {
     let mut unread = Unread::new(limits.max_line);
     let end = loop {
         let read = tokio::select! {
             biased;
             deadline = stopped(&mut stop) => {
-                if let Ok(stream) = stream.into_std() {
+                if let Some(stream) = stream.what_is_there() {
                     drain(stream, unread, open, intake, deadline).await;
                 }
                 return;
@@ -288,10 +330,7 @@ async fn serve(mut stream: TcpStream, open: Open, limits: Limits, intake: Arc<In
 }
 
 /// Reads what has arrived, after the stop.
-async fn drain(mut stream: net::TcpStream, mut unread: Unread, open: Open, intake: Arc<Intake>, deadline: Instant) {
-    if stream.set_nonblocking(true).is_err() {
-        return;
-    }
+async fn drain(mut stream: impl Read, mut unread: Unread, open: Open, intake: Arc<Intake>, deadline: Instant) {
     while Instant::now() < deadline {
         let step = match stream.read(unread.room()) {
             Ok(0) => Err(End::Closed),
@@ -329,6 +368,19 @@ fn close(end: End, unread: &Unread, open: &Open, intake: &Intake) {
         End::Failed(error) => {
             counters.io_errors.one();
             tracing::debug!(%peer, %error, "connection for log lines ended with an error");
+        }
+        End::BadFraming if unread.begins_with_tls() => {
+            counters.bad_framing.one();
+            intake.stats.tls().count(TlsResult::Unexpected);
+            if let Some(left_out) = intake.logs.tls.pass() {
+                tracing::warn!(
+                    %peer,
+                    left_out,
+                    "connection for log lines closed: this is TLS; HAProxy's server line must not have ssl, or the address \
+                     needs ,tls (--log-listen)"
+                );
+            }
+            return;
         }
         End::BadFraming => {
             counters.bad_framing.one();

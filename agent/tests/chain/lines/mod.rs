@@ -13,6 +13,7 @@ mod restart;
 mod scale_out;
 mod table;
 mod times;
+mod tls;
 mod two_proxies;
 
 use std::net::UdpSocket;

@@ -9,7 +9,7 @@ use super::value::{Value, heading};
 use crate::options::Options;
 
 /// Values of options that have no default, or whose default is a circumstance.
-const SAMPLES: [(&str, &str); 11] = [
+const SAMPLES: [(&str, &str); 19] = [
     ("workers", "4"),
     ("otlp", "http://127.0.0.1:4318"),
     ("otlp-listen", "127.0.0.1:4319"),
@@ -21,6 +21,14 @@ const SAMPLES: [(&str, &str); 11] = [
     ("connection-idle-timeout", "1h"),
     ("sample", "path=/healthz,ratio=0"),
     ("admin-host", "agent.example"),
+    ("tls-cert", "/etc/spoa-otel/cert.pem"),
+    ("tls-key", "/etc/spoa-otel/key.pem"),
+    ("tls-client-ca", "/etc/spoa-otel/haproxys.pem"),
+    ("tls-client-auth", "required"),
+    ("admin-token-file", "/etc/spoa-otel/admin-tokens"),
+    ("admin-basic-file", "/etc/spoa-otel/admin-users"),
+    ("otlp-token-file", "/etc/spoa-otel/otlp-tokens"),
+    ("otlp-basic-file", "/etc/spoa-otel/otlp-users"),
 ];
 
 const HEAD: &str = "\
@@ -28,7 +36,7 @@ const HEAD: &str = "\
 # where it has none, an example. Take away the # of what you set.
 #
 # The command line comes first, then OTEL_ variables, then this file, then the defaults. See what holds by --print-config,
-# look for mistakes by --check, and have a running agent read the file again by SIGHUP.
+# look for mistakes by --check.
 ";
 
 const TAIL: &str = "

@@ -11,6 +11,7 @@ use crate::environment::{self, Destinations};
 use crate::log;
 use crate::options::Options;
 use crate::origin::InFile;
+use crate::secrets::Secrets;
 
 /// What the options and the variables come to together.
 pub struct Plan {
@@ -44,6 +45,8 @@ impl Plan {
         let level = env(log::VARIABLE);
         let log = options.log.filter(level.as_deref(), in_file.has("log-level"), &mut warnings);
         mistakes.extend(options.log_lines.listener.check().map_err(Mistake::new).err());
+        // Read for good once there is a log.
+        mistakes.extend(Secrets::load(options).1.into_iter().map(Mistake::new));
         // The environment of a process may have what is meant for others; a file of ours does not.
         warnings.retain(|warning| {
             let mistake = variables.mistake(warning);
