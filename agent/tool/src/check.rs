@@ -11,6 +11,7 @@ use spop_core::{ClientConfig, EngineId, Flags, Frame, KvList, Negotiated, PREFIX
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::show::{JsonPair, Pair};
+use crate::tls::TlsOptions;
 
 /// Send HAProxy's health check, or do a whole handshake, and show the answer
 ///
@@ -36,12 +37,15 @@ pub(crate) struct Options {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   spop check 127.0.0.1:12345
   spop check --handshake unix:/run/spoa.sock
+  spop check --tls --ca-file ca.pem --cert haproxy.pem 10.0.0.5:12345
   HEALTHCHECK CMD [\"spop\", \"check\", \"127.0.0.1:12345\"]      (Dockerfile)
   ExecStartPost=spop check --timeout 5s 127.0.0.1:12345         (systemd)";
 
@@ -78,7 +82,7 @@ fn probe(options: &Options) -> Result<Report, Failure> {
         .with_max_frame_size(options.max_frame_size)
         .with_healthcheck(!options.handshake)
         .with_engine_id(Some(options.engine_id));
-    let mut link = Link::connect(&options.addr, config, options.timeout)?;
+    let mut link = Link::connect(&options.addr, options.tls.of(&options.addr)?.as_ref(), config, options.timeout)?;
     let start = Instant::now();
     let mut hello = Vec::new();
     let negotiated = link.handshake(|frame| hello = frame.to_vec())?;

@@ -10,6 +10,7 @@ use spop_core::{Client, ClientConfig, ClientEvent, MAX_TRANSMIT_LEN, Negotiated,
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::net::Stream;
+use crate::tls::Tls;
 
 /// HAProxy's side of a connection.
 pub(crate) struct Link {
@@ -28,8 +29,13 @@ pub(crate) enum Goodbye {
 
 impl Link {
     /// Connects; nothing is sent yet.
-    pub(crate) fn connect(addr: &Addr, config: ClientConfig, timeout: Duration) -> Result<Self, Failure> {
-        let stream = Stream::connect(addr, timeout)?;
+    pub(crate) fn connect(
+        addr: &Addr,
+        tls: Option<&Tls>,
+        config: ClientConfig,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let stream = Stream::connect(addr, tls, timeout)?;
         Ok(Link { stream, client: Client::new(config), input: Input::new(), timeout })
     }
 
@@ -57,8 +63,9 @@ impl Link {
     /// Writes all of it.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         let until = Instant::now() + self.timeout;
-        while !bytes.is_empty() {
-            match (&self.stream).write(bytes) {
+        while !bytes.is_empty() || self.stream.wants_write() {
+            let written = if bytes.is_empty() { self.stream.flush().map(|()| 0) } else { self.stream.write(bytes) };
+            match written {
                 Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !self.stream.wait(true, until).map_err(lost)? {
@@ -124,7 +131,7 @@ impl Link {
     fn read(&mut self, until: Instant) -> Result<bool, Failure> {
         loop {
             let want = self.client.want(self.input.unread()).bytes();
-            match self.input.read(&self.stream, want) {
+            match self.input.read(&mut self.stream, want) {
                 Ok(0) if self.client.negotiated().is_none() => {
                     return Err(Failure::Agent(format!(
                         "the peer closed the connection without an AGENT-HELLO: {NO_HELLO}"
@@ -184,12 +191,12 @@ pub(crate) fn describe(disconnect: &spop_core::Disconnect<'_>) -> String {
 }
 
 /// Servers of TLS and of HTTP that do not understand a HELLO often say nothing.
-const NO_HELLO: &str = "is this the port of an agent, without TLS and without the PROXY protocol?";
+const NO_HELLO: &str = "is this the port of an agent, without TLS (else --tls) and without the PROXY protocol?";
 
 /// What answered instead of an agent.
 fn met(foreign: Foreign) -> String {
     let hint = match foreign {
-        Foreign::Tls => ": HAProxy speaks to agents without it, so it has to be off on the agent's port",
+        Foreign::Tls => ": ask with --tls",
         Foreign::Http1 => ": is it the port of the agent's pages (--admin), or of another server?",
         Foreign::Http2 => ": is it a port for gRPC, such as that of OTLP?",
         _ => "",

@@ -13,6 +13,7 @@ mod message;
 mod net;
 mod notify;
 mod show;
+mod tls;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

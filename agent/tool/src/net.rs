@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustls::ClientConnection;
 use spop_agent::addr::Addr;
 
 use crate::failure::Failure;
+use crate::tls::Tls;
 
 /// The longest time that an option takes; the clock could not hold any.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -25,32 +27,81 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// A connected socket, non-blocking.
-pub(crate) enum Stream {
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+/// A connection that never blocks, plain or with TLS.
+pub(crate) struct Stream {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+}
+
 impl Stream {
-    /// Connects, to the first address of a name that answers.
-    pub(crate) fn connect(addr: &Addr, timeout: Duration) -> Result<Self, Failure> {
+    /// Connects, to the first address of a name that answers, and makes the TLS handshake if there is to be one.
+    pub(crate) fn connect(addr: &Addr, tls: Option<&Tls>, timeout: Duration) -> Result<Self, Failure> {
+        let until = Instant::now() + timeout;
         let connected = match addr {
-            Addr::Tcp(host) => connect_tcp(host, timeout).map(Stream::Tcp),
+            Addr::Tcp(host) => connect_tcp(host, timeout).map(Socket::Tcp),
             Addr::Unix(path) => {
-                SocketAddrUnix::new(path).map_err(io::Error::from).and_then(connect_unix).map(Stream::Unix)
+                SocketAddrUnix::new(path).map_err(io::Error::from).and_then(connect_unix).map(Socket::Unix)
             }
             Addr::Abstract(name) => SocketAddrUnix::new_abstract_name(&name.bytes())
                 .map_err(io::Error::from)
                 .and_then(connect_unix)
-                .map(Stream::Unix),
+                .map(Socket::Unix),
             _ => Err(io::ErrorKind::Unsupported.into()),
         };
-        connected.map_err(|error| Failure::Connect { addr: addr.to_string(), reason: error.to_string() })
+        let failed = |error: io::Error| Failure::Connect { addr: addr.to_string(), reason: error.to_string() };
+        let tls = tls.map(Tls::session).transpose()?.map(Box::new);
+        let mut stream = Stream { socket: connected.map_err(failed)?, tls };
+        if !stream.handshake(until).map_err(|error| Failure::Agent(format!("the TLS handshake failed: {error}")))? {
+            let hint = ": does the address of the agent have ,tls?".to_owned();
+            return Err(Failure::Timeout { awaited: "TLS handshake", limit: timeout, hint });
+        }
+        Ok(stream)
+    }
+
+    /// False if the time comes first.
+    fn handshake(&mut self, until: Instant) -> io::Result<bool> {
+        while let Some(tls) = self.tls.as_mut().filter(|tls| tls.is_handshaking()) {
+            match tls.complete_io(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let write = self.wants_write();
+                    if !self.wait(write, until)? {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(io::Error::new(error.kind(), "the peer closed the connection; does it speak TLS?"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Holds TLS what the system did not take yet?
+    pub(crate) fn wants_write(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Holds TLS what the next read will give?
+    pub(crate) fn is_readable(&mut self) -> bool {
+        let state = self.tls.as_mut().and_then(|tls| tls.process_new_packets().ok());
+        state.is_some_and(|state| state.plaintext_bytes_to_read() > 0)
     }
 
     /// Waits until the socket can be read, or written if asked for; false if the time comes first.
-    pub(crate) fn wait(&self, write: bool, until: Instant) -> io::Result<bool> {
+    pub(crate) fn wait(&mut self, write: bool, until: Instant) -> io::Result<bool> {
+        if !write && self.is_readable() {
+            return Ok(true);
+        }
         let flags = if write { PollFlags::OUT } else { PollFlags::IN };
-        let mut fds = [PollFd::new(self, flags)];
+        let this = &*self;
+        let mut fds = [PollFd::new(this, flags)];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match wait_for_any(&mut fds, left) {
@@ -102,27 +153,53 @@ fn connect_unix(address: SocketAddrUnix) -> io::Result<UnixStream> {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
+        match &self.socket {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
         }
     }
 }
 
-impl Read for &Stream {
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.socket).read(buf),
+            None => self.socket.read(buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.socket).write(buf),
+            None => self.socket.write(buf),
+        }
+    }
+
+    /// Gives the system what TLS holds.
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.socket).flush(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => (&*stream).read(buf),
-            Stream::Unix(stream) => (&*stream).read(buf),
+            Socket::Tcp(stream) => stream.read(buf),
+            Socket::Unix(stream) => stream.read(buf),
         }
     }
 }
 
-impl Write for &Stream {
+impl Write for Socket {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => (&*stream).write(buf),
-            Stream::Unix(stream) => (&*stream).write(buf),
+            Socket::Tcp(stream) => stream.write(buf),
+            Socket::Unix(stream) => stream.write(buf),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::link::{Goodbye, Link};
 use crate::message;
 use crate::show::{Bare, JsonAction, Name};
+use crate::tls::TlsOptions;
 
 /// Send a NOTIFY and print the actions of its ACK
 #[derive(Args)]
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     /// Print one JSON object per answer
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 fn fragment_size(text: &str) -> Result<usize, String> {
@@ -77,7 +80,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     let payload = message::encode_all(&messages).map_err(|error| Failure::Usage(error.to_string()))?;
     let config =
         ClientConfig::DEFAULT.with_max_frame_size(options.max_frame_size).with_engine_id(Some(options.engine_id));
-    let mut link = Link::connect(&options.addr, config, options.timeout)?;
+    let mut link = Link::connect(&options.addr, options.tls.of(&options.addr)?.as_ref(), config, options.timeout)?;
     let negotiated = link.handshake(|_| {})?;
     if options.fragment.is_some() && !negotiated.capabilities.contains(Capabilities::FRAGMENTATION) {
         return Err(Failure::Agent("the agent does not announce fragmentation".to_owned()));

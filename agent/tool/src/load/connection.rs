@@ -108,7 +108,12 @@ impl<'p> Connection<'p> {
     }
 
     pub(super) fn wants_write(&self) -> bool {
-        self.written < self.filled
+        self.written < self.filled || self.link.as_ref().is_some_and(|link| link.stream.wants_write())
+    }
+
+    /// Whether there is something to read that the system does not know of.
+    pub(super) fn is_readable(&mut self) -> bool {
+        self.link.as_mut().is_some_and(|link| link.stream.is_readable())
     }
 
     /// When the next NOTIFY is due, if there is a place for it.
@@ -151,7 +156,7 @@ impl<'p> Connection<'p> {
     }
 
     fn reconnect(&mut self, now: u64, tally: &mut Tally) {
-        match Link::connect(&self.plan.addr, self.plan.config, RECONNECT) {
+        match Link::connect(&self.plan.addr, self.plan.tls.as_ref(), self.plan.config, RECONNECT) {
             Ok(mut link) => {
                 tally.reconnects += 1;
                 self.ignored = 0;
@@ -233,9 +238,10 @@ impl<'p> Connection<'p> {
 
     /// Writes what waits, as far as it goes.
     pub(super) fn flush(&mut self, now: u64, tally: &mut Tally) {
-        while let (true, Some(link)) = (self.written < self.filled, &self.link) {
+        while let (true, Some(link)) = (self.wants_write(), &mut self.link) {
             let bytes = self.out.get(self.written..self.filled).unwrap_or_default();
-            match (&link.stream).write(bytes) {
+            let written = if bytes.is_empty() { link.stream.flush().map(|()| 0) } else { link.stream.write(bytes) };
+            match written {
                 Ok(n) => {
                     self.written += n;
                     tally.bytes_out += n as u64;
@@ -251,7 +257,7 @@ impl<'p> Connection<'p> {
     pub(super) fn receive(&mut self, clock: impl FnOnce() -> u64, tally: &mut Tally) {
         let Some(link) = &mut self.link else { return };
         let want = link.client.want(link.input.unread()).bytes();
-        let read = link.input.read(&link.stream, want);
+        let read = link.input.read(&mut link.stream, want);
         let now = clock();
         match read {
             Ok(0) => return self.lose(now, Kind::Closed, "the agent closed the connection", tally),

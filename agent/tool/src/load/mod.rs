@@ -23,6 +23,7 @@ use crate::expect::{self, Expected};
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::message;
+use crate::tls::TlsOptions;
 use connection::{Connection, Pace};
 use plan::{Payload, Plan};
 use preset::Preset;
@@ -92,6 +93,8 @@ pub(crate) struct Options {
     /// No progress line on standard error
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -196,6 +199,7 @@ fn plan(options: &Options) -> Result<Plan, Failure> {
     };
     Ok(Plan {
         addr: options.addr.clone(),
+        tls: options.tls.of(&options.addr)?,
         config: ClientConfig::DEFAULT
             .with_max_frame_size(options.max_frame_size)
             .with_engine_id(Some(options.engine_id)),
@@ -212,7 +216,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn connect(plan: &Plan, timeout: Duration) -> Result<Link, Failure> {
-    let mut link = Link::connect(&plan.addr, plan.config, timeout)?;
+    let mut link = Link::connect(&plan.addr, plan.tls.as_ref(), plan.config, timeout)?;
     let negotiated = link.handshake(|_| {})?;
     // With the longest ids.
     let len = encoded_len::frame(StreamId(u64::from(u32::MAX)), FrameId(1), plan.payload.bytes.len()) - PREFIX_LEN;

@@ -5,10 +5,12 @@ use spop_core::{ClientConfig, EncodeError};
 
 use crate::expect::Expected;
 use crate::message::{self, OwnedMessage};
+use crate::tls::Tls;
 
 /// The same for all connections.
 pub(super) struct Plan {
     pub(super) addr: Addr,
+    pub(super) tls: Option<Tls>,
     pub(super) config: ClientConfig,
     pub(super) payload: Payload,
     pub(super) expected: Vec<Expected>,

@@ -66,7 +66,7 @@ pub(super) fn run(
         if done {
             break;
         }
-        wait(&connections, Duration::from_nanos(wake.saturating_sub(clock.now())), &mut ready)?;
+        wait(&mut connections, Duration::from_nanos(wake.saturating_sub(clock.now())), &mut ready)?;
         for &(index, readable, writable) in &ready {
             let Some(connection) = connections.get_mut(index) else { continue };
             if writable {
@@ -83,8 +83,19 @@ pub(super) fn run(
 }
 
 /// Waits until a connection can go on: which, and whether it can be read and written.
-fn wait(connections: &[Connection<'_>], limit: Duration, ready: &mut Vec<(usize, bool, bool)>) -> Result<(), Failure> {
+fn wait(
+    connections: &mut [Connection<'_>],
+    limit: Duration,
+    ready: &mut Vec<(usize, bool, bool)>,
+) -> Result<(), Failure> {
     ready.clear();
+    let held =
+        connections.iter_mut().enumerate().filter_map(|(index, connection)| connection.is_readable().then_some(index));
+    ready.extend(held.map(|index| (index, true, false)));
+    if !ready.is_empty() {
+        return Ok(());
+    }
+    let connections = &*connections;
     let open = connections
         .iter()
         .enumerate()

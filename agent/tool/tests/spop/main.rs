@@ -7,3 +7,4 @@ mod haproxy;
 mod load;
 mod otel;
 mod support;
+mod tls;

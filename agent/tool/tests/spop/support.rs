@@ -100,6 +100,12 @@ impl RealAgent {
         Self::start_program(&program("spoa-otel"), &args)
     }
 
+    /// The tracing agent with TLS.
+    pub fn start_with_tls(args: &[&str]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0,tls", "--admin", "none"];
+        Self::start_program(&program("spoa-otel"), &[&listen, args].concat())
+    }
+
     /// The tracing agent, with the address of its pages.
     pub fn start_pages() -> Self {
         // The line about them comes first.
