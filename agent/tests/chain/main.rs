@@ -20,9 +20,13 @@ mod load;
 mod metrics;
 mod nine_spans;
 mod origin;
+#[path = "../program_support/passed.rs"]
+mod passed;
 #[allow(dead_code)] // A part is for other tests.
 mod process;
 mod program_section;
+#[path = "../../runtime/tests/common/programs.rs"]
+mod programs;
 mod propagation;
 mod restart;
 mod scrape;

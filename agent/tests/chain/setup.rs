@@ -22,7 +22,13 @@ impl Spoa {
     /// Starts it on `listen` with further options.
     pub async fn start(listen: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
-        command.args(["--listen", listen, "--admin", "127.0.0.1:0"]).args(args).envs(env.iter().copied());
+        command.args(["--listen", listen]).args(args).envs(env.iter().copied());
+        Self::run(command).await
+    }
+
+    /// Starts it as it is called here, with admin endpoints.
+    pub async fn run(mut command: Command) -> Self {
+        command.args(["--admin", "127.0.0.1:0"]);
         let mut process = Process::start("spoa-otel", &mut command);
         let addr = process.line("listening", |line| listening_address(line, "spop")).await;
         let admin = process.line("listening", |line| listening_address(line, "admin")).await;

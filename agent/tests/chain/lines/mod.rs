@@ -5,6 +5,7 @@ mod cases;
 mod client;
 mod configuration;
 mod forged;
+mod handover;
 mod load;
 mod nine;
 mod options;
@@ -97,11 +98,21 @@ pub struct Addresses {
 impl Proxy {
     pub async fn start(program: &Program, setup: Setup<'_>) -> Self {
         let collector = Collector::start().await;
-        let origin = Origin::start().await;
-        let full = Full::new();
         let folder = tempfile::tempdir().unwrap();
         let log = free_log_address(setup.transport, folder.path());
         let spoa = start_spoa(&format!("127.0.0.1:{}", free_port()), &log, setup, &collector).await;
+        Self::around(program, setup, collector, spoa, (log, folder)).await
+    }
+
+    /// With this agent and this collector; the lines go to `log`, files into the folder.
+    async fn around(
+        program: &Program,
+        setup: Setup<'_>,
+        collector: Collector,
+        spoa: Spoa,
+        (log, folder): (String, tempfile::TempDir),
+    ) -> Self {
+        let (origin, full) = (Origin::start().await, Full::new());
         let [http, h2, listen, tcp, tls, nobody] = [(); 6].map(|()| format!("127.0.0.1:{}", free_port()));
         let addresses = Addresses { http, h2, listen, tcp, tls, nobody };
         let configuration = configuration::write(setup, folder.path());
