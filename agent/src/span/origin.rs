@@ -2,13 +2,13 @@
 
 use crate::heap::{block, shared};
 use crate::resource;
+use hashbrown::HashMap;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource as ResourceMessage;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use prost::Message;
-use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +53,7 @@ pub struct Origins {
     /// What all resources have beside their service's name.
     common: Resource,
     scope_spans: Box<[u8]>,
+    /// By services' names; the seed of its hashes is random.
     known: Mutex<HashMap<Box<str>, Arc<Origin>>>,
 }
 

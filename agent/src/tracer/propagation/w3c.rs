@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
+use crate::hex;
 use crate::request_context::RANDOM;
 
 /// Members of a tracestate; one with more is invalid.
@@ -33,24 +34,23 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 pub(super) fn parse_traceparent(header: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     let header = trim(header);
     let (v00, rest) = header.split_at_checked(V00_LEN)?;
-    let v00 = std::str::from_utf8(v00).ok()?;
-    let mut fields = v00.split('-');
-    let (version, trace_id, span_id, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let lengths = [version, trace_id, span_id, flags].map(str::len);
-    if lengths != [2, 32, 16, 2] || !v00.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-')) {
+    // version-trace id-parent id-flags
+    let field = |at: std::ops::Range<usize>| v00.get(at).unwrap_or_default();
+    if ![2..3, 35..36, 52..53].into_iter().all(|at| field(at) == b"-") {
         return None;
     }
+    let [version] = hex::decode(field(0..2))?;
     match (version, rest) {
-        ("ff", _) => return None,
+        (0xff, _) => return None,
         (_, []) => {}
-        ("00", _) => return None,
+        (0, _) => return None,
         (_, [b'-', ..]) => {}
         _ => return None,
     }
-    let trace_id = TraceId::from_hex(trace_id).ok().filter(|id| *id != TraceId::INVALID)?;
-    let span_id = SpanId::from_hex(span_id).ok().filter(|id| *id != SpanId::INVALID)?;
-    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & (TraceFlags::SAMPLED | RANDOM);
-    Some((trace_id, span_id, flags))
+    let trace_id = hex::decode(field(3..35)).map(TraceId::from_bytes).filter(|id| *id != TraceId::INVALID)?;
+    let span_id = hex::decode(field(36..52)).map(SpanId::from_bytes).filter(|id| *id != SpanId::INVALID)?;
+    let [flags] = hex::decode(field(53..V00_LEN))?;
+    Some((trace_id, span_id, TraceFlags::new(flags) & (TraceFlags::SAMPLED | RANDOM)))
 }
 
 /// A tracestate that must be discarded.
