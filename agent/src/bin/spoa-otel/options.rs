@@ -124,8 +124,8 @@ Environment:
 A value of an OTEL_ variable that cannot be used is ignored with a warning, except that of an endpoint or a file.
 
 Exit status:
-  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP is ignored); the log says what became of every span. --check found no
-     mistake
+  0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP reads the configuration again); the log says what became of every span.
+     --check found no mistake
   1  cannot start: an address is in use, for instance
   2  an option, an endpoint in a variable, the configuration file, or a file that one of them names cannot be used";
 
