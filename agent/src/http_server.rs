@@ -9,6 +9,7 @@ mod limits;
 mod sockets;
 mod stats;
 mod table;
+mod watched;
 
 use std::convert::Infallible;
 use std::io;
@@ -41,6 +42,7 @@ use spop_agent::tls::Tls;
 pub use stats::{HttpSnapshot, HttpStats};
 pub(crate) use table::Peer;
 use table::{Activity, Place, Table};
+use watched::Watched;
 
 /// Largest head of a request, and the buffer of a connection.
 const BUFFER: usize = 64 * 1024;
@@ -165,13 +167,15 @@ async fn serve(
         let handshake = beginning.handshake().await;
         let (beginning, builder, watcher) = (beginning.clone(), builder.clone(), graceful.watcher());
         let mut stop = stop.clone();
+        let watched = activity.clone();
         connections.spawn(peer, activity, async move {
             let stream = tokio::select! {
                 stream = beginning.of(stream, handshake, limits.head_timeout) => stream,
                 _ = stop.wait_for(Option::is_some) => None,
             };
             let Some(stream) = stream else { return };
-            let stream = TokioIo::new(Box::pin(with_timeout(stream, limits.write_timeout)));
+            let stream = Box::pin(with_timeout(stream, limits.write_timeout));
+            let stream = TokioIo::new(Watched::new(stream, watched));
             let connection = watcher.watch(builder.serve_connection(stream, service));
             if let Err(error) = connection.await {
                 if is_timeout(&error) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
@@ -34,13 +34,20 @@ pub(super) struct Activity {
     born: Instant,
     /// Requests whose answers are not written yet.
     under_way: AtomicUsize,
+    /// What is written lies unread.
+    unread: AtomicBool,
     /// When the last one was done, in milliseconds after `born`.
     idle_since: AtomicU64,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Activity { born: Instant::now(), under_way: AtomicUsize::new(0), idle_since: AtomicU64::new(0) }
+        Activity {
+            born: Instant::now(),
+            under_way: AtomicUsize::new(0),
+            unread: AtomicBool::new(false),
+            idle_since: AtomicU64::new(0),
+        }
     }
 
     /// A request is under way until this is dropped.
@@ -49,9 +56,21 @@ impl Activity {
         UnderWay(self.clone())
     }
 
+    /// Whether a write waits for the peer to read.
+    pub(super) fn waits_for_reader(&self, waits: bool) {
+        if self.unread.swap(waits, Relaxed) && !waits {
+            self.idles_from_now();
+        }
+    }
+
+    fn idles_from_now(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.idle_since.store(now, Relaxed);
+    }
+
     /// Since when it waits for a request.
-    fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.under_way.load(Relaxed) == 0;
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.under_way.load(Relaxed) == 0 && !self.unread.load(Relaxed);
         is_idle.then(|| self.born + std::time::Duration::from_millis(self.idle_since.load(Relaxed)))
     }
 }
@@ -60,8 +79,7 @@ pub(super) struct UnderWay(Arc<Activity>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let now = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.idle_since.store(now, Relaxed);
+        self.0.idles_from_now();
         self.0.under_way.fetch_sub(1, Relaxed);
     }
 }
