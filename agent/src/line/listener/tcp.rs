@@ -251,8 +251,11 @@ impl Unread {
             }
         }
         let left = rest.len();
-        self.buffer.copy_within(self.filled - left..self.filled, 0);
-        self.filled = left;
+        // A long line that comes byte by byte is not moved for each of them.
+        if left < self.filled {
+            self.buffer.copy_within(self.filled - left..self.filled, 0);
+            self.filled = left;
+        }
         Ok(())
     }
 
