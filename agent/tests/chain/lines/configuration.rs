@@ -23,7 +23,7 @@ pub fn write(setup: Setup<'_>, folder: &Path) -> PathBuf {
 
 /// With the timeouts that are shipped: those of the cases are too short for clients of a busy machine.
 pub fn patient(text: String) -> String {
-    let short = "    timeout http-request 500ms\n    timeout client 1s\n";
+    let short = "    timeout http-request 900ms\n    timeout client 1s\n";
     assert_eq!(text.matches(short).count(), 1);
     text.replace(short, "")
 }
@@ -66,7 +66,7 @@ const GLOBAL: &str = "    lua-load FOLDER/hello.lua\n";
 
 const BINDS: &str = r#"    bind "${H2_ADDRESS}" proto h2
     bind "${TLS_ADDRESS}" ssl crt FOLDER/tls.pem
-    timeout http-request 500ms
+    timeout http-request 900ms
     timeout client 1s
     monitor-uri /monitor
 "#;

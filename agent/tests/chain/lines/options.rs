@@ -81,3 +81,26 @@ async fn a_log_profile_will_do() {
     })
     .await;
 }
+
+/// HAProxy's dice: of a thousand new traces that many, and those of callers as they say.
+#[tokio::test]
+async fn a_rate_of_haproxy_is_kept() {
+    with_each(async |program| {
+        let edit = |text: String| {
+            assert!(text.contains("rand(1000),div(1000)"));
+            text.replace("rand(1000),div(1000)", "rand(1000),div(1)")
+        };
+        let proxy =
+            Proxy::start(&program, Setup { edit: Some(&edit), ..Setup::of(Mode::LogOnly, Transport::Udp) }).await;
+        for n in 0..20 {
+            get(&proxy.addresses.http, &format!("/rare/{n}")).await;
+        }
+        get_with(&proxy.addresses.http, "/caller", &UNSAMPLED.replace("-00\r\n", "-01\r\n")).await;
+        let traceparent = |path: &str| proxy.origin.hit(path).header("traceparent").unwrap();
+        let recorded = (0..20).filter(|n| traceparent(&format!("/rare/{n}")).ends_with("-03")).count();
+        assert!(recorded <= 3, "{program:?}: {recorded} of 20, where one of a thousand is wanted");
+        assert!((0..20).all(|n| traceparent(&format!("/rare/{n}")).len() == 55), "{program:?}");
+        assert!(traceparent("/caller").ends_with("-01"), "{program:?}");
+    })
+    .await;
+}
