@@ -26,6 +26,7 @@ mod metric;
 mod named;
 pub mod passed;
 pub mod red;
+pub mod reloads;
 mod request_context;
 mod resource;
 mod semconv;

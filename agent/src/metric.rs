@@ -126,6 +126,22 @@ impl Level {
     }
 }
 
+/// A time, in seconds since the epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Stamp(AtomicU64);
+
+impl Stamp {
+    pub(crate) const KIND: Kind = Kind::Gauge;
+
+    pub(crate) fn set(&self, seconds: u64) {
+        self.0.store(seconds, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// What is looked up when it is asked for: nothing is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge;

@@ -4,6 +4,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::haproxy::{extremes, programs};
 use crate::process::eventually;
+use crate::scrape::Metrics;
 use crate::setup::{Chain, Setup, trace_id};
 use crate::spans::{assert_nine, assert_times, by_trace, find};
 
@@ -30,6 +31,45 @@ async fn five_hundred_requests_lose_and_double_nothing() {
             assert_nine(spans, "haproxy-2", &find(spans, "haproxy-1", "Server session").span_id);
             assert_times(spans);
         }
+    }
+}
+
+/// SIGHUP of the agent, again and again, each with another file: no request fails, no span is lost.
+#[tokio::test]
+async fn the_agent_reads_its_configuration_again_under_load() {
+    for program in extremes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, "idle-timeout = \"2m\"\n").unwrap();
+        let env = [("OTEL_BSP_SCHEDULE_DELAY", "20")];
+        let args = ["--config", file.to_str().unwrap()];
+        let mut chain = Chain::start(&program, Setup { spoa_args: &args, spoa_env: &env, ..Setup::default() }).await;
+        let ok = "config_reloads_total{result=\"ok\"}";
+        let reloads = async {
+            for round in 1..=6 {
+                std::fs::write(&file, format!("queue-spans = {}\nsample = \"ratio=1\"\n", 10_000 + round)).unwrap();
+                chain.spoa.process.signal("-HUP");
+                let read = |metrics: &Metrics| metrics.get(ok) >= f64::from(round);
+                Metrics::scrape_until(&chain.spoa.admin, "it is read", read).await;
+            }
+        };
+        let (ids, ()) = futures_util::join!(flood(&chain, 500, 16), reloads);
+        let traces = by_trace(chain.collector.wait_for(18 * 501).await);
+        for id in ids {
+            assert_nine(&traces[&id], "haproxy-1", "");
+        }
+        chain.spoa.process.signal("-TERM");
+        assert!(chain.spoa.process.ended().await.success());
+        let account =
+            chain.spoa.process.line("accounts", |line| line.contains("spans accounted for").then(|| line.to_owned()));
+        let account = account.await;
+        let figure = |name: &str| {
+            let rest = account.split(&format!(" {name}=")).nth(1).unwrap();
+            rest.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        let started = figure("started");
+        assert!(started >= 18 * 501 && figure("dropped") == 0, "{account}");
+        assert_eq!((figure("ended"), figure("exported")), (started, started), "{account}");
     }
 }
 

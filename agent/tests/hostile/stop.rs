@@ -42,7 +42,8 @@ async fn each_signal_to_stop_ends_in_good_order_and_sighup_does_not() {
         for signal in ["-TERM", "-INT", "-USR1"] {
             let mut agent = LiveAgent::start(program, &[]).await;
             agent.process.signal("-HUP");
-            agent.process.line("SIGHUP", |line| line.contains("SIGHUP is ignored").then_some(())).await;
+            let told = if program == Program::SpoaOtel { "configuration is in use" } else { "SIGHUP is ignored" };
+            agent.process.line("SIGHUP", |line| line.contains(told).then_some(())).await;
             agent.serves("SIGHUP").await;
             agent.process.signal(signal);
             let log = agent.ended().await;

@@ -24,6 +24,7 @@ mod process;
 mod program_support;
 #[path = "../../runtime/tests/common/programs.rs"]
 mod programs;
+mod reloaded;
 #[path = "../chain/spans.rs"]
 #[allow(dead_code)]
 mod spans;

@@ -38,6 +38,7 @@ use crate::http_server::{HttpSnapshot, HttpStats};
 use crate::line::listener::{ListenerSnapshot, ListenerStats};
 use crate::line::{LineStats, Lines};
 use crate::red::{Red, RedSnapshot};
+use crate::reloads::{ReloadSnapshot, Reloads};
 use crate::tracer::Tracer;
 use families::Families;
 use spop_agent::ServerStats;
@@ -74,6 +75,8 @@ pub struct Sources {
     pub tls: Option<Tls>,
     /// Lines of the log that nobody read in time.
     pub log_lines_lost: Arc<AtomicU64>,
+    /// Reads of the configuration.
+    pub reloads: Arc<Reloads>,
     /// The program's version.
     pub version: &'static str,
     /// The commit it was built from; empty if it is not known.
@@ -91,6 +94,7 @@ impl Collector for Sources {
         let mut families = Families::new(encoder);
         let build = [("version", self.version), ("commit", self.commit)];
         families.info("build", "The running program.", &build)?;
+        families.metrics(&self.reloads.stats(), ReloadSnapshot::METRICS)?;
         server::encode(&self.server.snapshot(), &mut families)?;
         tracer::encode(self.tracer.stats(), self.tracer.sampling_stats(), &mut families)?;
         families.metrics(&self.red.stats(), RedSnapshot::METRICS)?;

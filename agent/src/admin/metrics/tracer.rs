@@ -20,5 +20,9 @@ pub(super) fn encode(stats: TracerStats, sampling: Vec<SamplingStats>, families:
         let labels = |decision| -> Labels<'_, 2> { [("decided_by", by), ("decision", decision)] };
         [(labels("sampled"), sampled), (labels("unsampled"), unsampled)]
     });
-    f.counters("sampling_decisions", "Sampling decisions by who decided: caller, sampler, disabled, or a rule.", rows)
+    f.counters(
+        "sampling_decisions",
+        "Sampling decisions by who decided: caller, sampler, disabled, a rule, or former rules.",
+        rows,
+    )
 }

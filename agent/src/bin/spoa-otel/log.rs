@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use spop_agent::size;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::journal;
 
@@ -108,6 +108,7 @@ pub fn complaint(value: &str) -> Option<String> {
 /// The log of the program.
 pub struct Log {
     lines: Arc<Lines>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl Log {
@@ -117,6 +118,7 @@ impl Log {
     /// There can be no thread.
     pub fn start(options: &LogOptions, filter: Targets) -> io::Result<Self> {
         let lines = Lines::to(io::stderr(), options.buffer)?;
+        let (filter, handle) = reload::Layer::new(filter);
         let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
         let layer = match options.format {
             Format::Text if journal::reads_stderr() => {
@@ -135,12 +137,18 @@ impl Log {
                 _ => tracing::error!("{panic}"),
             }
         }));
-        Ok(Log { lines })
+        Ok(Log { lines, filter: handle })
     }
 
     /// Counts the lines that were lost.
     pub fn lost(&self) -> Arc<AtomicU64> {
         self.lines.lost.clone()
+    }
+
+    /// Logs something else from now on.
+    pub fn set_filter(&self, filter: Targets) {
+        // Fails when there is no log any more.
+        let _ = self.filter.reload(filter);
     }
 
     /// Adds a line whatever the levels are.

@@ -13,6 +13,7 @@ mod manual;
 mod options;
 mod origin;
 mod parts;
+mod reload;
 mod report;
 mod secrets;
 mod settings;
@@ -34,7 +35,8 @@ use rustix::io::Errno;
 use settings::{Mistake, Reading, Settings, Source};
 use shutdown::{Grace, Part};
 use spoa_otel::passed::PassedSockets;
-use spop_agent::stop_signal;
+use spop_agent::end_signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// glibc's malloc would keep for ever what many connections took once.
 #[cfg(feature = "jemalloc")]
@@ -89,7 +91,7 @@ fn main() -> ExitCode {
             }
         }
         Some(settings) if settings.options.configuration.check => ExitCode::SUCCESS,
-        Some(settings) => start(settings),
+        Some(settings) => start(&source, settings),
     }
 }
 
@@ -98,7 +100,7 @@ fn tell(mistakes: &[Mistake]) {
 }
 
 /// Serves until the end.
-fn start(settings: Settings) -> ExitCode {
+fn start(source: &Source, settings: Settings) -> ExitCode {
     // Before there are threads.
     let passed = PassedSockets::from_env();
     let log = match Log::start(&settings.options.log, settings.plan.log.clone()) {
@@ -109,7 +111,7 @@ fn start(settings: Settings) -> ExitCode {
         }
     };
     let outcome = start_runtime(settings.options.workers).and_then(|runtime| {
-        let outcome = runtime.block_on(run(settings, passed, &log));
+        let outcome = runtime.block_on(run(source, settings, passed, &log));
         // A look-up of a name may hang in a thread of its own.
         runtime.shutdown_background();
         outcome
@@ -143,14 +145,15 @@ fn start_runtime(workers: Option<u16>) -> Result<tokio::runtime::Runtime, Box<dy
 }
 
 /// Serves until the end, and ends within the grace time whatever hangs.
-async fn run(settings: Settings, passed: PassedSockets, log: &Log) -> Result<Grace, Box<dyn Error>> {
-    let stop = stop_signal()?.shared();
+async fn run(source: &Source, settings: Settings, passed: PassedSockets, log: &Log) -> Result<Grace, Box<dyn Error>> {
+    let stop = end_signal()?.shared();
+    let hangup = signal(SignalKind::hangup())?;
     let (grace, stopped) = (settings.options.server.grace, stop.clone());
     let overdue = async {
         stopped.await;
         tokio::time::sleep(grace).await;
     };
-    let serve = async { Ok(Parts::start(settings, passed, log.lost()).await?.serve(stop).await) };
+    let serve = async { Ok(Parts::start(settings, passed, log).await?.serve(source, log, hangup, stop).await) };
     tokio::select! {
         biased;
         outcome = serve => outcome,

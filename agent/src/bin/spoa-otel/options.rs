@@ -84,7 +84,8 @@ pub struct Options {
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigurationOptions {
     /// Configuration file in TOML with all options by their names, such as max-memory = "64MiB", and OTEL_ variables in a
-    /// table [environment]. The command line comes first, then OTEL_ variables, then the file
+    /// table [environment]. The command line comes first, then OTEL_ variables, then the file. SIGHUP
+    /// has it read again
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

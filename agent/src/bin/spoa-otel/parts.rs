@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use spoa_otel::admin::health::{self, Health};
@@ -18,19 +17,22 @@ use spoa_otel::export::{Exporter, Pipeline};
 use spoa_otel::line::listener::{ListenCause, ListenError};
 use spoa_otel::passed::PassedSockets;
 use spoa_otel::red::{Red, RedExporter};
+use spoa_otel::reloads::Reloads;
 use spoa_otel::tracer::Tracer;
 use spop_agent::time::Timestamp;
-use spop_agent::tls::Tls;
 use spop_agent::{Ack, Beat, Handler, Notify, Server, ServerStats};
+use tokio::signal::unix::Signal;
 use tracing::{info, warn};
 
 use crate::failure::misconfigured;
 use crate::files;
 use crate::listening;
+use crate::log::Log;
 use crate::log_lines::LogLines;
 use crate::options::AdminAddr;
+use crate::reload::{Fixed, Reloader};
 use crate::secrets::Secrets;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use crate::shutdown::{Grace, Part};
 use crate::stop::Running;
 use crate::systemd::{self, Vitals};
@@ -89,6 +91,8 @@ pub struct Parts {
     running: Running,
     /// Of `--grace`.
     grace: Duration,
+    fixed: Fixed,
+    reloads: Arc<Reloads>,
 }
 
 impl Parts {
@@ -96,11 +100,7 @@ impl Parts {
     ///
     /// # Errors
     /// An address cannot be listened on, or the terminal cannot be written to.
-    pub async fn start(
-        settings: Settings,
-        mut passed: PassedSockets,
-        log_lines_lost: Arc<AtomicU64>,
-    ) -> Result<Self, Box<dyn Error>> {
+    pub async fn start(settings: Settings, mut passed: PassedSockets, log: &Log) -> Result<Self, Box<dyn Error>> {
         spoa_otel::environment::provide(settings.variables.of_file());
         if settings.plan.tracer.disabled {
             info!("OTEL_SDK_DISABLED: no spans; the callers' trace context is passed on");
@@ -114,6 +114,7 @@ impl Parts {
         }
         let exporters = Exporters::start(&settings)?;
         let pipeline = exporters.pipeline();
+        let fixed = Fixed::of(&settings);
         let Settings { options, plan, .. } = settings;
         let red = Arc::new(Red::new(&options.red));
         let start = |config| RedExporter::start(&red, config, &plan.tracer.default_service);
@@ -160,19 +161,34 @@ impl Parts {
         }
         let stats = server.stats();
         let health = Arc::new(Health::default());
-        let mut running =
-            Running { tracer, pipeline, red, red_exporter, receiver, log_lines, admin: None, stats, log_lines_lost };
-        running.admin = admin.map(|admin| serve_admin(admin, &running, &exporters, &health, secrets.tls.clone()));
+        let mut running = Running {
+            tracer,
+            pipeline,
+            otlp: exporters.otlp.clone(),
+            red,
+            red_exporter,
+            receiver,
+            log_lines,
+            admin: None,
+            stats,
+            secrets,
+            log_lines_lost: log.lost(),
+        };
+        let reloads = Arc::new(Reloads::started());
+        running.admin = admin.map(|admin| serve_admin(admin, &running, &exporters, &health, &reloads));
         for place in &options.listen {
             server = listening::spop(server, place, &mut passed).await?;
         }
         listening::warn_of_unused(&passed);
-        Ok(Self { server, health, running, grace })
+        Ok(Self { server, health, running, grace, fixed, reloads })
     }
 
-    /// Serves until the stop, then ends in good order: what is left of the grace time.
-    pub async fn serve(self, stop: impl Future<Output = ()>) -> Grace {
-        let Self { server, health, running, grace: time } = self;
+    /// Serves until the stop, then ends in good order: what is left of the grace time. Until then each hangup has the
+    /// settings read again.
+    pub async fn serve(self, source: &Source, log: &Log, hangup: Signal, stop: impl Future<Output = ()>) -> Grace {
+        let Self { server, health, running, grace: time, fixed, reloads } = self;
+        let live = server.live_config();
+        let reloader = Reloader { source, log, running: &running, server: live, grace: time, fixed, reloads };
         health.ready();
         let pulse = server.pulse();
         let sweeper = tokio::spawn(sweep(running.tracer.clone(), pulse.beat()));
@@ -187,7 +203,10 @@ impl Parts {
         server
             .run(async {
                 systemd::ready().await;
-                stop.await;
+                tokio::select! {
+                    () = stop => {}
+                    () = reloader.run(hangup) => {}
+                }
                 grace = Grace::begin(time);
                 tokio::spawn(systemd::stopping(time));
                 health.draining();
@@ -205,7 +224,7 @@ fn serve_admin(
     running: &Running,
     exporters: &Exporters,
     health: &Arc<Health>,
-    tls: Option<Tls>,
+    reloads: &Arc<Reloads>,
 ) -> AdminServer {
     let sources = Sources {
         server: running.stats.clone() as Arc<ServerStats>,
@@ -219,8 +238,9 @@ fn serve_admin(
         receiver: running.receiver.clone(),
         forwarder: exporters.otlp.as_ref().map(|otlp| otlp.forwarder()),
         admin: admin.stats(),
-        tls,
+        tls: running.secrets.tls.clone(),
         log_lines_lost: running.log_lines_lost.clone(),
+        reloads: reloads.clone(),
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("SPOA_OTEL_COMMIT"),
     };

@@ -50,6 +50,18 @@ impl Secrets {
         }
         (secrets, wrong)
     }
+
+    /// Reads the files again.
+    ///
+    /// # Errors
+    /// Some cannot be used: what was read of them before stays in use.
+    pub fn reload(&self) -> Result<(), Vec<Box<dyn Error>>> {
+        let tls = self.tls.as_ref().and_then(|tls| tls.reload().err()).map(Box::<dyn Error>::from);
+        let credentials = [&self.admin, &self.otlp].into_iter().flatten();
+        let credentials = credentials.filter_map(|credentials| credentials.reload().err()).map(Box::<dyn Error>::from);
+        let wrong: Vec<_> = tls.into_iter().chain(credentials).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
 }
 
 impl Options {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use spoa_otel::admin::AdminServer;
 use spoa_otel::export::Pipeline;
+use spoa_otel::export::otlp::OtlpExporter;
 use spoa_otel::export::receiver::Receiver;
 use spoa_otel::red::{Red, RedExporter};
 use spoa_otel::tracer::Tracer;
@@ -16,6 +17,7 @@ use tracing::info;
 
 use crate::log_lines::LogLines;
 use crate::report;
+use crate::secrets::Secrets;
 use crate::shutdown::{Grace, Part};
 
 /// At the end, requests to the admin endpoints have so long at most.
@@ -25,12 +27,14 @@ const ADMIN_GRACE: Duration = Duration::from_millis(500);
 pub struct Running {
     pub tracer: Arc<Tracer>,
     pub pipeline: Arc<Pipeline>,
+    pub otlp: Option<Arc<OtlpExporter>>,
     pub red: Arc<Red>,
     pub red_exporter: Option<RedExporter>,
     pub receiver: Option<Arc<Receiver>>,
     pub log_lines: Option<LogLines>,
     pub admin: Option<AdminServer>,
     pub stats: Arc<ServerStats>,
+    pub secrets: Secrets,
     /// Of the log itself.
     pub log_lines_lost: Arc<AtomicU64>,
 }

@@ -32,6 +32,14 @@ pub async fn ready() {
     tell(&[NotifyState::Ready]).await;
 }
 
+/// It reads its configuration again; [`ready`] tells when that is done.
+pub async fn reloading() {
+    // Without the time systemd takes no notice.
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]).await;
+    }
+}
+
 /// It stops, within the grace time, however short `TimeoutStopSec=` is.
 pub async fn stopping(grace: Duration) {
     let time = u32::try_from((grace + AFTER_GRACE).as_micros()).unwrap_or(u32::MAX);

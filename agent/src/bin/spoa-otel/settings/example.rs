@@ -36,7 +36,7 @@ const HEAD: &str = "\
 # where it has none, an example. Take away the # of what you set.
 #
 # The command line comes first, then OTEL_ variables, then this file, then the defaults. See what holds by --print-config,
-# look for mistakes by --check.
+# look for mistakes by --check, and have a running agent read the file again by SIGHUP.
 ";
 
 const TAIL: &str = "
