@@ -15,6 +15,8 @@ pub struct ListenerConfig {
     /// Where HAProxy sends its log lines: udp://127.0.0.1:5140, unix:/path[,mode=660,user=NAME,group=NAME] (datagrams),
     /// tcp://host:port[,tls] (a ring, octet-counted or in lines) or systemd:NAME[,tls] (sockets that systemd passes); may
     /// be given several times [default: off]
+    // The text of an option has brackets that are no links.
+    #[allow(rustdoc::broken_intra_doc_links)]
     #[arg(id = "log_listen", long = "log-listen", value_name = "ADDR")]
     pub listen: Vec<LogAddr>,
 
