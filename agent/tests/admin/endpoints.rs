@@ -140,8 +140,10 @@ pub(crate) fn promtool_accepts(text: &str) {
 /// The manual's table has every family, and nothing that is not there.
 #[tokio::test]
 async fn the_manual_names_every_family() {
+    let files = tempfile::tempdir().unwrap();
     let all = ["--console", "--otlp-listen", "127.0.0.1:0", "--log-listen", "udp://127.0.0.1:0"];
-    let session = Session::start(&all, &[]).await;
+    let tls = ["--listen", "127.0.0.1:0,tls", "--tls-cert", &crate::monitoring::certificate(files.path())];
+    let session = Session::start(&[&all[..], &tls[..]].concat(), &[]).await;
     let metrics = Metrics::scrape(&session.admin).await;
     let families = metrics.text.lines().filter_map(|line| line.strip_prefix("# TYPE spoa_")?.split(' ').next());
     let families: BTreeSet<&str> = families.collect();

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 
+use crate::export_common::authority::Authority;
 use crate::program_support::Session;
 use crate::promql::Query;
 use crate::red::{line, log_addr, send};
@@ -77,12 +78,23 @@ fn named<'a>(text: &'a str, open: &str, close: &str) -> Vec<&'a str> {
     text.split(open).skip(1).map(|rest| rest.split(close).next().unwrap().trim()).collect()
 }
 
+/// A file with a certificate and its key.
+pub(crate) fn certificate(folder: &Path) -> String {
+    let (certificate, key) = Authority::new().certificate("localhost");
+    let path = folder.join("tls.pem");
+    std::fs::write(&path, certificate + &key).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 /// A running agent's figures after traffic of all kinds.
 async fn figures() -> Metrics {
     let nobody = format!("http://127.0.0.1:{}", crate::process::free_port());
     let limits = ["--queue-spans", "77", "--queue-bytes", "1MiB", "--max-memory", "2MiB"];
     let ways = ["--otlp", &nobody, "--console", "--otlp-listen", "127.0.0.1:0", "--log-listen", "udp://127.0.0.1:0"];
-    let mut session = Session::start(&[&limits[..], &ways[..]].concat(), &[]).await;
+    let files = tempfile::tempdir().unwrap();
+    let tls = certificate(files.path());
+    let tls = ["--tls-cert", &tls, "--listen", "127.0.0.1:0,tls"];
+    let mut session = Session::start(&[&limits[..], &ways[..], &tls[..]].concat(), &[]).await;
     session.message("id", &[("span", "a"), ("finish", "*")]).await;
     let failed = [("st", "503"), ("ss", "0"), ("ts", "SC"), ("Tr", "-1"), ("route", "%2fa")];
     assert!(log_addr(&session).starts_with("127.0.0.1:"));

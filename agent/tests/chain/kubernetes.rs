@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::authority::Authority;
 use crate::collector::Collector;
 use crate::haproxy::{Haproxy, Program, check, programs};
 use crate::http::http_client;
 use crate::lines::free_udp_address;
 use crate::origin::Origin;
-use crate::process::{eventually, free_port};
+use crate::process::{PATIENCE, eventually, free_port};
 use crate::scrape::Metrics;
 use crate::setup::{Spoa, conf};
 
@@ -39,18 +40,56 @@ enum Place {
     Early,
     /// kubernetes-ingress, `frontend-config-snippet`: behind them.
     Late,
+    /// As the first, and agents with TLS: the component `tls`.
+    WithTls,
+}
+
+/// The Secret: certificates of the agent and of HAProxy, and who signed them.
+fn secret(folder: &Path) {
+    let authority = Authority::new();
+    let (cert, key) = authority.certificate(AGENTS);
+    let (own, own_key) = authority.certificate("haproxy");
+    let files = [("tls.crt", cert), ("tls.key", key), ("ca.crt", authority.pem()), ("haproxy.pem", own + &own_key)];
+    for (name, content) in files {
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+}
+
+/// Of the Service.
+const AGENTS: &str = "spoa-otel.haproxy-otel.svc";
+
+/// The backend's text, and for agents with TLS that for the lines.
+fn backend(place: Place, log: &str, secret: &Path) -> String {
+    let backend = text("haproxy/backend.cfg");
+    if place != Place::WithTls {
+        return backend;
+    }
+    let lines = text("haproxy/lines.cfg").replace(&format!("{AGENTS}:5140"), log);
+    in_secret(&format!("{backend}{lines}"), secret)
+}
+
+fn in_secret(text: &str, secret: &Path) -> String {
+    text.replace("/etc/spoa-otel-tls", secret.to_str().unwrap())
+}
+
+/// The words of `SPOA_TLS`, as the comment says.
+fn words_of_tls(secret: &Path) -> String {
+    let global = text("haproxy/global.cfg");
+    let (_, words) = global.split_once(": presetenv SPOA_TLS \"").unwrap();
+    in_secret(words.split('"').next().unwrap(), secret)
 }
 
 /// Frontends for HTTP and HTTPS (here both plain) as a controller writes them.
-fn configuration(place: Place, log: &str, server: &str, addresses: &[String; 2]) -> String {
+fn configuration(place: Place, log: &str, server: &str, addresses: &[String; 2], secret: &Path) -> String {
     let (global, frontend, backend) =
-        (text("haproxy/global.cfg"), text("haproxy/frontend.cfg"), text("haproxy/backend.cfg"));
+        (text("haproxy/global.cfg"), text("haproxy/frontend.cfg"), backend(place, log, secret));
+    let log = if place == Place::WithTls { "backend@spoa-lines" } else { log };
     let spoe = folder().join("haproxy/spoe-lean.cfg");
     let frontend = frontend.replace("/etc/spoa-otel/spoe-lean.cfg", spoe.to_str().unwrap());
     assert_eq!(frontend.matches(spoe.to_str().unwrap()).count(), 1, "{frontend}");
     let own = "http-request set-var(txn.base) base\n";
     let rules = match place {
-        Place::Early => format!("{frontend}{own}"),
+        Place::Early | Place::WithTls => format!("{frontend}{own}"),
         Place::Late => format!("{own}{frontend}"),
     };
     let mut config = format!(
@@ -72,7 +111,7 @@ fn newer() -> Vec<Program> {
 #[tokio::test]
 async fn a_request_through_either_controller_is_traced() {
     for program in newer() {
-        for place in [Place::Early, Place::Late] {
+        for place in [Place::Early, Place::Late, Place::WithTls] {
             traced(&program, place).await;
         }
     }
@@ -80,15 +119,23 @@ async fn a_request_through_either_controller_is_traced() {
 
 async fn traced(program: &Program, place: Place) {
     let (collector, origin) = (Collector::start().await, Origin::start().await);
-    let log = free_udp_address();
-    let listen = format!("127.0.0.1:{}", free_port());
-    let args = ["--otlp", &collector.url, "--log-listen", &format!("udp://{log}")];
-    let spoa = Spoa::start(&listen, &args, &[]).await;
-    let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
     let folder = tempfile::tempdir().unwrap();
+    secret(folder.path());
+    let option = |name: &str, file: &str| format!("--tls-{name}={}", folder.path().join(file).display());
+    let tls = [option("cert", "tls.crt"), option("key", "tls.key"), option("client-ca", "ca.crt")];
+    let (log, scheme, with, tls) = match place {
+        Place::WithTls => (format!("127.0.0.1:{}", free_port()), "tcp", ",tls", &tls[..]),
+        _ => (free_udp_address(), "udp", "", &[][..]),
+    };
+    let (addr, log_listen) = (format!("127.0.0.1:{}", free_port()), format!("{scheme}://{log}{with}"));
+    let args = ["--otlp", &collector.url, "--log-listen", &log_listen];
+    let args: Vec<_> = args.into_iter().chain(tls.iter().map(String::as_str)).collect();
+    let spoa = Spoa::start(&format!("{addr}{with}"), &args, &[]).await;
+    let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
     let config = folder.path().join("haproxy.cfg");
-    std::fs::write(&config, configuration(place, &log, &origin.addr, &addresses)).unwrap();
-    let env = [("SPOA_ADDRESS", spoa.addr.as_str())];
+    std::fs::write(&config, configuration(place, &log, &origin.addr, &addresses, folder.path())).unwrap();
+    let words = if place == Place::WithTls { words_of_tls(folder.path()) } else { "no-ssl".to_owned() };
+    let env = [("SPOA_ADDRESS", addr.as_str()), ("SPOA_TLS", &words)];
     let (valid, said) = check(program, &config, &env);
     assert!(valid, "{program:?} {place:?}: {said}");
     // The rule for the first byte's time stands behind other rules there.
@@ -98,7 +145,9 @@ async fn traced(program: &Program, place: Place) {
     assert_eq!(warned.collect::<Vec<_>>(), [""; 0], "{program:?} {place:?}");
     let _haproxy = Haproxy::start(program, &config, &env, &addresses[0]).await;
     // The ids are the agent's, as soon as HAProxy's first check found it.
+    let asked = Instant::now();
     while Metrics::scrape(&spoa.admin).await.get("messages_lean_total") == 0.0 {
+        assert!(asked.elapsed() < PATIENCE, "the agent is never asked: {program:?} {place:?}");
         http_client().get(format!("http://{}/warm-up", addresses[0])).send().await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -152,9 +201,14 @@ fn the_texts_are_those_of_lean_mode() {
 
 #[test]
 fn the_agent_takes_its_configurations() {
-    for name in ["sidecar/config.toml", "deployment/config.toml"] {
+    let files = tempfile::tempdir().unwrap();
+    secret(files.path());
+    for name in ["sidecar/config.toml", "deployment/config.toml", "tls/config.toml"] {
+        let config = text(name).replace("/etc/spoa-otel-tls", files.path().to_str().unwrap());
+        let path = files.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
-        let output = command.arg("--config").arg(folder().join(name)).arg("--check").output().unwrap();
+        let output = command.arg("--config").arg(path).arg("--check").output().unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
