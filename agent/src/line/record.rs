@@ -22,31 +22,45 @@ pub(super) enum Unusable {
     Malformed(&'static str),
 }
 
-/// The parameters, in the order in which they stand as a rule.
+/// The parameters by their names.
 macro_rules! params {
-    ($($name:ident)+) => {
-        #[derive(Clone, Copy)]
+    ($($param:ident = $name:literal)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq)]
         #[allow(non_camel_case_types)] // They are HAProxy's names.
         enum Param {
-            $($name,)+
+            $($param,)+
         }
 
         impl Param {
-            const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
+            const ALL: &'static [Param] = &[$(Param::$param,)+];
+
+            /// `None` if the name is unknown.
+            fn named(name: &[u8]) -> Option<Self> {
+                Some(match name {
+                    $($name => Param::$param,)+
+                    _ => return None,
+                })
+            }
 
             fn name(self) -> &'static str {
-                Self::NAMES.get(self as usize).copied().unwrap_or_default()
+                match self {
+                    $(Param::$param => stringify!($param),)+
+                }
             }
         }
     };
 }
 
 params! {
-    v svc c p tst n a au ss t0 e Th Ti TR Tw Tc Tr Tt st ts rc f b s m u hv h ua route tls stls ci cp fi fp si sp U B id z
+    v = b"v" svc = b"svc" c = b"c" p = b"p" tst = b"tst" n = b"n" a = b"a" au = b"au" ss = b"ss" t0 = b"t0" e = b"e"
+    Th = b"Th" Ti = b"Ti" TR = b"TR" Tw = b"Tw" Tc = b"Tc" Tr = b"Tr" Tt = b"Tt" st = b"st" ts = b"ts" rc = b"rc"
+    f = b"f" b = b"b" s = b"s" m = b"m" u = b"u" hv = b"hv" h = b"h" ua = b"ua" route = b"route"
+    tls = b"tls" stls = b"stls" ci = b"ci" cp = b"cp" fi = b"fi" fp = b"fp" si = b"si" sp = b"sp"
+    U = b"U" B = b"B" id = b"id" z = b"z"
 }
 
 /// Their values as they stand in the line; those that are absent are empty.
-struct Raw<'a>([&'a [u8]; Param::NAMES.len()]);
+struct Raw<'a>([&'a [u8]; Param::ALL.len()]);
 
 /// A request at its end.
 #[derive(Debug, PartialEq)]
@@ -110,20 +124,14 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn read(mut params: Params<'a>) -> Result<Self, Unusable> {
-        let mut raw = Raw([&[]; Param::NAMES.len()]);
-        let mut expected = 0;
+        let mut raw = Raw([&[]; Param::ALL.len()]);
         for (name, value) in params.by_ref() {
-            let is_it = |place: &usize| Param::NAMES.get(*place).is_some_and(|known| known.as_bytes() == name);
-            // It is the expected one, or one behind it, if the order is ours.
-            let elsewhere = || (expected..Param::NAMES.len()).chain(0..expected).find(is_it);
-            let found = Some(expected).filter(is_it).or_else(elsewhere);
-            let Some(place) = found else { continue };
-            expected = place + 1;
-            if let Some(slot) = raw.0.get_mut(place)
+            if let Some(param) = Param::named(name)
                 && !matches!(value, b"" | ABSENT)
+                && let Some(slot) = raw.0.get_mut(param as usize)
                 && !std::mem::replace(slot, value).is_empty()
             {
-                return Err(Unusable::Malformed(Param::NAMES.get(place).copied().unwrap_or_default()));
+                return Err(Unusable::Malformed(param.name()));
             }
         }
         if params.end().is_none() || raw.of(Param::z) != b"1" {
@@ -294,4 +302,19 @@ fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     let mut decoded = Vec::with_capacity(bytes.len());
     decoded.extend(percent_decode(bytes));
     String::from_utf8(decoded).unwrap_or_else(|error| lossy(error.as_bytes()).into_owned()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_is_found_by_its_name() {
+        for param in Param::ALL {
+            assert_eq!(Param::named(param.name().as_bytes()), Some(*param));
+        }
+        for unknown in ["", "Td", "Ta", "V", "vv", "rout", "routes"] {
+            assert_eq!(Param::named(unknown.as_bytes()), None, "{unknown}");
+        }
+    }
 }

@@ -205,12 +205,14 @@ impl Source<'_> {
 }
 
 /// An attribute, if there is something to say.
+#[inline(always)]
 fn text(out: &mut AttributeWriter<'_>, name: &str, text: &str) {
     if !text.is_empty() {
         out.text(name, text);
     }
 }
 
+#[inline(always)]
 fn number(out: &mut AttributeWriter<'_>, name: &str, number: Option<impl TryInto<i64>>) {
     if let Some(number) = number.and_then(|number| number.try_into().ok()) {
         out.number(name, number);

@@ -127,6 +127,7 @@ fn put_long_len(out: &mut Vec<u8>, field: u32, len: usize) {
 }
 
 /// A text, bytes or a message.
+#[inline]
 pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
     put_len(out, field, content.len());
     out.extend_from_slice(content);

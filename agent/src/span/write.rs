@@ -67,7 +67,9 @@ impl<'o> AttributeWriter<'o> {
         Self { out, left: max, max_value_len, dropped: 0, cut: 0 }
     }
 
-    /// The beginning of an attribute with a value of so many bytes; false if there are too many.
+    /// The beginning of an attribute with a value of so many bytes; false if there are too many. Names are constants, so
+    /// that inlined most of it is done by the compiler.
+    #[inline(always)]
     fn begin(&mut self, name: &str, value: usize) -> bool {
         let Some(left) = self.left.checked_sub(1) else {
             self.dropped += 1;
@@ -80,6 +82,7 @@ impl<'o> AttributeWriter<'o> {
         true
     }
 
+    #[inline(always)]
     pub(crate) fn text(&mut self, name: &str, text: &str) {
         let end = end_of(text.as_bytes(), self.max_value_len);
         let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
@@ -89,6 +92,7 @@ impl<'o> AttributeWriter<'o> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn number(&mut self, name: &str, number: i64) {
         if self.begin(name, number_len(any_value::INT, number as u64)) {
             put_number_value(self.out, any_value::INT, number as u64);
