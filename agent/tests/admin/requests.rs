@@ -81,7 +81,7 @@ async fn a_head_may_not_be_endless_nor_nonsense() {
     let answer = rest(stream).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let mut stream = TcpStream::connect(&session.admin).await.unwrap();
-    stream.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await.unwrap();
+    stream.write_all(b"\x06\x03\x01 this is not HTTP\r\n\r\n").await.unwrap();
     let answer = rest(stream).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     counted(&session.admin, "spoa_http_connections_open{listener=\"admin\"} 1").await;
