@@ -201,6 +201,14 @@ async fn certificates_are_exchanged_while_it_runs() {
     for result in ["done", "failed"] {
         assert_eq!(figure(&metrics, &format!("spoa_tls_reloads_total{{result=\"{result}\"}}")), 1);
     }
+    // At once by SIGHUP, without a connection that would look.
+    let (cert, key) = Authority::new().certificate("127.0.0.1");
+    files.write("cert.pem", &cert);
+    files.write("key.pem", &key);
+    let seen = |process: &Process| process.output().iter().filter(|line| line.contains("files changed")).count();
+    assert_eq!(seen(&agent.process), 1);
+    agent.process.signal("-HUP");
+    eventually("they are read again", || (seen(&agent.process) == 2).then_some(())).await;
     old.notify(1, "otel:x", 1).await;
     assert_eq!(old.ack().await.0, 1);
 }
