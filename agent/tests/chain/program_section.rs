@@ -73,7 +73,7 @@ async fn reload_and_stop(program: &Program) {
     assert_eq!(master.0.ended().await.code(), Some(0), "{program:?}");
     let output = master.0.output();
     let count = |text: &str| output.iter().filter(|line| line.contains(text)).count();
-    assert_eq!((count("spoa_otel: stopped"), count("exit-on-failure")), (2, 0), "{output:#?}");
+    assert_eq!((count("spoa_otel::stop: stopped"), count("exit-on-failure")), (2, 0), "{output:#?}");
     // What was open was ended and sent.
     let spans = collector.spans();
     assert!(spans.iter().any(|span| span.tag("haproxy.span.end").as_deref() == Some("shutdown")), "{spans:#?}");

@@ -72,6 +72,21 @@ async fn it_is_told_how_things_stand() {
     assert!((40_000_000..50_000_000).contains(&time.parse::<u32>().unwrap()), "{time}");
 }
 
+/// As Type=notify-reload wants it: without the time systemd takes no notice.
+#[tokio::test]
+async fn a_reload_begins_and_ends() {
+    let manager = Manager::new();
+    let session = Session::start(&[], &[("NOTIFY_SOCKET", &manager.path)]).await;
+    manager.until("READY=1").await;
+    session.process.signal("-HUP");
+    let told = manager.until("READY=1").await;
+    let place =
+        |start: &str| told.iter().position(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{told:?}"));
+    let order = ["RELOADING=1", "MONOTONIC_USEC=", "READY=1"].map(place);
+    assert!(order.is_sorted(), "{told:?}");
+    session.stop().await;
+}
+
 #[test]
 fn it_is_told_why_there_is_no_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -98,6 +98,8 @@ pub async fn run(proxy: &Proxy, row: &Row) -> Seen {
             let mut client = Client::connect(&proxy.addresses.h2).await;
             client.send(&[hello(), h2_get(1, row.path)].concat()).await;
             arrived(proxy, row.path).await;
+            // HAProxy may not have noted yet that all is sent: then it ended in the last phase of sending (`CL`).
+            tokio::time::sleep(Duration::from_millis(100)).await;
             let sent = client.seen().sent;
             client.send(&frame(3, 0, 1, &8_u32.to_be_bytes())).await;
             // What comes for it is not waited for: nothing does.

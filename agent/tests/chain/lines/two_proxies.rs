@@ -85,15 +85,27 @@ impl Two {
         two
     }
 
+    /// Each agent that was not asked yet is alone for a moment: HAProxy opens no further connection while those that it has
+    /// suffice.
     pub async fn wait_until_all_are_asked(&self) {
-        let end = Instant::now() + PATIENCE;
+        let asked = async |spoa: &Spoa| Metrics::scrape(&spoa.admin).await.sum("messages_total", "") >= 2.0;
         for spoa in &self.spoas {
-            while Metrics::scrape(&spoa.admin).await.sum("messages_total", "") < 2.0 {
-                assert!(Instant::now() < end, "an agent is not asked");
-                // At once: one after the other goes over one connection.
-                join_all((0..32).map(|_| get_with(&self.addr, "/warm-up", ""))).await;
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            if asked(spoa).await {
+                continue;
             }
+            let others = || self.spoas.iter().filter(|other| other.addr != spoa.addr);
+            others().for_each(|other| other.process.signal("-STOP"));
+            // At once: one after the other goes over one connection.
+            let requests = join_all((0..64).map(|_| get_with(&self.addr, "/warm-up", "")));
+            let alone = async {
+                let end = Instant::now() + PATIENCE;
+                while !asked(spoa).await {
+                    assert!(Instant::now() < end, "an agent is not asked");
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                others().for_each(|other| other.process.signal("-CONT"));
+            };
+            tokio::join!(requests, alone);
         }
     }
 
