@@ -161,18 +161,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             }
             self.process_all(received).await?;
             self.check_memory();
-            if closing.as_ref().is_some_and(|closing| closing.at() <= received.clock) {
+            if self.is_over(closing.as_ref(), received.clock) {
                 for _ in 0..LAST_READS {
                     if !self.has_all_in_flight() && self.read_what_is_there() {
                         self.process_all(received).await?;
                         self.check_memory();
                     }
                 }
-                self.agent.close(Status::NORMAL);
+                // What was there may be the begin of more.
+                if self.is_over(closing.as_ref(), received.clock) {
+                    self.agent.close(Status::NORMAL);
+                }
             }
             self.flush().await?;
             self.report();
         }
+    }
+
+    /// Has it been served for as long as it must be?
+    fn is_over(&self, closing: Option<&Closing>, now: Instant) -> bool {
+        closing.is_some_and(|closing| closing.is_over(now, self.is_last_answer()))
     }
 
     fn has_all_in_flight(&self) -> bool {

@@ -14,37 +14,46 @@ use crate::stats::ServerStats;
 /// How long HAProxy may take to close after our last frame.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A NOTIFY that crosses our DISCONNECT gets no answer: a connection ends when none is to be expected. The events of a
-/// request follow each other within this.
-const QUIET: Duration = Duration::from_millis(20);
+/// A NOTIFY that crosses our DISCONNECT gets no answer, so it leaves when none is to be expected: after silence, or right behind
+/// the only answer that HAProxy waits for, since before it has read both it sends nothing on that connection.
+const QUIET: Duration = Duration::from_millis(200);
 
-/// A connection that is never quiet has so long, or half of the grace time.
-const LONGEST: Duration = Duration::from_millis(200);
+/// So long every connection that is not silent is served on: the events of a request that is under way come to the agent that
+/// has its first ones.
+const SERVED: Duration = Duration::from_millis(100);
+
+/// A connection that is neither silent nor has ever but one answer outstanding is served for so long, or half of the grace time.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// So often it is looked at the end whether something has come: while the first of it was handled more may have.
 pub(crate) const LAST_READS: usize = 2;
 
 /// When a connection is to end that is served no longer than it must be.
 pub(crate) struct Closing {
-    at: Instant,
+    served: Instant,
+    heard: Instant,
     latest: Instant,
 }
 
 impl Closing {
     /// The drain begins; something came last at `heard`.
     pub(crate) fn begin(now: Instant, heard: Instant, grace: Duration) -> Self {
-        let mut closing = Self { at: now, latest: now + LONGEST.min(grace / 2) };
-        closing.heard(heard);
-        closing
+        Self { served: now + SERVED.min(grace / 4), heard, latest: now + LONGEST.min(grace / 2) }
     }
 
     /// Something came.
     pub(crate) fn heard(&mut self, at: Instant) {
-        self.at = (at + QUIET).min(self.latest);
+        self.heard = at;
     }
 
+    /// When it ends though nothing comes.
     pub(crate) fn at(&self) -> Instant {
-        self.at
+        (self.heard + QUIET).min(self.latest)
+    }
+
+    /// Does it end now? `last_answer`: an answer is to leave, and HAProxy waits for no other.
+    pub(crate) fn is_over(&self, now: Instant, last_answer: bool) -> bool {
+        self.at() <= now || last_answer && self.served <= now
     }
 }
 

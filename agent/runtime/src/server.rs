@@ -203,8 +203,9 @@ impl Server {
         Ok(())
     }
 
-    /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection, once nothing
-    /// has come for 20 ms (after 200 ms at the latest), gets DISCONNECT 0 and is closed. What is not done within [`grace`](ServerConfig::grace) is cut off.
+    /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection gets DISCONNECT 0
+    /// and is closed: at once if nothing has come for 200 ms, otherwise after 100 ms behind its next answer if that is the only
+    /// one that HAProxy waits for, after 500 ms at the latest. What is not done within [`grace`](ServerConfig::grace) is cut off.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut configs = self.config.0.subscribe();
         let config = configs.borrow_and_update().clone();

@@ -119,6 +119,15 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         &self.shared.stats
     }
 
+    /// Is an answer to leave, and nothing else open, so that HAProxy waits for no other on this connection?
+    pub(crate) fn is_last_answer(&self) -> bool {
+        self.agent.stats().acks > self.reported.acks
+            && !self.output.pending().is_empty()
+            && self.agent.open() == 0
+            && self.inbound.input.unread().is_empty()
+            && self.inbound.reassembly.is_empty()
+    }
+
     /// Adds what the agent counted since the last time to the shared counters.
     pub(crate) fn report(&mut self) {
         let now = *self.agent.stats();

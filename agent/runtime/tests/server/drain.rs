@@ -108,39 +108,58 @@ async fn a_handler_that_takes_its_time() {
     stop_under_load(Server::new_async(handler).config(config(|config| config.max_in_flight = 20))).await;
 }
 
-/// Asks again and again; how many of its questions were answered that it sent when nobody could connect any more.
-async fn answered_at_the_end() -> u64 {
-    let server = Running::start(Server::new(|_: &Notify<'_>, _: &mut Ack<'_>| Ok(()))).await;
-    let addr = server.addr.clone();
+/// Asks, one after the other, until it gets a DISCONNECT: how many were answered that it sent when nobody could connect any more.
+async fn ask_until_the_end(addr: String, ready: Arc<AtomicU64>) -> u64 {
     let mut peer = Peer::hello(&addr, ClientConfig::DEFAULT).await;
-    let (mut stopped, mut late, mut n) = (None, 0, 0);
-    let mut server = Some(server);
-    loop {
-        let ends = stopped.is_some() && std::net::TcpStream::connect(&addr).is_err();
+    let mut late = 0;
+    for n in 0.. {
+        let ends = n > 20 && std::net::TcpStream::connect(&addr).is_err();
         peer.notify(n, "m", 1).await;
-        n += 1;
         match peer.event().await {
             Event::Ack { .. } => late += u64::from(ends),
-            Event::Disconnect(_) => break,
             other => panic!("{other:?}"),
         }
-        if n == 20 {
-            stopped = server.take().map(Running::stop);
+        ready.fetch_add(u64::from(n == 20), Relaxed);
+        // As HAProxy does, it takes all that came before it asks again.
+        match peer.event().now_or_never() {
+            Some(Event::Disconnect(_)) => break,
+            Some(other) => panic!("{other:?}"),
+            None => {}
         }
-    }
-    if let Some(stopped) = stopped {
-        patiently("the server ends", stopped).await.unwrap();
     }
     late
 }
 
-/// What asks without a pause is served for a while, so that no NOTIFY crosses the DISCONNECT.
+/// Who asks without a pause is served for a while; then the DISCONNECT comes with an answer, so that no NOTIFY crosses it.
 #[tokio::test]
-async fn a_connection_ends_when_nothing_comes() {
-    let mut answered = 0;
-    // A machine that stands still for a moment makes a pause, too.
-    for _ in 0..5 {
-        answered = answered.max(answered_at_the_end().await);
+async fn a_busy_connection_ends_with_an_answer() {
+    let server = Running::start(Server::new(|_: &Notify<'_>, _: &mut Ack<'_>| Ok(()))).await;
+    let ready = Arc::<AtomicU64>::default();
+    let clients: Vec<_> =
+        (0..10).map(|_| tokio::spawn(ask_until_the_end(server.addr.clone(), ready.clone()))).collect();
+    patiently("load", async {
+        while ready.load(Relaxed) < 10 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let stats = server.stats.clone();
+    let stopped = server.stop();
+    for client in clients {
+        let late = patiently("the client ends", client).await.unwrap();
+        assert!(late > 1, "{late}");
     }
-    assert!(answered > 1, "{answered}");
+    patiently("the server ends", stopped).await.unwrap();
+    let stats = stats.snapshot();
+    assert_eq!((stats.late, stats.notifies), (0, stats.acks), "{stats:?}");
+}
+
+/// One that is silent ends at once.
+#[tokio::test]
+async fn a_silent_connection_ends() {
+    let server = Running::start(Server::new(|_: &Notify<'_>, _: &mut Ack<'_>| Ok(()))).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    let stopped = server.stop();
+    assert!(matches!(patiently("the end", peer.event()).await, Event::Disconnect(_)));
+    patiently("the server ends", stopped).await.unwrap();
 }
