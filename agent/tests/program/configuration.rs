@@ -46,6 +46,25 @@ fn printed(name: &str, args: &[&str], env: &[(&str, &str)]) -> String {
     line.unwrap_or_else(|| panic!("{name}: {text}")).to_owned()
 }
 
+/// What the file turns on the command line turns off.
+#[test]
+fn a_switch_is_on_or_off() {
+    let file = File::new("keep-errors = true\nlog-phases = false\nconsole = true\n");
+    let of_file = ["--config", file.arg()];
+    for name in ["keep-errors", "log-phases", "console"] {
+        for (word, value) in [("", true), ("=true", true), ("=false", false)] {
+            let arg = format!("--{name}{word}");
+            for args in [&[&*arg][..], &[&of_file[..], &[&arg]].concat()] {
+                assert_eq!(printed(name, args, &[]), format!("{name} = {value}  # command line"), "{args:?}");
+            }
+        }
+    }
+    assert_eq!(printed("keep-errors", &of_file, &[]), format!("keep-errors = true  # {}:1", file.arg()));
+    assert_eq!(printed("log-phases", &of_file, &[]), format!("log-phases = false  # {}:2", file.arg()));
+    let (status, _, errors) = run(&["--keep-errors=maybe", "--check"], &[]);
+    assert!(status == 2 && errors[0].contains("--keep-errors[=<BOOL>]"), "{errors:?}");
+}
+
 #[test]
 fn flags_come_before_variables_before_the_file_before_defaults() {
     let file = File::new(

@@ -2,12 +2,11 @@
 
 use std::io::{self, Write};
 
-use clap::{Arg, ArgAction, CommandFactory};
+use clap::{Arg, ArgAction};
 use spop_agent::generate::roff::{Roff, bold, italic, roman};
 use spop_agent::generate::{Generate, Page};
 
-use crate::options::Options;
-use crate::settings::{heading, settings_of};
+use crate::settings::{command, heading, is_switch, settings_of};
 
 /// Writes what is asked for, to standard output if not into a directory.
 ///
@@ -15,7 +14,7 @@ use crate::settings::{heading, settings_of};
 /// It cannot be written; that whoever reads it has seen enough is none.
 pub fn generate(wanted: &Generate) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match wanted.run(Options::command(), &[configuration_page()], &mut out).and_then(|()| out.flush()) {
+    match wanted.run(command(), &[configuration_page()], &mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
@@ -32,7 +31,7 @@ const DESCRIPTION: [&str; 3] = [
 
 /// spoa-otel.toml(5).
 fn configuration_page() -> Page {
-    let mut command = Options::command();
+    let mut command = command();
     command.build();
     let mut roff = Roff::new();
     roff.control("SH", ["NAME"]).text([roman("spoa-otel.toml - configuration of spoa-otel")]);
@@ -90,7 +89,7 @@ OTEL_SERVICE_NAME = "edge"
 fn entry(roff: &mut Roff, arg: &Arg) {
     let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
     let form = match arg.get_action() {
-        ArgAction::SetTrue => "true|false".to_owned(),
+        _ if is_switch(arg) => "true|false".to_owned(),
         ArgAction::Append => format!("[\"{value}\", ...]"),
         _ if value == "N" => value,
         _ => format!("\"{value}\""),
@@ -117,7 +116,7 @@ mod tests {
     #[test]
     fn the_page_of_the_file_has_every_setting() {
         let page = configuration_page();
-        let mut command = Options::command();
+        let mut command = command();
         command.build();
         for arg in settings_of(&command) {
             let name = arg.get_long().unwrap().replace('-', "\\-");

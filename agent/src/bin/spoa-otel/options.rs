@@ -397,8 +397,6 @@ impl ExportOptions {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use clap::CommandFactory;
-
     use spoa_otel::line::LineConfig;
     use spoa_otel::line::listener::ListenerConfig;
     use spoa_otel::tracer::SpanLimits;
@@ -468,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_manual_has_every_option_with_its_default() {
-        let mut command = Options::command();
+        let mut command = crate::settings::command();
         command.build();
         let manual = manual();
         let mut names = BTreeSet::new();

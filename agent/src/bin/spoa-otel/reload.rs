@@ -207,13 +207,11 @@ impl Reloader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Options;
-    use clap::CommandFactory;
 
     /// The first column of the table: names of options in code, of which no other has a hyphen or is one.
     #[test]
     fn the_manual_has_what_changes() {
-        let mut command = Options::command();
+        let mut command = crate::settings::command();
         command.build();
         let options: Vec<_> = crate::settings::settings_of(&command).filter_map(clap::Arg::get_long).collect();
         let manual = include_str!("../../../docs/configuration.md");

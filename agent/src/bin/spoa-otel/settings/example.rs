@@ -3,10 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Command};
 
-use super::value::{Value, heading};
-use crate::options::Options;
+use super::value::{Value, heading, is_switch};
 
 /// Values of options that have no default, or whose default is a circumstance.
 const SAMPLES: [(&str, &str); 19] = [
@@ -72,7 +71,7 @@ fn example(command: &Command) -> String {
 /// The default, else an example.
 fn value(arg: &Arg, help: &str) -> Value {
     let name = arg.get_long().unwrap_or_default();
-    if matches!(arg.get_action(), ArgAction::SetTrue) {
+    if is_switch(arg) {
         return Value::Switch(false);
     }
     let told = || help.split("[default: ").nth(1)?.split(']').next();
@@ -99,7 +98,7 @@ fn wrapped(text: &str) -> String {
 #[test]
 fn the_example_has_every_option_with_its_help() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("spoa-otel.toml");
-    let mut command = Options::command();
+    let mut command = super::command();
     command.build();
     let text = example(&command);
     if std::env::var_os("UPDATE_EXAMPLE").is_some() {

@@ -29,7 +29,8 @@ use mistake::{did_you_mean, told};
 pub use plan::Plan;
 pub use print::print;
 use value::Setting;
-pub use value::heading;
+use value::switch;
+pub use value::{heading, is_switch};
 use variables::Variables;
 
 /// So many mistakes are told.
@@ -38,9 +39,21 @@ const MAX_MISTAKES: usize = 100;
 /// Options that say what the program does, and are no settings.
 const NO_SETTINGS: [&str; 6] = ["config", "check", "print-config", "generate", "help", "version"];
 
+/// The command line of the program.
+pub fn command() -> Command {
+    Options::command().mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue if is_setting(&arg) => switch(arg),
+        _ => arg,
+    })
+}
+
 /// The options that are settings.
 pub fn settings_of(command: &Command) -> impl Iterator<Item = &Arg> {
-    command.get_arguments().filter(|arg| arg.get_long().is_some_and(|name| !NO_SETTINGS.contains(&name)))
+    command.get_arguments().filter(|arg| is_setting(arg))
+}
+
+fn is_setting(arg: &Arg) -> bool {
+    arg.get_long().is_some_and(|name| !NO_SETTINGS.contains(&name))
 }
 
 /// All settings, and what they come to.
@@ -78,7 +91,7 @@ impl Source {
     /// # Errors
     /// The command line asks for `--help` or `--version`.
     pub fn read(&self) -> Result<Reading, Error> {
-        let mut command = Options::command();
+        let mut command = command();
         command.build();
         let line = match CommandLine::read(&command, self.args.clone()) {
             Ok(line) => line,
@@ -157,9 +170,7 @@ fn arguments<'c>(entry: &Entry, command: &'c Command) -> Result<(&'c Arg, Vec<Os
     };
     let single = |text: &String| vec![(place.clone(), text.clone())];
     let texts = match (arg.get_action(), value) {
-        (ArgAction::SetTrue, Given::Switch(true)) => return Ok((arg, vec![format!("--{key}").into()])),
-        (ArgAction::SetTrue, Given::Switch(false)) => return Ok((arg, Vec::new())),
-        (ArgAction::SetTrue, _) => return Err(wrong(format!("{key} is true or false"))),
+        (_, Given::Text(_) | Given::List(_)) if is_switch(arg) => return Err(wrong(format!("{key} is true or false"))),
         (_, Given::Switch(switch)) => single(&switch.to_string()),
         (_, Given::Text(text)) => single(text),
         (ArgAction::Append, Given::List(texts)) => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
 use toml::Value as Toml;
 
@@ -33,12 +34,23 @@ impl Setting {
         let id = arg.get_id().as_str();
         let mut texts = matches.get_raw(id).into_iter().flatten().map(|text| text.to_string_lossy().into_owned());
         let value = match arg.get_action() {
-            ArgAction::SetTrue => Value::Switch(matches.get_flag(id)),
+            _ if is_switch(arg) => Value::Switch(matches.get_flag(id)),
             ArgAction::Append => Value::List(texts.collect()),
             _ => texts.next_back().map_or_else(|| Value::Unset(told_default(arg)), Value::Text),
         };
         Self { name: arg.get_long().unwrap_or_default().to_owned(), heading: heading(arg), value, origin }
     }
+}
+
+/// An option that is on or off: `--name=false` holds against a file that says `true`.
+pub fn switch(arg: Arg) -> Arg {
+    let arg = arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true");
+    arg.value_name("BOOL").default_value("false").hide_default_value(true).hide_possible_values(true)
+}
+
+/// Is it on or off?
+pub fn is_switch(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == ValueParser::bool().type_id()
 }
 
 /// What `--help` says of an option without a default of clap's.
