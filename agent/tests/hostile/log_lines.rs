@@ -43,7 +43,8 @@ async fn is_closed(mut connection: TcpStream) {
 async fn many_half_lines_hold_no_more_than_they_may() {
     const CONNECTIONS: usize = 200;
     let most = CONNECTIONS.to_string();
-    let (mut agent, addr) = start("tcp://127.0.0.1:0", &["--log-max-connections", &most]).await;
+    let (mut agent, addr) =
+        start("tcp://127.0.0.1:0", &["--log-max-connections", &most, "--log-max-per-peer", &most]).await;
     let before = agent.process.rss();
     let half = [&b"<134>"[..], &[b'x'; 60 << 10]].concat();
     let mut held = Vec::new();

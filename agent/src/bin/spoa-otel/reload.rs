@@ -42,6 +42,7 @@ pub const LIVE: &[&str] = &[
     "log-level",
     "log-max-connections",
     "log-max-line",
+    "log-max-per-peer",
     "log-phases",
     "max-buffered",
     "max-connections",

@@ -39,7 +39,7 @@ pub fn lines_received(stats: &ListenerSnapshot) {
         incomplete = stats.incomplete,
         failed = stats.failed,
         connections = stats.connections,
-        connections_refused = stats.refused_limit + stats.refused_sender + stats.refused_files,
+        connections_refused = stats.refused_limit + stats.refused_peer + stats.refused_sender + stats.refused_files,
         bad_framing = stats.bad_framing,
         idle = stats.timeouts,
         io_errors = stats.io_errors,

@@ -41,6 +41,11 @@ pub struct ListenerConfig {
     #[arg(default_value_t = Self::DEFAULT.max_connections)]
     pub max_connections: usize,
 
+    /// Most of these connections of one sender; further ones are closed
+    #[arg(id = "log_max_per_peer", long = "log-max-per-peer", value_name = "N")]
+    #[arg(default_value_t = Self::DEFAULT.max_per_peer)]
+    pub max_per_peer: usize,
+
     /// Close connections that sent nothing for so long [default: off, a ring may be idle for hours]
     #[arg(id = "log_idle_timeout", long = "log-idle-timeout", value_name = "TIME", value_parser = duration::parse)]
     pub idle_timeout: Option<Duration>,
@@ -62,6 +67,7 @@ impl ListenerConfig {
         recv_buffer: 4 << 20,
         max_line: 64 << 10,
         max_connections: 128,
+        max_per_peer: 96,
         idle_timeout: None,
         reserved_files: ServerConfig::DEFAULT.reserved_files,
         tls: None,

@@ -11,6 +11,7 @@ mod datagram;
 mod error;
 mod framing;
 mod intake;
+mod peers;
 mod stats;
 mod tcp;
 

@@ -69,6 +69,8 @@ metrics! {
     Counter "log_connections_refused" "Connections for log lines refused, by why." by "cause" {
         /// Connections closed at once because too many were open.
         refused_limit = "limit",
+        /// Connections closed at once because their sender had too many open.
+        refused_peer = "peer",
         /// Connections closed at once because their sender is not allowed.
         refused_sender = "sender",
         /// Connections closed at once because few file descriptors were left.

@@ -21,6 +21,7 @@ use super::config::ListenerConfig;
 use super::connection::Lines;
 use super::framing::{BadFraming, Framing, Piece};
 use super::intake::Intake;
+use super::peers::{Peers, Place};
 use super::stats::ListenerStats;
 use crate::line::Sender;
 use crate::worker::Worker;
@@ -42,6 +43,8 @@ const LAST_STEP: Duration = Duration::from_millis(50);
 pub(super) struct Limits {
     pub(super) max_line: usize,
     pub(super) max_connections: usize,
+    pub(super) max_per_peer: usize,
+    pub(super) peers: Peers,
     /// One for each connection that may be open.
     pub(super) permits: Arc<Semaphore>,
     pub(super) idle_timeout: Option<Duration>,
@@ -51,12 +54,12 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(config: &ListenerConfig) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-        Self::of(config, permits)
+        Self::of(config, permits, Peers::default())
     }
 
-    fn of(config: &ListenerConfig, permits: Arc<Semaphore>) -> Self {
-        let ListenerConfig { max_line, max_connections, idle_timeout, reserved_files, .. } = *config;
-        Self { max_line, max_connections, permits, idle_timeout, reserved_files }
+    fn of(config: &ListenerConfig, permits: Arc<Semaphore>, peers: Peers) -> Self {
+        let ListenerConfig { max_line, max_connections, max_per_peer, idle_timeout, reserved_files, .. } = *config;
+        Self { max_line, max_connections, max_per_peer, peers, permits, idle_timeout, reserved_files }
     }
 
     /// The same for connections that begin from now on. Those that are open count towards the most that may be.
@@ -74,7 +77,7 @@ impl Limits {
                 permits.acquire_many_owned(held).await.map(OwnedSemaphorePermit::forget)
             });
         }
-        Self::of(config, self.permits.clone())
+        Self::of(config, self.permits.clone(), self.peers.clone())
     }
 }
 
@@ -164,6 +167,7 @@ async fn stopped(stop: &mut Stop) -> Instant {
 struct Open {
     peer: IpAddr,
     stats: Arc<ListenerStats>,
+    _place: Place,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -191,6 +195,19 @@ fn admit(stream: &impl AsFd, peer: SocketAddr, limits: &Limits, intake: &Intake)
         }
         return None;
     }
+    let Some(place) = limits.peers.enter(peer, limits.max_per_peer) else {
+        counters.refused_peer.one();
+        if let Some(left_out) = logs.limit.pass() {
+            let limit = limits.max_per_peer;
+            tracing::warn!(
+                %peer,
+                limit,
+                left_out,
+                "connection for log lines refused: its sender has too many open (--log-max-per-peer)"
+            );
+        }
+        return None;
+    };
     let Ok(permit) = limits.permits.clone().try_acquire_owned() else {
         counters.refused_limit.one();
         if let Some(left_out) = logs.limit.pass() {
@@ -207,7 +224,7 @@ fn admit(stream: &impl AsFd, peer: SocketAddr, limits: &Limits, intake: &Intake)
     let _ = setsockopt(stream, KeepAlive, &true);
     counters.connections.one();
     counters.open.rise();
-    Some(Open { peer, stats: intake.stats.clone(), _permit: permit })
+    Some(Open { peer, stats: intake.stats.clone(), _place: place, _permit: permit })
 }
 
 /// The bytes of a connection that are not taken yet.
