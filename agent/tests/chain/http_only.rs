@@ -14,6 +14,7 @@ const HTTP_ONLY: Setup<'static> = Setup {
     spoe_timeout: "10s",
     cache: true,
     lines: false,
+    tls: None,
     spoa_args: &["--idle-timeout", "500ms"],
     spoa_env: &[],
 };

@@ -52,13 +52,23 @@ pub struct Setup<'a> {
     pub cache: bool,
     /// HAProxy's log lines go to the agent.
     pub lines: bool,
+    /// How HAProxy speaks TLS with the agent, if it does: the words of its server line.
+    pub tls: Option<&'a str>,
     pub spoa_args: &'a [&'a str],
     pub spoa_env: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { spoe_cfg: "spoe.cfg", spoe_timeout: "10s", cache: false, lines: false, spoa_args: &[], spoa_env: &[] }
+        Setup {
+            spoe_cfg: "spoe.cfg",
+            spoe_timeout: "10s",
+            cache: false,
+            lines: false,
+            tls: None,
+            spoa_args: &[],
+            spoa_env: &[],
+        }
     }
 }
 
@@ -86,12 +96,14 @@ impl Chain {
         if setup.lines {
             args.extend(["--log-listen", &listener]);
         }
-        let spoa = Spoa::start(&format!("127.0.0.1:{}", free_port()), &args, setup.spoa_env).await;
+        let suffix = if setup.tls.is_some() { ",tls" } else { "" };
+        let spoa = Spoa::start(&format!("127.0.0.1:{}{suffix}", free_port()), &args, setup.spoa_env).await;
         let [one, one_plain, two, two_plain, stats] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let mut env = vec![
             ("SPOE_CFG", setup.spoe_cfg),
             ("SPOE_TIMEOUT", setup.spoe_timeout),
             ("SPOA_ADDRESS", spoa.addr.as_str()),
+            ("SPOA_TLS", setup.tls.unwrap_or("no-ssl")),
             ("STATS_ADDRESS", &stats),
             ("PROXY1_ADDRESS", &one),
             ("PROXY1_PLAIN_ADDRESS", &one_plain),

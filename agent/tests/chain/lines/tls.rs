@@ -10,12 +10,12 @@ use super::with_each;
 use crate::authority::Authority;
 use crate::certificates::Files;
 use crate::collector::Collector;
-use crate::haproxy::{Haproxy, Program};
+use crate::haproxy::{Haproxy, Program, extremes};
 use crate::origin::Origin;
 use crate::process::{eventually, free_port};
 use crate::scrape::Metrics;
-use crate::setup::{Spoa, conf};
-use crate::spans::by_trace;
+use crate::setup::{Chain, Setup, Spoa, conf, trace_id};
+use crate::spans::{assert_nine, by_trace};
 
 /// The name in the agent's certificate.
 const AGENT: &str = "agent.internal";
@@ -147,6 +147,22 @@ async fn notifys_and_lines_go_by_mutual_tls() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn nine_spans_go_by_mutual_tls() {
+    for program in extremes() {
+        let files = certificates();
+        let (tls, options) = (words(&files, Some("haproxy.pem"), AGENT), files.options());
+        let spoa_args: Vec<_> = options.iter().map(String::as_str).collect();
+        let setup = Setup { tls: Some(&tls), spoa_args: &spoa_args, ..Setup::default() };
+        let chain = Chain::start(&program, setup).await;
+        let id = trace_id(&chain.get("/nine", &[]).await);
+        let traces = by_trace(chain.collector.wait_for(18 * 2).await);
+        assert_nine(&traces[&id], "haproxy-1", "");
+        let metrics = Metrics::scrape(&chain.spoa.admin).await;
+        assert!(handshakes(&metrics, "spop", "accepted") > 0.0, "{program:?}");
+    }
 }
 
 /// HAProxy serves its clients meanwhile; the agent has heard of none of them.
