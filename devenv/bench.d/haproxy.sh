@@ -2,7 +2,7 @@
 # Requests through an HAProxy with one thread, untraced and traced, for devenv/bench.
 
 # name: what it is. mode_NAME starts what the mode takes, and leaves in $ASKED the address that is asked, in $PROXY_PID the HAProxy,
-# and in $AGENT the agent's pid, if there is one. Ratios are to the first mode.
+# and in $AGENT the pids of its agents. Ratios are to the first mode.
 MODES=(
     "untraced:without SPOE"
     "http:spoe-http.cfg, 2 spans"
@@ -11,6 +11,12 @@ MODES=(
     "lean_udp:lean, lines by UDP"
     "log_only_ring:log-only, by ring"
     "log_only_udp:log-only, by UDP"
+    # The floors of floors.sh.
+    "notify:a NOTIFY with nothing"
+    "line_ring:a line of nothing, by ring"
+    "line_udp:a line of nothing, by UDP"
+    "both_ring:both, by ring"
+    "both_udp:both, by UDP"
 )
 
 mode_untraced() {
@@ -80,10 +86,11 @@ start_haproxy() {
     done
 }
 
+# shellcheck disable=SC2086 # agents are none, one or two
 round_of_haproxy() {
     local name proxy agent count
     for name in "${MODES[@]%%:*}"; do
-        proxy=$(cpu_ms "${MODE_PROXY[$name]}") agent=$(cpu_ms "${MODE_AGENT[$name]}")
+        proxy=$(cpu_ms "${MODE_PROXY[$name]}") agent=$(cpu_ms ${MODE_AGENT[$name]})
         wrk -t 1 -c 16 -d "${LASTS}s" "http://${MODE_ADDRESS[$name]}/bench" >"$TMP/wrk.out"
         if grep -qE 'Socket errors|Non-2xx' "$TMP/wrk.out"; then
             cat "$TMP/wrk.out" >&2
@@ -92,14 +99,15 @@ round_of_haproxy() {
         count=$(awk '/requests in/ { print $1 }' "$TMP/wrk.out")
         keep "$name-requests" "$(awk '/Requests\/sec/ { print int($2) }' "$TMP/wrk.out")"
         keep "$name-proxy" "$(divided %.1f $((($(cpu_ms "${MODE_PROXY[$name]}") - proxy) * 1000)) "$count")"
-        keep "$name-agent" "$(divided %.1f $((($(cpu_ms "${MODE_AGENT[$name]}") - agent) * 1000)) "$count")"
+        keep "$name-agent" "$(divided %.1f $((($(cpu_ms ${MODE_AGENT[$name]}) - agent) * 1000)) "$count")"
     done
 }
 
-# cpu_ms PID: that it took until now; 0 without a pid. (Behind the name, which may hold spaces, fields 14 and 15 in ticks.)
+# cpu_ms PID...: that they took until now, together. (Behind the name, which may hold spaces, fields 14 and 15 in ticks.)
 cpu_ms() {
-    [ -n "$1" ] || { echo 0; return; }
-    sed 's/.*) //' "/proc/$1/stat" | awk -v ticks="$(getconf CLK_TCK)" '{ printf "%d\n", ($12 + $13) * 1000 / ticks }'
+    local pid
+    for pid; do sed 's/.*) //' "/proc/$pid/stat"; done |
+        awk -v ticks="$(getconf CLK_TCK)" '{ all += $12 + $13 } END { printf "%d\n", all * 1000 / ticks }'
 }
 
 count_haproxy() { :; }
