@@ -24,8 +24,14 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens at a path; nobody can connect before `access` is in force.
-    pub(crate) fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, Self)> {
+    /// Listens at a path; nobody can connect before `access` is in force. A socket that nobody serves any more is replaced.
+    ///
+    /// # Errors
+    /// The path is in use or not allowed; there is no such user or group.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, Self)> {
         let socket = UnixSocket::new_stream()?;
         let file = Self::bind(&socket, path, access)?;
         Ok((socket.listen(BACKLOG)?, file))

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use spop_core::{Action, Actions, DecodeError, Scope};
 use thiserror::Error;
 
-use crate::message::OwnedValue;
-use crate::show::{Deed, Name, Typed, scope_name, type_name};
+use crate::message::{self, OwnedValue};
+use crate::show::{Deed, Name, Typed, type_name};
 
 /// What the help of a command says about expectations.
 pub(crate) const GRAMMAR: &str = "\
@@ -94,11 +94,7 @@ impl FromStr for Expected {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || format!("{text:?}: write SCOPE.NAME=TYPE or SCOPE.NAME=TYPE:VALUE");
         let (variable, what) = text.split_once('=').ok_or_else(form)?;
-        let (scope, name) = variable.split_once('.').ok_or_else(form)?;
-        let scope = (0..=4)
-            .filter_map(Scope::from_u8)
-            .find(|s| s.prefix() == scope || scope_name(*s) == scope)
-            .ok_or_else(|| format!("unknown scope {scope:?}: proc, sess, txn, req or res"))?;
+        let (scope, name) = message::variable(variable)?;
         let what = match what {
             "unset" => What::Unset,
             "bool" | "int32" | "uint32" | "int64" | "uint64" | "ipv4" | "ipv6" | "string" | "binary" => {
@@ -106,7 +102,7 @@ impl FromStr for Expected {
             }
             _ => What::Value(OwnedValue::parse(what.as_bytes())?),
         };
-        Ok(Expected { scope, name: name.as_bytes().to_vec(), what })
+        Ok(Expected { scope, name, what })
     }
 }
 

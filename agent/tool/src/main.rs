@@ -12,7 +12,9 @@ mod load;
 mod message;
 mod net;
 mod notify;
+mod serve;
 mod show;
+mod tap;
 mod tls;
 
 use std::io::{self, Write};
@@ -55,16 +57,18 @@ enum Command {
     Notify(notify::Options),
     Decode(decode::Options),
     Load(load::Options),
+    Serve(serve::Options),
 }
 
 fn main() -> ExitCode {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(io::stdout());
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Check(options)) => check::run(&options, &mut out),
         Some(Command::Notify(options)) => notify::run(&options, &mut out),
         Some(Command::Decode(options)) => decode::run(&options, &mut out),
         Some(Command::Load(options)) => load::run(&options, &mut out),
+        Some(Command::Serve(options)) => serve::run(&options),
         None => cli.generate.run(Cli::command(), &[], &mut out).map_err(Failure::from),
     };
     let result = result.and(out.flush().map_err(Failure::from));

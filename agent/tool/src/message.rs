@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use spop_core::encoded_len;
-use spop_core::{EncodeError, NotifyEncoder, Value};
+use spop_core::{EncodeError, NotifyEncoder, Scope, Value};
 
-use crate::show::Name;
+use crate::show::{Name, scope_name};
 
 /// What the help of a command says about arguments.
 pub(crate) const GRAMMAR: &str = "\
@@ -39,6 +39,22 @@ impl OwnedValue {
             OwnedValue::Plain(value) => *value,
             OwnedValue::String(bytes) => Value::String(bytes),
             OwnedValue::Binary(bytes) => Value::Binary(bytes),
+        }
+    }
+
+    /// A copy.
+    pub(crate) fn of(value: &Value<'_>) -> Self {
+        match *value {
+            Value::Null => OwnedValue::Plain(Value::Null),
+            Value::Bool(b) => OwnedValue::Plain(Value::Bool(b)),
+            Value::Int32(n) => OwnedValue::Plain(Value::Int32(n)),
+            Value::UInt32(n) => OwnedValue::Plain(Value::UInt32(n)),
+            Value::Int64(n) => OwnedValue::Plain(Value::Int64(n)),
+            Value::UInt64(n) => OwnedValue::Plain(Value::UInt64(n)),
+            Value::Ipv4(ip) => OwnedValue::Plain(Value::Ipv4(ip)),
+            Value::Ipv6(ip) => OwnedValue::Plain(Value::Ipv6(ip)),
+            Value::String(bytes) => OwnedValue::String(bytes.to_vec()),
+            Value::Binary(bytes) => OwnedValue::Binary(bytes.to_vec()),
         }
     }
 
@@ -108,6 +124,16 @@ fn read_file(name: &[u8]) -> Result<Vec<u8>, String> {
         Ok(_) => Ok(bytes),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
+}
+
+/// Reads `SCOPE.NAME`.
+pub(crate) fn variable(text: &str) -> Result<(Scope, Vec<u8>), String> {
+    let (scope, name) = text.split_once('.').ok_or_else(|| format!("{text:?} is no variable: SCOPE.NAME"))?;
+    let scope = (0..=4)
+        .filter_map(Scope::from_u8)
+        .find(|s| s.prefix() == scope || scope_name(*s) == scope)
+        .ok_or_else(|| format!("unknown scope {scope:?}: proc, sess, txn, req or res"))?;
+    Ok((scope, name.as_bytes().to_vec()))
 }
 
 /// A message with its arguments.

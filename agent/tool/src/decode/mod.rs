@@ -24,10 +24,11 @@ use crate::failure::Failure;
 use counts::{CaptureCounts, Counts};
 use decoder::Decoder;
 use options::Format;
-use print::Printer;
 use unpack::Input;
 
+pub(crate) use frame::Decoded;
 pub(crate) use options::Options;
+pub(crate) use print::{Line, Place, Printer, Problem};
 
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     let name = if is_stdin(options) { "standard input".to_owned() } else { options.file.display().to_string() };

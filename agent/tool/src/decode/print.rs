@@ -32,6 +32,8 @@ pub(crate) struct Line<'a> {
     pub(crate) decoded: &'a Decoded<'a>,
     /// Of how many fragments it was put together.
     pub(crate) fragments: Option<u32>,
+    /// How long HAProxy waited for this ACK.
+    pub(crate) took: Option<Duration>,
     pub(crate) error: Option<Problem>,
 }
 
@@ -72,6 +74,9 @@ impl<W: Write> Printer<W> {
         write!(self.out, " len={}", line.len)?;
         if let Some(fragments) = line.fragments {
             write!(self.out, " fragments={fragments}")?;
+        }
+        if let Some(took) = line.took {
+            write!(self.out, " latency={:.3}ms", took.as_secs_f64() * 1e3)?;
         }
         write!(self.out, "{}", line.decoded.body)?;
         match &line.error {
@@ -185,6 +190,9 @@ impl Serialize for Line<'_> {
         map.serialize_entry("frame_id", &header.frame_id.0)?;
         if let Some(fragments) = self.fragments {
             map.serialize_entry("fragments", &fragments)?;
+        }
+        if let Some(took) = self.took {
+            map.serialize_entry("latency_ms", &(took.as_micros() as f64 / 1e3))?;
         }
         match &self.decoded.body {
             Body::Keys(keys) => map.serialize_entry("keys", &pairs(keys))?,

@@ -1,16 +1,11 @@
 //! Frames of real HAProxys, recorded between them and a real agent, decode and encode again to the same bytes.
-//!
-//! `SPOP_HAPROXY` names the programs, separated by commas; the default is `haproxy` of the search path.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Process, RealAgent, say, skipped, spop_with, until, wait};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::proxy::{Proxy, is_old, with_each};
+use crate::support::{RealAgent, say, spop_with, until};
 use serde_json::Value;
 
 /// The bytes of one direction of a connection.
@@ -89,41 +84,6 @@ spoe-message headers
     event on-backend-http-request
 ";
 
-fn config(directory: &Path, agent: &str) -> String {
-    let dir = directory.display();
-    format!(
-        "\
-global
-    nbthread 1
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-frontend web
-    bind unix@{dir}/web.sock
-    filter spoe engine all config {dir}/spoe.cfg
-    default_backend answers
-backend answers
-    http-request return status 200 content-type text/plain lf-string score=%[var(sess.rep.ip_score)]\\n
-backend agents
-    mode tcp
-    option spop-check
-    timeout server 30s
-    server agent {agent} check inter 200ms
-"
-    )
-}
-
-fn get(socket: &Path, headers: usize) -> String {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    let long = "x".repeat(headers);
-    write!(stream, "GET /a?b=c HTTP/1.1\r\nHost: test\r\nX-Long: {long}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 /// The frames of recorded bytes; every one was encoded again to the same bytes.
 fn decode(bytes: &[u8]) -> Vec<Value> {
     let output = spop_with(&["decode", "--format", "binary", "--json", "--reencode", "--reassemble"], bytes).ok();
@@ -141,39 +101,13 @@ fn is(frame: &Value, kind: &str) -> bool {
 
 #[test]
 fn recorded_traffic_of_every_haproxy() {
-    let programs = std::env::var("SPOP_HAPROXY").unwrap_or_else(|_| "haproxy".to_owned());
-    for program in programs.split(',').map(str::trim).filter(|program| !program.is_empty()) {
-        match Command::new(program).arg("-v").output() {
-            Ok(version) => {
-                let version = String::from_utf8(version.stdout).unwrap();
-                let version = version.split_whitespace().nth(2).unwrap_or_default().to_owned();
-                record_and_decode(program, &version);
-            }
-            Err(error) => skipped(&format!("no recording of {program}: {error}; SPOP_HAPROXY names the programs")),
-        }
-    }
+    with_each(record_and_decode);
 }
 
 fn record_and_decode(program: &str, version: &str) {
     let agent = RealAgent::start();
     let recorder = Recorder::start(&agent.addr);
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("spoe.cfg"), SPOE).unwrap();
-    std::fs::write(path("haproxy.cfg"), config(directory.path(), &recorder.addr)).unwrap();
-    let mut haproxy = Process(
-        Command::new(program)
-            .args(["-db", "-f", path("haproxy.cfg").to_str().unwrap()])
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(path("log")).unwrap())
-            .spawn()
-            .unwrap(),
-    );
-    let log = || std::fs::read_to_string(path("log")).unwrap();
-    until("HAProxy listens", || {
-        assert!(haproxy.0.try_wait().unwrap().is_none(), "{version}: {}", log());
-        UnixStream::connect(path("web.sock")).is_ok()
-    });
+    let haproxy = Proxy::start(program, &recorder.addr, SPOE, "score=%[var(sess.rep.ip_score)]");
     let frames = |kind: &str| {
         let recorded = recorder.recorded();
         let all = recorded
@@ -184,12 +118,10 @@ fn record_and_decode(program: &str, version: &str) {
     let is_check = |frame: &Value| frame["keys"].as_array().unwrap().iter().any(|kv| kv["key"] == "healthcheck");
     until("health checks", || frames("HAPROXY-HELLO").iter().filter(|hello| is_check(hello)).count() >= 2);
     for headers in [10, 100, 1500] {
-        let answer = get(&path("web.sock"), headers);
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("score="), "{version}: {answer} {}", log());
+        let answer = haproxy.get("/a?b=c", &format!("X-Long: {}\r\n", "x".repeat(headers)));
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("score="), "{version}: {answer}");
     }
-    // A soft stop: HAProxy up to 3.0 sends its DISCONNECTs.
-    kill_process(Pid::from_child(&haproxy.0), Signal::USR1).unwrap();
-    wait(&mut haproxy.0, "HAProxy");
+    haproxy.stop();
 
     let mut sent = Vec::new();
     let mut answers = Vec::new();
@@ -220,7 +152,7 @@ fn record_and_decode(program: &str, version: &str) {
     assert_eq!(shown, expected, "{version}");
     // The large one comes in fragments up to 3.0, and not at all later.
     let fragmented = notifies.iter().filter(|n| n["fragments"].as_u64() > Some(1)).count();
-    let old = version.starts_with("2.") || version.starts_with("3.0");
+    let old = is_old(version);
     assert_eq!((named("headers"), fragmented), if old { (3, 1) } else { (2, 0) }, "{version}: {notifies:?}");
     assert_eq!(answers.iter().filter(|frame| is(frame, "ACK")).count(), notifies.len(), "{version}");
     assert!(answers.iter().any(|frame| is(frame, "AGENT-HELLO")), "{version}");

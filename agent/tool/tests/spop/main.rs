@@ -6,5 +6,7 @@ mod decode;
 mod haproxy;
 mod load;
 mod otel;
+mod proxy;
+mod serve;
 mod support;
 mod tls;

@@ -1,0 +1,209 @@
+//! `spop serve`: an agent that does what it is told.
+
+mod connection;
+mod rules;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use spop_agent::addr::ListenAddr;
+use spop_agent::stop_signal;
+use spop_core::{AgentConfig, Capabilities};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::tap::{Listener, Tap};
+use rules::Rule;
+
+/// Be an agent for a configuration under test: show every NOTIFY, answer by rules
+///
+/// HAProxy's configuration is tried without the agent that it is for. Each NOTIFY and its ACK are a line, as `spop decode` prints them.
+#[derive(Args)]
+#[command(after_help = help(), after_long_help = help())]
+pub(crate) struct Options {
+    /// Where to listen: host:port, tcp://host:port, unix:/path[,mode=660,user=NAME,group=NAME] or abns@name
+    listen: ListenAddr,
+    #[command(flatten)]
+    on: On,
+    /// Further rules, a line each
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// The max-frame-size to offer
+    #[arg(long, value_name = "BYTES", default_value_t = AgentConfig::DEFAULT.max_frame_size, value_parser = clap::value_parser!(u32).range(256..))]
+    max_frame_size: u32,
+    /// What to announce, as far as HAProxy has it too; none is ""
+    #[arg(long, value_name = "LIST", default_value = "pipelining,fragmentation", value_parser = capabilities)]
+    capabilities: Capabilities,
+    /// The most connections at once; further ones are closed
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_connections: usize,
+    /// The most delayed ACKs of a connection at once; further ones come without a delay
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_delayed: usize,
+    /// Show all frames, also HELLO, DISCONNECT, fragments and health checks
+    #[arg(long)]
+    all: bool,
+    /// Show nothing; the summary at the end remains
+    #[arg(long, short, conflicts_with_all = ["all", "json"])]
+    quiet: bool,
+    /// Print one JSON object per frame
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    record: crate::tap::RecordOptions,
+}
+
+/// The words of each `--on`, which clap's macro would run together.
+struct On(Vec<Vec<String>>);
+
+impl FromArgMatches for On {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let rules = matches.get_occurrences::<String>("on").into_iter().flatten();
+        Ok(On(rules.map(|words| words.cloned().collect()).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for On {
+    fn augment_args(command: Command) -> Command {
+        let on = Arg::new("on").long("on").value_names(["WHEN", "DO"]).num_args(2..).action(ArgAction::Append);
+        command.arg(on.help("What to answer to which message, see below; may be given several times"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn capabilities(text: &str) -> Result<Capabilities, String> {
+    text.parse().map_err(|error: spop_core::ParseError| error.to_string())
+}
+
+fn help() -> String {
+    format!("{}\n\n{EXAMPLES}", rules::GRAMMAR)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  spop serve 127.0.0.1:12345
+  spop serve 127.0.0.1:12345 --on check-client-ip 'set-var sess.ip_score=int64:42'
+  spop serve 127.0.0.1:12345 --on 'check-client-ip ip=net:192.0.2.0/24' 'set-var sess.ip_score=int64:90' 'delay 200ms'
+  spop serve unix:/run/spoa.sock --rules answers.txt --record session.pcapng
+Ctrl-C ends it with a summary.";
+
+/// What all connections share.
+struct Shared {
+    rules: Vec<Rule>,
+    config: AgentConfig,
+    max_delayed: usize,
+    all: bool,
+    tap: Arc<Tap>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    refused: AtomicU64,
+    health_checks: AtomicU64,
+    notifies: AtomicU64,
+    acks: AtomicU64,
+    unfit: AtomicU64,
+    errors: AtomicU64,
+    undelayed: AtomicU64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let mut rules = Vec::new();
+    for words in &options.on.0 {
+        let wrong = |error| Failure::Usage(format!("--on {}: {error}", words.join(" ")));
+        rules.push(rules::of_words(words).map_err(wrong)?);
+    }
+    if let Some(path) = &options.rules {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::File { name: name.clone(), error })?;
+        let told = |wrong: Vec<(usize, String)>| {
+            let lines: Vec<_> = wrong.iter().map(|(line, error)| format!("{name}:{line}: {error}")).collect();
+            Failure::Usage(lines.join("\nspop: "))
+        };
+        rules.extend(rules::of_file(&text).map_err(told)?);
+    }
+    let tap = Arc::new(Tap::new(options.quiet, options.json, &options.record)?);
+    let config = AgentConfig::DEFAULT
+        .with_max_frame_size(options.max_frame_size)
+        .with_capabilities(options.capabilities)
+        .with_half_frame_timeout(Some(10_000));
+    let (max_delayed, all, counts) = (options.max_delayed, options.all, Counts::default());
+    let shared = Arc::new(Shared { rules, config, max_delayed, all, tap: tap.clone(), counts });
+    let runtime = crate::tap::runtime()?;
+    runtime.block_on(listen(options, &shared))?;
+    drop(runtime);
+    shared.summary();
+    drop(shared);
+    crate::tap::finish(tap)
+}
+
+async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
+    let stop = stop_signal()?;
+    let mut listener = Listener::bind(&options.listen).await?;
+    eprintln!("spop: listening addr={}, Ctrl-C ends it", listener.addr());
+    let (ending, ends) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            () = shared.tap.closed() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Too many files are open as a rule; some will be closed.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        if connections.len() >= options.max_connections {
+            shared.counts.refused.fetch_add(1, Relaxed);
+            continue;
+        }
+        shared.counts.connections.fetch_add(1, Relaxed);
+        connections.spawn(connection::serve(stream, peer, listener.addr().to_owned(), shared.clone(), ends.clone()));
+    }
+    ending.send_replace(true);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+impl Shared {
+    fn summary(&self) {
+        let Counts { connections, refused, health_checks, notifies, acks, unfit, errors, undelayed } = &self.counts;
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        eprintln!(
+            "spop: {} connections ({} health checks), {} NOTIFYs, {} ACKs, {} messages without a rule, {} errors of the protocol",
+            count(connections),
+            count(health_checks),
+            count(notifies),
+            count(acks),
+            count(unfit),
+            count(errors)
+        );
+        for (counter, what) in [
+            (refused, "connections refused: --max-connections were open"),
+            (undelayed, "ACKs without their delay: --max-delayed were waiting"),
+        ] {
+            if count(counter) > 0 {
+                eprintln!("spop: {} {what}", count(counter));
+            }
+        }
+        for rule in &self.rules {
+            eprintln!("spop: rule on {}: {} messages", rule.text, count(&rule.answered));
+        }
+    }
+}

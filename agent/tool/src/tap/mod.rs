@@ -1,0 +1,197 @@
+//! Frames that pass while others talk: shown a line each, as `spop decode` prints them, and recorded.
+//!
+//! Nobody waits for whoever reads the lines: what he does not take in time is left out and counted. A record is whole or its end
+//! is told.
+
+mod listen;
+mod pcapng;
+mod printer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use spop_agent::size;
+use spop_core::{Frame, PREFIX_LEN};
+
+use crate::decode::{Decoded, Line, Place, Printer, Problem};
+use crate::failure::Failure;
+pub(crate) use listen::{Connection, Listener};
+use pcapng::Recorder;
+use printer::Lines;
+
+/// Where to record.
+#[derive(Args)]
+pub(crate) struct RecordOptions {
+    /// Write what passes to a file in pcapng, for `spop decode` and Wireshark; an earlier file is overwritten
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// The most bytes of that file; what comes then is passed on but not written, and told at the end
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size::parse)]
+    record_limit: usize,
+}
+
+/// What becomes of the frames that pass.
+pub(crate) struct Tap {
+    lines: Option<Lines>,
+    json: bool,
+    recorder: Option<Mutex<Recorder>>,
+}
+
+/// Whom bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    Haproxy,
+    Agent,
+}
+
+impl Tap {
+    /// Shows lines unless it is to be quiet, and records to a file of so many bytes at most.
+    pub(crate) fn new(quiet: bool, json: bool, record: &RecordOptions) -> Result<Self, Failure> {
+        let path = record.record.as_ref();
+        let recorder = path.map(|path| Recorder::create(path, record.record_limit as u64)).transpose()?;
+        let lines = (!quiet).then(Lines::start);
+        Ok(Tap { lines, json, recorder: recorder.map(Mutex::new) })
+    }
+
+    /// Ready once nobody reads the lines any more.
+    pub(crate) async fn closed(&self) {
+        match &self.lines {
+            Some(lines) => lines.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes what is left, and tells what could not be shown or recorded.
+    fn finish(self) -> Result<Vec<String>, Failure> {
+        let mut told = Vec::new();
+        if let Some(lines) = self.lines {
+            let left_out = lines.finish()?;
+            if left_out > 0 {
+                told.push(format!("{left_out} lines were left out: nobody read them fast enough"));
+            }
+        }
+        if let Some(recorder) = self.recorder {
+            told.extend(recorder.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?);
+        }
+        Ok(told)
+    }
+}
+
+/// A runtime for connections, which wait most of the time.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// The end of a tap whose connections are gone.
+pub(crate) fn finish(tap: Arc<Tap>) -> Result<(), Failure> {
+    let told = Arc::into_inner(tap).map_or(Ok(Vec::new()), Tap::finish)?;
+    told.iter().for_each(|text| eprintln!("spop: {text}"));
+    Ok(())
+}
+
+/// Both directions of a connection.
+pub(crate) struct Passing {
+    tap: Arc<Tap>,
+    names: [String; 2],
+    offsets: [u64; 2],
+    flow: Mutex<Option<pcapng::Flow>>,
+}
+
+impl Passing {
+    /// Of a connection between these two.
+    pub(crate) fn new(tap: Arc<Tap>, haproxy: &str, agent: &str) -> Self {
+        let names = [format!("{haproxy} > {agent}"), format!("{agent} > {haproxy}")];
+        let flow = tap.recorder.as_ref().map(|recorder| lock(recorder).flow(haproxy, agent));
+        Passing { tap, names, offsets: [0; 2], flow: Mutex::new(flow) }
+    }
+
+    /// Bytes as they came or went.
+    pub(crate) fn bytes(&self, from: From, bytes: &[u8]) {
+        if let (Some(recorder), Some(flow)) = (&self.tap.recorder, &mut *lock(&self.flow)) {
+            lock(recorder).segment(flow, from, bytes, now());
+        }
+    }
+
+    /// A frame with its prefix, in the order of its direction; an ACK with how long HAProxy waited for it.
+    pub(crate) fn frame(&mut self, from: From, frame: &[u8], show: bool, took: Option<Duration>) {
+        let offset = self.advance(from, frame.len());
+        if !show {
+            return;
+        }
+        let body = frame.get(PREFIX_LEN..).unwrap_or_default();
+        match Decoded::new(body) {
+            Ok(decoded) => self.line(from, offset, body.len(), &decoded, (None, took)),
+            Err(error) => self.problem(from, offset, &Problem::in_frame(offset, error)),
+        }
+    }
+
+    /// A NOTIFY whose last fragment was this frame.
+    pub(crate) fn reassembled(&mut self, frame: &[u8], payload: &[u8], fragments: u32, show: bool) {
+        let offset = self.advance(From::Haproxy, frame.len());
+        if let (true, Ok(last)) = (show, Frame::decode(frame.get(PREFIX_LEN..).unwrap_or_default())) {
+            let mut header = last.header;
+            header.frame_type = spop_core::FrameType::NOTIFY;
+            let decoded = Decoded::reassembled(header, payload);
+            self.line(From::Haproxy, offset, payload.len(), &decoded, (Some(fragments), None));
+        }
+    }
+
+    /// What is no frame.
+    pub(crate) fn no_frame(&mut self, from: From, bytes: usize, reason: String, status: Option<u32>) {
+        let offset = self.advance(from, bytes);
+        self.problem(from, offset, &Problem { reason, offset, status });
+    }
+
+    fn advance(&mut self, from: From, bytes: usize) -> u64 {
+        let offset = &mut self.offsets[from as usize];
+        std::mem::replace(offset, *offset + bytes as u64)
+    }
+
+    fn line(
+        &self,
+        from: From,
+        offset: u64,
+        len: usize,
+        decoded: &Decoded<'_>,
+        (fragments, took): (Option<u32>, Option<Duration>),
+    ) {
+        let error = decoded.error.map(|error| Problem::in_frame(offset, error));
+        let line = Line { place: self.place(from, offset), len, decoded, fragments, took, error };
+        self.print(|printer| printer.frame(&line));
+    }
+
+    fn problem(&self, from: From, offset: u64, problem: &Problem) {
+        self.print(|printer| printer.problem(self.place(from, offset), problem));
+    }
+
+    fn place(&self, from: From, offset: u64) -> Place<'_> {
+        Place { line: None, time: Some(now()), stream: Some(&self.names[from as usize]), offset }
+    }
+
+    fn print(&self, print: impl FnOnce(&mut Printer<Vec<u8>>) -> std::io::Result<()>) {
+        if let Some(lines) = &self.tap.lines {
+            let mut printer = Printer { out: Vec::new(), json: self.tap.json };
+            // Memory takes everything.
+            let _written = print(&mut printer);
+            lines.send(printer.out);
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if let (Some(recorder), Some(flow)) = (&self.tap.recorder, lock(&self.flow).take()) {
+            lock(recorder).end(flow, now());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
