@@ -12,6 +12,7 @@ mod load;
 mod message;
 mod net;
 mod notify;
+mod relay;
 mod serve;
 mod show;
 mod tap;
@@ -58,6 +59,7 @@ enum Command {
     Decode(decode::Options),
     Load(load::Options),
     Serve(serve::Options),
+    Relay(relay::Options),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Some(Command::Decode(options)) => decode::run(&options, &mut out),
         Some(Command::Load(options)) => load::run(&options, &mut out),
         Some(Command::Serve(options)) => serve::run(&options),
+        Some(Command::Relay(options)) => relay::run(&options),
         None => cli.generate.run(Cli::command(), &[], &mut out).map_err(Failure::from),
     };
     let result = result.and(out.flush().map_err(Failure::from));

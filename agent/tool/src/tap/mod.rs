@@ -144,6 +144,11 @@ impl Passing {
         self.problem(from, offset, &Problem { reason, offset, status });
     }
 
+    /// Bytes that are no line.
+    pub(crate) fn skip(&mut self, from: From, bytes: usize) {
+        self.advance(from, bytes);
+    }
+
     fn advance(&mut self, from: From, bytes: usize) -> u64 {
         let offset = &mut self.offsets[from as usize];
         std::mem::replace(offset, *offset + bytes as u64)

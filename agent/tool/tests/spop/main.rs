@@ -7,6 +7,7 @@ mod haproxy;
 mod load;
 mod otel;
 mod proxy;
+mod relay;
 mod serve;
 mod support;
 mod tls;

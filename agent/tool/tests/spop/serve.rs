@@ -20,7 +20,7 @@ pub struct Listening {
 
 impl Listening {
     pub fn start(args: &[&str]) -> Self {
-        Self::start_to(args, |out| Stdio::from(out))
+        Self::start_to(args, Stdio::from)
     }
 
     /// With another end of its lines.
