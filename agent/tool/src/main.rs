@@ -8,6 +8,7 @@ mod expect;
 mod failure;
 mod input;
 mod link;
+mod lint;
 mod load;
 mod message;
 mod net;
@@ -60,6 +61,7 @@ enum Command {
     Load(load::Options),
     Serve(serve::Options),
     Relay(relay::Options),
+    Lint(lint::Options),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Some(Command::Load(options)) => load::run(&options, &mut out),
         Some(Command::Serve(options)) => serve::run(&options),
         Some(Command::Relay(options)) => relay::run(&options),
+        Some(Command::Lint(options)) => lint::run(&options, &mut out),
         None => cli.generate.run(Cli::command(), &[], &mut out).map_err(Failure::from),
     };
     let result = result.and(out.flush().map_err(Failure::from));

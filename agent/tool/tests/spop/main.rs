@@ -4,6 +4,7 @@ mod call;
 mod capture;
 mod decode;
 mod haproxy;
+mod lint;
 mod load;
 mod otel;
 mod proxy;

@@ -1,0 +1,129 @@
+//! `.if` and its kin: which lines a version of HAProxy reads.
+
+use super::words::{Environment, split};
+
+/// A version of HAProxy, such as 2.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(pub(super) u32, pub(super) u32);
+
+impl std::str::FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut numbers = text.split(['.', '-']).map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok(Version(major, minor)),
+            _ => Err(format!("{text:?} is no version of HAProxy, such as 2.6")),
+        }
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// The open `.if`s: whether lines are read, and whether a branch was taken already.
+#[derive(Default)]
+pub(super) struct Conditions(Vec<(bool, bool)>);
+
+impl Conditions {
+    /// Takes a line that begins with a dot; true if it was such a line, which is read no further.
+    pub(super) fn take(&mut self, line: &str, version: Version, environment: &Environment) -> bool {
+        let line = line.trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match word {
+            ".if" => {
+                let holds = self.reads() && holds(rest, version, environment);
+                self.0.push((holds, holds || !self.reads()));
+            }
+            ".elif" => {
+                if let Some((reads, taken)) = self.0.last_mut() {
+                    *reads = !*taken && holds(rest, version, environment);
+                    *taken |= *reads;
+                }
+            }
+            ".else" => {
+                if let Some((reads, taken)) = self.0.last_mut() {
+                    *reads = !*taken;
+                    *taken = true;
+                }
+            }
+            ".endif" => drop(self.0.pop()),
+            _ => return line.starts_with('.'),
+        }
+        true
+    }
+
+    /// Are lines read here?
+    pub(super) fn reads(&self) -> bool {
+        self.0.iter().all(|(reads, _)| *reads)
+    }
+}
+
+/// Predicates that nobody can know from outside are taken to hold.
+fn holds(expression: &str, version: Version, environment: &Environment) -> bool {
+    let expression = split(expression, environment).unwrap_or_default().join(" ");
+    let any = |text: &str| {
+        text.split("&&").all(|term| {
+            let (term, wanted) = match term.trim().strip_prefix('!') {
+                Some(term) => (term.trim(), false),
+                None => (term.trim(), true),
+            };
+            predicate(term, version, environment) == wanted
+        })
+    };
+    expression.split("||").any(any)
+}
+
+fn predicate(term: &str, version: Version, environment: &Environment) -> bool {
+    let (name, args) = term.strip_suffix(')').and_then(|term| term.split_once('(')).unwrap_or((term, ""));
+    let args: Vec<_> = args.split(',').map(str::trim).collect();
+    let at_least = || args.first().and_then(|arg| arg.parse().ok()).is_none_or(|wanted: Version| wanted <= version);
+    match name {
+        "version_atleast" => at_least(),
+        "version_before" => !at_least(),
+        "defined" => args.first().is_some_and(|name| environment.get(name).is_some()),
+        "streq" => args.first() == args.get(1),
+        "strneq" => args.first() != args.get(1),
+        "strstr" => args.get(1).is_none_or(|part| args.first().is_some_and(|text| text.contains(part))),
+        "" | "0" | "false" => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches() {
+        let mut environment = Environment::default();
+        environment.set("A", "x", false);
+        for (expression, version, expected) in [
+            ("version_atleast(3.1)", "3.2", true),
+            ("version_atleast(3.1)", "3.0", false),
+            ("!version_atleast(3.1)", "2.6", true),
+            ("version_atleast(3.4) && !defined(NINE_X)", "3.4", true),
+            ("version_atleast(3.4) && !defined(A)", "3.4", false),
+            ("streq(\"$A\",x) || streq(a,b)", "2.6", true),
+            ("strneq(\"$A\",x)", "2.6", false),
+            ("strstr(abc,b)", "2.6", true),
+            ("version_before(2.8.1)", "2.8", false),
+            ("feature(LUA)", "2.6", true),
+            ("0", "2.6", false),
+        ] {
+            assert_eq!(holds(expression, version.parse().unwrap(), &environment), expected, "{expression}");
+        }
+        let mut conditions = Conditions::default();
+        let read = |lines: &[&str], conditions: &mut Conditions| {
+            let version = Version(2, 6);
+            lines.iter().filter(|line| !conditions.take(line, version, &environment) && conditions.reads()).count()
+        };
+        let lines =
+            [".if 0", "no", ".if 1", "no", ".endif", ".elif true", "yes", ".else", "no", ".endif", "yes", ".endif"];
+        assert_eq!(read(&lines, &mut conditions), 2);
+        assert!(["3", "x.y", ""].iter().all(|text| text.parse::<Version>().is_err()));
+    }
+}

@@ -1,0 +1,205 @@
+//! Agents, messages and groups, and how they belong together.
+
+use std::collections::HashSet;
+
+use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
+use super::super::model::Section;
+use super::{Context, Engine, arguments};
+
+static MESSAGE_UNLISTED: Rule = Rule {
+    name: "message-unlisted",
+    level: Error,
+    about: "a message that neither an agent nor a group lists is never sent",
+};
+static MESSAGE_WITHOUT_EVENT: Rule = Rule {
+    name: "message-without-event",
+    level: Error,
+    about: "a message without an event is sent only as a part of a group",
+};
+static GROUP_UNLISTED: Rule =
+    Rule { name: "group-unlisted", level: Error, about: "a group that no agent lists cannot be sent" };
+static GROUP_UNSENT: Rule =
+    Rule { name: "group-unsent", level: Error, about: "a group is sent by a rule send-spoe-group, and none does it" };
+static BACKEND_WITHOUT_SERVER: Rule =
+    Rule { name: "backend-without-server", level: Error, about: "an agent's backend needs a server" };
+static CONTINUE_ON_ERROR: Rule = Rule {
+    name: "continue-on-error",
+    level: Warning,
+    about: "without `option continue-on-error` one failed event costs all later ones of the stream",
+};
+static TIMEOUT_PROCESSING: Rule = Rule {
+    name: "timeout-processing",
+    level: Error,
+    about: "without `timeout processing` an agent in trouble stalls requests for as long as it likes",
+};
+static TOO_MANY_ARGUMENTS: Rule = Rule {
+    name: "too-many-arguments",
+    level: Error,
+    about: "a message has a count of one byte: 255 arguments at most",
+};
+static FRAME_TOO_BIG: Rule = Rule {
+    name: "frame-too-big",
+    level: Warning,
+    about: "a NOTIFY has to fit tune.bufsize and max-frame-size; one that does not is not sent, or in fragments up to HAProxy 3.0",
+};
+static SEVERAL_AGENTS: Rule = Rule {
+    name: "several-servers",
+    level: Warning,
+    about: "messages with id= need one agent: the events of a request go to any server of the backend",
+};
+
+pub(super) static RULES: &[&Rule] = &[
+    &MESSAGE_UNLISTED,
+    &MESSAGE_WITHOUT_EVENT,
+    &GROUP_UNLISTED,
+    &GROUP_UNSENT,
+    &BACKEND_WITHOUT_SERVER,
+    &CONTINUE_ON_ERROR,
+    &TIMEOUT_PROCESSING,
+    &TOO_MANY_ARGUMENTS,
+    &FRAME_TOO_BIG,
+    &SEVERAL_AGENTS,
+];
+
+/// HAProxy's tune.bufsize if nothing else is set.
+const BUFSIZE: usize = 16_384;
+
+fn listed<'s>(section: &'s Section, word: &'s str) -> impl Iterator<Item = &'s str> {
+    section
+        .all(std::slice::from_ref(&LISTS[usize::from(word == "groups")]))
+        .flat_map(|line| line.words.iter().skip(1).map(String::as_str))
+}
+
+const LISTS: [&str; 2] = ["messages", "groups"];
+
+pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
+    for engine in &context.engines {
+        check_engine(context, engine, findings);
+    }
+}
+
+fn check_engine(context: &Context<'_>, engine: &Engine<'_>, findings: &mut Findings) {
+    let version = context.version;
+    let agents: Vec<_> = engine.sections("spoe-agent").collect();
+    let messages_of_agents: HashSet<_> = agents.iter().flat_map(|agent| listed(agent, "messages")).collect();
+    let groups_of_agents: HashSet<_> = agents.iter().flat_map(|agent| listed(agent, "groups")).collect();
+    let groups: Vec<_> = engine.sections("spoe-group").collect();
+    let messages_of_groups: HashSet<_> = groups.iter().flat_map(|group| listed(group, "messages")).collect();
+    for message in engine.sections("spoe-message") {
+        let (by_agent, by_group) =
+            (messages_of_agents.contains(message.name()), messages_of_groups.contains(message.name()));
+        if !by_agent && !by_group {
+            let text = format!(
+                "no agent and no group lists the message {}: add it to `messages`, or take it out",
+                message.name()
+            );
+            findings.add(version, &MESSAGE_UNLISTED, &message.head, text);
+        } else if by_agent && !message.has(&["event"]) {
+            let text = format!(
+                "the message {} has no `event`, so it is never sent by itself: name one, or list it in a group only",
+                message.name()
+            );
+            findings.add(version, &MESSAGE_WITHOUT_EVENT, &message.head, text);
+        }
+        let count = arguments(message).count();
+        if count > 255 {
+            let text = format!("the message {} has {count} arguments, of which HAProxy can send 255", message.name());
+            findings.add(version, &TOO_MANY_ARGUMENTS, &message.head, text);
+        }
+    }
+    for group in groups {
+        if !groups_of_agents.contains(group.name()) {
+            let text = format!("no agent lists the group {}: add it to `groups`", group.name());
+            findings.add(version, &GROUP_UNLISTED, &group.head, text);
+        }
+    }
+    for agent in agents {
+        check_agent(context, engine, agent, findings);
+    }
+}
+
+fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, findings: &mut Findings) {
+    let version = context.version;
+    if !agent.has(&["option", "continue-on-error"]) {
+        let text = "add `option continue-on-error`, or one event that fails costs all later ones of the stream";
+        findings.add(version, &CONTINUE_ON_ERROR, &agent.head, text);
+    }
+    if !agent.has(&["timeout", "processing"]) {
+        let text = "add `timeout processing TIME`: the most that an agent in trouble may cost a request";
+        findings.add(version, &TIMEOUT_PROCESSING, &agent.head, text);
+    }
+    if engine.proxy.is_some() {
+        for line in agent.all(&["groups"]) {
+            for group in line.words.iter().skip(1) {
+                let sends = |line: &super::Line| {
+                    line.words
+                        .windows(3)
+                        .any(|words| words[0] == "send-spoe-group" && words[1] == engine.name && words[2] == *group)
+                };
+                if !context.haproxy.iter().any(|section| section.lines.iter().any(sends)) {
+                    let text = format!(
+                        "no rule sends the group {group}: `http-request send-spoe-group {} {group}`",
+                        engine.name
+                    );
+                    findings.add(version, &GROUP_UNSENT, line, text);
+                }
+            }
+        }
+    }
+    for line in agent.all(&["use-backend"]) {
+        let of_name =
+            |section: &&Section| matches!(section.kind(), "backend" | "listen") && section.name() == line.word(1);
+        let Some(backend) = context.haproxy.iter().find(of_name) else { continue };
+        let servers = backend.lines.iter().filter(|line| matches!(line.word(0), "server" | "server-template")).count();
+        if servers == 0 {
+            let text = format!("the backend {} has no server, so no message is ever answered", backend.name());
+            findings.add(version, &BACKEND_WITHOUT_SERVER, &backend.head, text);
+        }
+        let keeps = |message: &Section| {
+            super::language::is_ours(message.name()) && arguments(message).any(|(_, key, _)| key == Some("id"))
+        };
+        let active =
+            |line: &&super::Line| matches!(line.word(0), "server") && !line.words.iter().any(|word| word == "backup");
+        if let (Some(second), true) =
+            (backend.lines.iter().filter(active).nth(1), engine.sections("spoe-message").any(keeps))
+        {
+            let text = "the messages of a request need one and the same agent, since they have id=: leave one server, or make the others `backup`";
+            findings.add(version, &SEVERAL_AGENTS, second, text);
+        }
+    }
+    check_size(context, engine, agent, findings);
+}
+
+/// By the bounds that the arguments have themselves.
+fn check_size(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, findings: &mut Findings) {
+    let global = context.haproxy.iter().filter(|section| section.kind() == "global");
+    let bufsize = global.flat_map(|section| section.all(&["tune.bufsize"])).find_map(|line| line.word(1).parse().ok());
+    let limit = agent.all(&["max-frame-size"]).find_map(|line| line.word(1).parse::<usize>().ok());
+    let bufsize: usize = bufsize.unwrap_or(BUFSIZE);
+    let limit = limit.unwrap_or(usize::MAX).min(bufsize);
+    let mut by_event = std::collections::BTreeMap::<String, (usize, Vec<&str>, &Section)>::new();
+    let names: HashSet<_> = listed(agent, "messages").collect();
+    for message in engine.sections("spoe-message").filter(|message| names.contains(message.name())) {
+        for event in message.all(&["event"]) {
+            let size: usize = arguments(message).map(|(_, _, sample)| bound(sample)).sum();
+            let of_event = by_event.entry(event.word(1).to_owned()).or_insert((0, Vec::new(), message));
+            of_event.0 += size;
+            of_event.1.push(message.name());
+        }
+    }
+    for (event, (size, names, message)) in by_event {
+        if size > limit {
+            let text = format!(
+                "the messages of {event} ({}) may take {size} bytes by their own bounds, and a NOTIFY {limit} at most: cut more, or raise tune.bufsize",
+                names.join(", ")
+            );
+            findings.add(context.version, &FRAME_TOO_BIG, &message.head, text);
+        }
+    }
+}
+
+/// The most bytes of a sample that is cut by `bytes(OFFSET,LENGTH)` at its end; others say nothing of theirs.
+fn bound(sample: &str) -> usize {
+    let length = sample.rsplit_once(",bytes(").and_then(|(_, rest)| rest.strip_suffix(')')?.split_once(','));
+    length.and_then(|(_, length)| length.trim().parse().ok()).unwrap_or(0)
+}

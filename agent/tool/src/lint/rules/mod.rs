@@ -1,0 +1,70 @@
+//! The rules, and what they look at.
+
+mod agent;
+mod frontend;
+mod language;
+mod line;
+
+use super::condition::Version;
+use super::finding::{Findings, Rule};
+use super::model::{Line, Section};
+
+/// All of them, by family.
+pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
+    [agent::RULES, language::RULES, frontend::RULES, line::RULES].into_iter().flatten().copied()
+}
+
+/// A filter of a proxy and the scope of the SPOE file that belongs to it.
+pub(super) struct Engine<'c> {
+    pub(super) name: String,
+    /// The sections of its scope; none if the file was not found.
+    pub(super) spoe: Vec<&'c Section>,
+    /// The proxy, if the configuration of HAProxy is there.
+    pub(super) proxy: Option<&'c Section>,
+}
+
+/// What one version reads.
+pub(super) struct Context<'c> {
+    pub(super) version: Version,
+    pub(super) haproxy: &'c [Section],
+    pub(super) engines: Vec<Engine<'c>>,
+}
+
+/// What is found by all rules.
+pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
+    agent::check(context, findings);
+    language::check(context, findings);
+    frontend::check(context, findings);
+    line::check(context, findings);
+}
+
+impl<'c> Engine<'c> {
+    pub(super) fn sections(&self, kind: &'static str) -> impl Iterator<Item = &'c Section> + '_ {
+        self.spoe.iter().copied().filter(move |section| section.kind() == kind)
+    }
+}
+
+impl<'c> Context<'c> {
+    /// What a proxy has: its own lines, and those of the defaults that it inherits.
+    pub(super) fn inherited(&self, proxy: &'c Section) -> Vec<&'c Line> {
+        let defaults = proxy.head.behind("from").map_or_else(
+            || {
+                let before = self.haproxy.iter().take_while(|section| !std::ptr::eq(*section, proxy));
+                before.filter(|section| section.kind() == "defaults").last()
+            },
+            |name| self.haproxy.iter().find(|section| section.kind() == "defaults" && section.name() == name),
+        );
+        defaults.into_iter().flat_map(|section| &section.lines).chain(&proxy.lines).collect()
+    }
+}
+
+/// The arguments of a message: its key, if it has one, and the sample, with the line.
+pub(super) fn arguments(message: &Section) -> impl Iterator<Item = (&Line, Option<&str>, &str)> {
+    message.all(&["args"]).flat_map(|line| {
+        line.words.iter().skip(1).map(move |word| match word.split_once('=') {
+            // A key is a name; `=` inside of a sample's own arguments is none.
+            Some((key, sample)) if !key.contains(['(', ',']) => (line, Some(key), sample),
+            _ => (line, None, word.as_str()),
+        })
+    })
+}

@@ -1,0 +1,174 @@
+//! `spop lint`: each trap is found in a file made for it, and nothing in our own configurations.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use proptest::prelude::*;
+
+use crate::support::{Output, spop};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lint")
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// The findings of a file: file name, line and rule.
+fn found(output: &Output) -> Findings {
+    let file = |text: &str| Path::new(text).file_name().unwrap().to_str().unwrap().to_owned();
+    let lines = output.json_lines();
+    let findings = lines.iter().map(|finding| {
+        let text = |key: &str| finding[key].as_str().unwrap();
+        assert!(!text("text").is_empty() && !finding["haproxy_versions"].as_array().unwrap().is_empty(), "{finding}");
+        (file(text("file")), finding["line"].as_u64().unwrap(), text("rule").to_owned())
+    });
+    findings.collect()
+}
+
+/// What a file says of itself: lines that end with `# lint: RULE`.
+fn expected(path: &Path) -> Findings {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let marked = text.lines().enumerate().flat_map(|(n, line)| {
+        let rules =
+            line.split("# lint: ").skip(1).map(move |rule| (name.to_owned(), n as u64 + 1, rule.trim().to_owned()));
+        rules.collect::<Vec<_>>()
+    });
+    marked.collect()
+}
+
+/// File name, line and rule.
+type Findings = BTreeSet<(String, u64, String)>;
+
+/// The files made for traps: each configuration with the SPOE file beside it.
+fn cases() -> Vec<(PathBuf, Findings)> {
+    let all = [data(), data().join("public")].into_iter().flat_map(|folder| files(&folder));
+    let configurations = all.filter(|path| path.extension().is_some_and(|extension| extension == "cfg"));
+    configurations
+        .map(|path| {
+            let spoe = path.with_extension("spoe");
+            let of_spoe = if spoe.exists() { expected(&spoe) } else { BTreeSet::new() };
+            let expected = expected(&path).into_iter().chain(of_spoe).collect();
+            (path, expected)
+        })
+        .collect()
+}
+
+#[test]
+fn each_trap_is_found_where_it_is() {
+    let mut rules = BTreeSet::new();
+    for (path, expected) in cases() {
+        let output = spop(&["lint", "--json", path.to_str().unwrap()]);
+        assert_eq!(found(&output), expected, "{}: {output:?}", path.display());
+        assert_eq!(output.code, i32::from(!expected.is_empty()), "{output:?}");
+        rules.extend(expected.into_iter().map(|(_, _, rule)| rule));
+    }
+    let all = spop(&["lint", "--list-rules", "--json"]).ok();
+    let all: BTreeSet<_> = all.json_lines().iter().map(|rule| rule["rule"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(rules, all, "each rule has its file");
+}
+
+/// HAProxy's own check says nothing of them, at least in one version.
+#[test]
+fn haproxy_takes_what_is_found() {
+    let mut checked = Vec::new();
+    let programs = std::env::var("SPOP_HAPROXY").unwrap_or_else(|_| "haproxy".to_owned());
+    for (path, _) in cases() {
+        let takes = programs.split(',').filter(|program| {
+            let mut command = Command::new(program);
+            command.args(["-c", "-f"]).arg(&path).current_dir(path.parent().unwrap());
+            command.output().is_ok_and(|output| output.status.success())
+        });
+        checked.push((path.clone(), takes.count()));
+    }
+    let runs = programs.split(',').any(|program| Command::new(program).arg("-v").output().is_ok());
+    for (path, takes) in checked {
+        assert!(takes > 0 || !runs, "no HAProxy takes {}", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_found_in_our_own_configurations() {
+    let repository = repository();
+    let mut checked = 0;
+    for folder in ["devenv/conf", "devenv/conf/propagation", "devenv/lua", "agent/kubernetes/haproxy"] {
+        for path in files(&repository.join(folder)) {
+            if path.extension().is_some_and(|extension| extension == "cfg") {
+                let output = Command::new(env!("CARGO_BIN_EXE_spop"))
+                    .arg("lint")
+                    .arg(&path)
+                    .env("EXAMPLES", repository.join("devenv/lua"))
+                    .output()
+                    .unwrap();
+                assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stdout));
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 15, "{checked}");
+}
+
+/// A version's findings are its own, and what is allowed is left out.
+#[test]
+fn versions_and_exceptions() {
+    let seed = repository().join("agent/tests/data/seed-style/spoe.cfg");
+    let seed = seed.to_str().unwrap();
+    let output = spop(&["lint", seed]).failed(1, "2 found");
+    assert_eq!(output.stdout.matches("(HAProxy 3.4) [aborts-haproxy]").count(), 2, "{output:?}");
+    spop(&["lint", seed, "--haproxy-version", "3.2"]).ok();
+    spop(&["lint", seed, "--haproxy-version", "3.4-dev2", "--errors-only"]).failed(1, "2 found");
+    spop(&["lint", seed, "--allow", "aborts-haproxy"]).ok();
+    spop(&["lint", seed, "--allow", "abort-haproxy"]).failed(2, "did you mean aborts-haproxy?");
+    spop(&["lint", seed, "--haproxy-version", "three"]).failed(2, "no version of HAProxy");
+    spop(&["lint", "/nonexistent.cfg"]).failed(6, "/nonexistent.cfg");
+    spop(&["lint"]).failed(2, "FILE");
+}
+
+/// The manual has all rules.
+#[test]
+fn the_manual_has_the_rules() {
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let rules = spop(&["lint", "--list-rules", "--json"]).ok().json_lines();
+    for rule in &rules {
+        let row = format!(
+            "| `{}` | {} |",
+            rule["rule"].as_str().unwrap(),
+            rule["about"].as_str().unwrap().replace('|', "\\|")
+        );
+        assert!(manual.contains(&row), "README.md needs the row\n{row}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is in a file: an answer, and soon.
+    #[test]
+    fn any_file_gets_an_answer(
+        words in prop::collection::vec(
+            prop_oneof![
+                Just("spoe-message otel:request\n"), Just("spoe-agent a\n"), Just("[x]\n"), Just("frontend f\n"), Just(".if "), Just(".else\n"),
+                Just("args "), Just("id="), Just("tag="), Just("filter spoe engine x config x\n"), Just("\""), Just("'"), Just("\\"), Just("${"),
+                Just("log-format-sd [otel@32473"), Just("event on-server-session\n"), Just("\n"), Just("("), Just(",bytes(0,"), Just("99999999999999999999"),
+            ],
+            0..200,
+        ),
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("any.cfg");
+        std::fs::write(&path, [words.concat().as_bytes(), &bytes].concat()).unwrap();
+        let output = spop(&["lint", path.to_str().unwrap()]);
+        prop_assert!(output.code == 0 || output.code == 1, "{output:?}");
+    }
+}
