@@ -3,6 +3,7 @@
 mod call;
 mod capture;
 mod decode;
+mod examples;
 mod haproxy;
 mod lint;
 mod load;

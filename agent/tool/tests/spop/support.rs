@@ -112,7 +112,7 @@ impl RealAgent {
         Self::start_program(&program("spoa-otel"), &["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
     }
 
-    fn start_program(program: &Path, args: &[&str]) -> Self {
+    pub fn start_program(program: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(program)
             .args(args)
             .env("NO_COLOR", "1")
