@@ -63,6 +63,10 @@ pub(super) static RULES: &[&Rule] = &[
 
 /// HAProxy's tune.bufsize if nothing else is set.
 const BUFSIZE: usize = 16_384;
+/// What HAProxy keeps free in a frame for its header.
+const HEADERS: usize = 32;
+/// Type and length of a value, and the length of its key.
+const TYPED: usize = 4;
 
 fn listed<'s>(section: &'s Section, word: &'s str) -> impl Iterator<Item = &'s str> {
     section
@@ -176,16 +180,16 @@ fn check_size(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, findi
     let bufsize = global.flat_map(|section| section.all(&["tune.bufsize"])).find_map(|line| line.word(1).parse().ok());
     let limit = agent.all(&["max-frame-size"]).find_map(|line| line.word(1).parse::<usize>().ok());
     let bufsize: usize = bufsize.unwrap_or(BUFSIZE);
-    let limit = limit.unwrap_or(usize::MAX).min(bufsize);
+    let limit = limit.unwrap_or(usize::MAX).min(bufsize.saturating_sub(4)).saturating_sub(HEADERS);
     let mut by_event = std::collections::BTreeMap::<String, (usize, Vec<&str>, &Section)>::new();
     let names: HashSet<_> = listed(agent, "messages").collect();
     for message in engine.sections("spoe-message").filter(|message| names.contains(message.name())) {
-        for event in message.all(&["event"]) {
-            let size: usize = arguments(message).map(|(_, _, sample)| bound(sample)).sum();
-            let of_event = by_event.entry(event.word(1).to_owned()).or_insert((0, Vec::new(), message));
-            of_event.0 += size;
-            of_event.1.push(message.name());
-        }
+        // The last one counts.
+        let Some(event) = message.all(&["event"]).last() else { continue };
+        let size = arguments(message).map(|(_, key, sample)| key.map_or(0, str::len) + bound(sample, bufsize) + TYPED);
+        let of_event = by_event.entry(event.word(1).to_owned()).or_insert((0, Vec::new(), message));
+        of_event.0 += size.sum::<usize>();
+        of_event.1.push(message.name());
     }
     for (event, (size, names, message)) in by_event {
         if size > limit {
@@ -198,8 +202,11 @@ fn check_size(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, findi
     }
 }
 
-/// The most bytes of a sample that is cut by `bytes(OFFSET,LENGTH)` at its end; others say nothing of theirs.
-fn bound(sample: &str) -> usize {
+/// The most bytes of a sample that is cut by `bytes(OFFSET,LENGTH)` at its end, or of a constant; others say nothing of theirs.
+fn bound(sample: &str, bufsize: usize) -> usize {
+    if let Some(text) = sample.strip_prefix("str(").and_then(|rest| rest.strip_suffix(')')) {
+        return text.len();
+    }
     let length = sample.rsplit_once(",bytes(").and_then(|(_, rest)| rest.strip_suffix(')')?.split_once(','));
-    length.and_then(|(_, length)| length.trim().parse().ok()).unwrap_or(0)
+    length.and_then(|(_, length)| length.trim().parse().ok()).unwrap_or(0).min(bufsize)
 }

@@ -68,11 +68,14 @@ fn check_engine(context: &Context<'_>, engine: &Engine<'_>, findings: &mut Findi
         }
     }
     let Some(proxy) = engine.proxy else { return };
-    if version < Version(3, 0) && !context.inherited(proxy).iter().any(|line| line.is(&["option", "contstats"])) {
-        let filter = proxy.lines.iter().find(|line| line.is(&["filter", "spoe"])).unwrap_or(&proxy.head);
+    let of_clients = matches!(proxy.kind(), "frontend" | "listen");
+    if of_clients
+        && version < Version(3, 0)
+        && !context.inherited(proxy).iter().any(|line| line.is(&["option", "contstats"]))
+    {
         let text =
             "before 2.6.17 and 2.8.8 a request may hang for as long as its agent is away: add `option contstats`";
-        findings.add(version, &HANGS, filter, text);
+        findings.add(version, &HANGS, engine.filter(proxy), text);
     }
     if version < Version(3, 1) {
         for agent in engine.sections("spoe-agent").filter(|agent| !agent.has(&["maxconnrate"])) {

@@ -23,7 +23,7 @@ static MESSAGE_WITHOUT_ID: Rule = Rule {
 static UNIQUE_ID_FORMAT: Rule = Rule {
     name: "unique-id-format",
     level: Error,
-    about: "unique-id is empty without `unique-id-format` in the frontend, and nothing is traced",
+    about: "unique-id is empty without `unique-id-format` in the frontend: an agent takes all requests for one, spoa-otel takes none",
 };
 static CLIENT_CHOSEN_ID: Rule = Rule {
     name: "client-chosen-id",
@@ -101,6 +101,7 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
                 check_order(context, message, findings);
                 check_id(context, engine, message, findings);
             }
+            check_unique_id(context, engine, message, findings);
             check_headers(context, message, findings);
         }
     }
@@ -162,25 +163,39 @@ fn check_id(context: &Context<'_>, engine: &Engine<'_>, message: &Section, findi
         );
         findings.add(version, &CLIENT_CHOSEN_ID, line, text);
     }
-    let Some(proxy) = engine.proxy else { return };
-    if sample == "unique-id" || sample.starts_with("unique-id,") {
-        let formats: Vec<_> =
-            context.inherited(proxy).into_iter().filter(|line| line.word(0) == "unique-id-format").collect();
-        if formats.is_empty() {
-            let filter = proxy.lines.iter().find(|line| line.is(&["filter", "spoe"])).unwrap_or(&proxy.head);
-            let text = format!(
-                "the messages of {} need an id, and {} {} has no `unique-id-format %[uuid]`",
-                engine.name,
-                proxy.kind(),
-                proxy.name()
-            );
-            findings.add(version, &UNIQUE_ID_FORMAT, filter, text);
+    let Some(name) = sample.strip_prefix("var(").and_then(|rest| rest.split([')', ',']).next()) else { return };
+    let set = format!("set-var({name})");
+    for line in engine.proxy.iter().flat_map(|proxy| &proxy.lines) {
+        if line.behind(&set).is_some_and(by_client) {
+            let text = format!("the client chooses {name}, which is the id of {}: take id=unique-id", message.name());
+            findings.add(version, &CLIENT_CHOSEN_ID, line, text);
         }
-        for format in formats.into_iter().filter(|format| by_client(&format.words.join(" "))) {
-            let text =
-                "the client chooses this id, and may choose the same for two requests: `unique-id-format %[uuid]`";
-            findings.add(version, &CLIENT_CHOSEN_ID, format, text);
-        }
+    }
+}
+
+/// The frontend makes the unique-id; a filter of a backend has that of any frontend.
+fn check_unique_id(context: &Context<'_>, engine: &Engine<'_>, message: &Section, findings: &mut Findings) {
+    let version = context.version;
+    let takes = |sample: &str| sample == "unique-id" || sample.starts_with("unique-id,");
+    let Some(proxy) = engine.proxy.filter(|proxy| matches!(proxy.kind(), "frontend" | "listen")) else { return };
+    if !arguments(message).any(|(_, _, sample)| takes(sample)) {
+        return;
+    }
+    let lines = context.inherited(proxy);
+    let Some(format) = lines.into_iter().rfind(|line| line.word(0) == "unique-id-format") else {
+        let text = format!(
+            "the messages of {} take the unique-id, and {} {} has no `unique-id-format %[uuid]`",
+            engine.name,
+            proxy.kind(),
+            proxy.name()
+        );
+        findings.add(version, &UNIQUE_ID_FORMAT, engine.filter(proxy), text);
+        return;
+    };
+    let is_key = arguments(message).any(|(_, key, sample)| key == Some("id") && takes(sample));
+    if is_ours(message.name()) && is_key && by_client(&format.words.join(" ")) {
+        let text = "the client chooses this id, and may choose the same for two requests: `unique-id-format %[uuid]`";
+        findings.add(version, &CLIENT_CHOSEN_ID, format, text);
     }
 }
 

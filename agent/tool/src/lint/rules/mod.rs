@@ -42,6 +42,12 @@ impl<'c> Engine<'c> {
     pub(super) fn sections(&self, kind: &'static str) -> impl Iterator<Item = &'c Section> + '_ {
         self.spoe.iter().copied().filter(move |section| section.kind() == kind)
     }
+
+    /// The line that asks for it.
+    pub(super) fn filter(&self, proxy: &'c Section) -> &'c Line {
+        let mut filters = proxy.all(&["filter", "spoe"]);
+        filters.find(|line| line.behind("engine").unwrap_or_default() == self.name).unwrap_or(&proxy.head)
+    }
 }
 
 impl<'c> Context<'c> {
