@@ -219,3 +219,14 @@ need_rust() {
 cargo_target_dir() {
     (cd "$REPO" && cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 }
+
+# publish_order: the packages that are published, each before those that depend on it.
+publish_order() {
+    cargo metadata --format-version 1 --no-deps --locked | jq -r '
+        [.packages[] | select(.publish == null)] as $all | ($all | map(.name)) as $names
+        | $all | map({name, needs: [.dependencies[] | select(.kind != "dev") | .name | select(. as $n | $names | index($n))] | unique})
+        | [., []] | until(.[0] == [];
+            .[1] as $done | (.[0] | map(select(.needs - $done == [])) | map(.name) | sort) as $next
+            | [(.[0] | map(select(.name as $n | $next | index($n) | not))), $done + $next])
+        | .[1][]'
+}
