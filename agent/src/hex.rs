@@ -46,12 +46,14 @@ pub(crate) fn push<const N: usize>(out: &mut SmallVec<impl Array<Item = u8>>, by
 pub(crate) fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut bytes = [0; N];
     let mut seen = 0;
-    let bytes = pairs.map(|[high, low]| {
-        let [high, low] = [high, low].map(|digit| VALUES[usize::from(digit)]);
+    // `array::map` becomes a call for each byte where the array is not a short one.
+    for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (VALUES[usize::from(high)], VALUES[usize::from(low)]);
         seen |= high | low;
-        high << 4 | low
-    });
+        *byte = high << 4 | low;
+    }
     (seen & NO_DIGIT == 0).then_some(bytes)
 }
 

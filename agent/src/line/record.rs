@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use memchr::memchr;
-use percent_encoding::percent_decode;
 
 use super::syslog::Params;
 use crate::hex;
@@ -283,7 +282,7 @@ fn accepted(text: &[u8]) -> Option<u64> {
 /// A text in which a backslash stands before what would end it.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     let text = lossy(bytes);
-    if !text.contains('\\') {
+    if !bytes.contains(&b'\\') {
         return text;
     }
     let mut escaped = false;
@@ -299,14 +298,46 @@ fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     if memchr(b'%', bytes).is_none() {
         return lossy(bytes);
     }
+    // Piece by piece: byte by byte, as `percent_encoding` does it, takes three times as long.
+    let mut pieces = bytes.split(|&byte| byte == b'%');
     let mut decoded = Vec::with_capacity(bytes.len());
-    decoded.extend(percent_decode(bytes));
+    decoded.extend_from_slice(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        // Without two digits behind it a percent sign stands for itself.
+        let (byte, rest) = escaped(piece).unwrap_or((b'%', piece));
+        decoded.push(byte);
+        decoded.extend_from_slice(rest);
+    }
     String::from_utf8(decoded).unwrap_or_else(|error| lossy(error.as_bytes()).into_owned()).into()
+}
+
+/// The byte of the two hexadecimal digits that this begins with, and what is behind them.
+fn escaped(piece: &[u8]) -> Option<(u8, &[u8])> {
+    let (digits, rest) = piece.split_first_chunk()?;
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    Some(((high? << 4 | low?) as u8, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use percent_encoding::percent_decode;
+
+    #[test]
+    fn texts_are_decoded_as_url_enc_writes_them() {
+        // Every text of up to six of these: what is an escape, what is nearly one, and what is no UTF-8.
+        const BYTES: &[u8; 7] = b"%%4fGc\xc3";
+        for mut case in 0..BYTES.len().pow(6) {
+            let mut text = Vec::new();
+            while case > 0 {
+                text.push(BYTES[case % BYTES.len()]);
+                case /= BYTES.len();
+            }
+            let expected: Vec<u8> = percent_decode(&text).collect();
+            assert_eq!(decoded(&text), String::from_utf8_lossy(&expected), "{text:x?}");
+        }
+        assert_eq!(decoded(b"%2Findex%20a%C3%a9%"), "/index a\u{e9}%");
+    }
 
     #[test]
     fn every_parameter_is_found_by_its_name() {

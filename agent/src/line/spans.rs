@@ -181,11 +181,8 @@ impl Source<'_> {
             out.text(NETWORK_TRANSPORT, "tcp");
         } else if !record.uri.is_empty() {
             let host = if record.host.is_empty() { &record.server_address } else { &record.host };
-            let mut url = [request.server_scheme(), "://", host, request.path].concat();
-            if !request.query.is_empty() {
-                url.extend(["?", &request.query]);
-            }
-            out.text(URL_FULL, &url);
+            let mark = if request.query.is_empty() { "" } else { "?" };
+            out.text(URL_FULL, &[request.server_scheme(), "://", host, request.path, mark, &request.query].concat());
         }
         number(out, HTTP_RESPONSE_STATUS_CODE, outcome.status);
         for (address, port) in [(SERVER_ADDRESS, SERVER_PORT), (NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT)] {

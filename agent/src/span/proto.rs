@@ -120,6 +120,19 @@ pub(crate) fn put_len(out: &mut Vec<u8>, field: u32, len: usize) {
     }
 }
 
+/// The beginnings of two fields, the second within the first.
+#[inline(always)]
+pub(crate) fn put_lens(out: &mut Vec<u8>, outer: (u32, usize), inner: (u32, usize)) {
+    if outer.0 < 16 && inner.0 < 16 && outer.1 < 0x80 && inner.1 < 0x80 {
+        // Room is looked for once.
+        let [outer_key, inner_key] = [outer.0, inner.0].map(|field| (field << 3 | LEN) as u8);
+        out.extend_from_slice(&[outer_key, outer.1 as u8, inner_key, inner.1 as u8]);
+    } else {
+        put_len(out, outer.0, outer.1);
+        put_len(out, inner.0, inner.1);
+    }
+}
+
 #[cold]
 fn put_long_len(out: &mut Vec<u8>, field: u32, len: usize) {
     put_key(out, field, LEN);

@@ -1,8 +1,8 @@
 //! A span written at once, from its first field to its last.
 
 use super::proto::{
-    NUMBER_LEN, any_value, field_len, key_value, put_bytes, put_fixed32, put_fixed64, put_len, put_member, put_number,
-    put_text, span, status, text_len,
+    NUMBER_LEN, any_value, field_len, key_value, put_bytes, put_fixed32, put_fixed64, put_len, put_lens, put_member,
+    put_number, put_text, span, status, text_len,
 };
 use crate::cut;
 use opentelemetry::trace::{SpanId, TraceId};
@@ -77,8 +77,8 @@ impl<'o> AttributeWriter<'o> {
         };
         self.left = left;
         let len = field_len(key_value::KEY, name.len()) + field_len(key_value::VALUE, value);
-        put_len(self.out, span::ATTRIBUTES, len);
-        put_bytes(self.out, key_value::KEY, name.as_bytes());
+        put_lens(self.out, (span::ATTRIBUTES, len), (key_value::KEY, name.len()));
+        self.out.extend_from_slice(name.as_bytes());
         true
     }
 
@@ -107,8 +107,9 @@ impl<'o> AttributeWriter<'o> {
 
 /// The field `value` of a `KeyValue`: a text.
 pub(crate) fn put_text_value(out: &mut Vec<u8>, text: &[u8]) {
-    put_len(out, key_value::VALUE, field_len(any_value::STRING, text.len()));
-    put_bytes(out, any_value::STRING, text);
+    let len = field_len(any_value::STRING, text.len());
+    put_lens(out, (key_value::VALUE, len), (any_value::STRING, text.len()));
+    out.extend_from_slice(text);
 }
 
 /// The same of a number or a truth.
