@@ -26,7 +26,14 @@ impl std::fmt::Display for Version {
 
 /// The open `.if`s: whether lines are read, and whether a branch was taken already.
 #[derive(Default)]
-pub(super) struct Conditions(Vec<(bool, bool)>);
+pub(super) struct Conditions {
+    open: Vec<(bool, bool)>,
+    /// Those that are open beyond `MAX_DEPTH`.
+    deeper: usize,
+}
+
+/// HAProxy refuses more.
+const MAX_DEPTH: usize = 64;
 
 impl Conditions {
     /// Takes a line that begins with a dot; true if it was such a line, which is read no further.
@@ -34,23 +41,25 @@ impl Conditions {
         let line = line.trim();
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match word {
+            ".if" if self.open.len() == MAX_DEPTH => self.deeper += 1,
+            ".endif" if self.deeper > 0 => self.deeper -= 1,
             ".if" => {
                 let holds = self.reads() && holds(rest, version, environment);
-                self.0.push((holds, holds || !self.reads()));
+                self.open.push((holds, holds || !self.reads()));
             }
             ".elif" => {
-                if let Some((reads, taken)) = self.0.last_mut() {
+                if let Some((reads, taken)) = self.open.last_mut() {
                     *reads = !*taken && holds(rest, version, environment);
                     *taken |= *reads;
                 }
             }
             ".else" => {
-                if let Some((reads, taken)) = self.0.last_mut() {
+                if let Some((reads, taken)) = self.open.last_mut() {
                     *reads = !*taken;
                     *taken = true;
                 }
             }
-            ".endif" => drop(self.0.pop()),
+            ".endif" => drop(self.open.pop()),
             _ => return line.starts_with('.'),
         }
         true
@@ -58,7 +67,7 @@ impl Conditions {
 
     /// Are lines read here?
     pub(super) fn reads(&self) -> bool {
-        self.0.iter().all(|(reads, _)| *reads)
+        self.deeper == 0 && self.open.iter().all(|(reads, _)| *reads)
     }
 }
 

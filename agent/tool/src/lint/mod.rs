@@ -1,13 +1,15 @@
 //! `spop lint`: what HAProxy's own check does not say of SPOE configurations.
 
 mod condition;
+mod files;
 mod finding;
 mod model;
 mod rules;
 mod words;
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -56,9 +58,6 @@ Exit code 1 if something was found.";
 /// All that are looked at if none is named.
 const VERSIONS: [Version; 5] = [Version(2, 6), Version(2, 8), Version(3, 0), Version(3, 2), Version(3, 4)];
 
-/// A configuration has so many bytes at most.
-const MAX_FILE: u64 = 16 << 20;
-
 fn rule_name(name: &str) -> Result<String, String> {
     if rules::all().any(|rule| rule.name == name) {
         return Ok(name.to_owned());
@@ -78,7 +77,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     if options.list_rules {
         return list_rules(options.json, out);
     }
-    let sources = options.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources = options.files.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
     let versions = if options.haproxy_version.is_empty() { &VERSIONS[..] } else { &options.haproxy_version };
     let mut findings = Findings::default();
     let mut unread = Vec::new();
@@ -104,18 +103,6 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     }
 }
 
-fn read(path: &Path) -> Result<Source, Failure> {
-    use std::io::Read;
-    let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .and_then(|n| if n as u64 > MAX_FILE { Err(std::io::Error::other("longer than 16 MiB")) } else { Ok(()) })
-        .map_err(|error| Failure::File { name: name.clone(), error })?;
-    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    Ok(Source { name: name.into(), text: String::from_utf8_lossy(&bytes).into(), folder })
-}
-
 /// What this version would read, and what is wrong with it.
 fn check(sources: &[Source], version: Version, findings: &mut Findings, unread: &mut Vec<String>) {
     let mut environment = Environment::of_process();
@@ -124,67 +111,26 @@ fn check(sources: &[Source], version: Version, findings: &mut Findings, unread: 
     for source in &haproxy {
         sections.extend(model::read(source, version, &mut environment));
     }
-    // (scope, sections) of the files of the command line; each filter's own file comes with it.
+    model::link(&mut sections);
     let given: Vec<Section> = spoe.iter().flat_map(|source| model::read(source, version, &mut environment)).collect();
-    let filters: Vec<(usize, String, Vec<Section>)> =
-        filters(&sections, &haproxy, version, &mut environment, &given, unread);
+    let filters = files::filters(&sections, &haproxy, version, &mut environment, &given, unread);
     let mut engines: Vec<Engine<'_>> = filters
         .iter()
-        .map(|(proxy, name, file)| Engine {
-            name: name.clone(),
-            spoe: file.iter().filter(|section| section.scope.is_empty() || section.scope == *name).collect(),
-            proxy: sections.get(*proxy),
+        .map(|filter| Engine {
+            name: filter.engine.clone(),
+            spoe: filter.file.as_deref().unwrap_or(&given).iter().filter(|section| filter.reads(section)).collect(),
+            proxy: sections.get(filter.proxy),
         })
         .collect();
-    let mut scopes: Vec<_> = given.iter().map(|section| section.scope.clone()).collect();
-    scopes.dedup();
+    // Those of the command line that no filter names.
+    let scopes: BTreeSet<_> = given.iter().map(|section| section.scope.as_str()).collect();
     for scope in scopes {
         if !engines.iter().any(|engine| engine.name == scope) {
             let spoe = given.iter().filter(|section| section.scope == scope).collect();
-            engines.push(Engine { name: scope, spoe, proxy: None });
+            engines.push(Engine { name: scope.to_owned(), spoe, proxy: None });
         }
     }
     rules::check(&Context { version, haproxy: &sections, engines }, findings);
-}
-
-/// Of each `filter spoe`: its proxy, the engine, and the sections of its file.
-fn filters(
-    sections: &[Section],
-    sources: &[&Source],
-    version: Version,
-    environment: &mut Environment,
-    given: &[Section],
-    unread: &mut Vec<String>,
-) -> Vec<(usize, String, Vec<Section>)> {
-    let global = sections.iter().filter(|section| section.kind() == "global");
-    let default_path = global
-        .flat_map(|section| section.all(&["default-path"]))
-        .last()
-        .map(|line| line.words.iter().skip(1).map(String::as_str).collect::<Vec<_>>().join(" "));
-    let mut filters = Vec::new();
-    for (n, section) in sections.iter().enumerate() {
-        for line in section.all(&["filter", "spoe"]) {
-            let engine = line.behind("engine").unwrap_or_default().to_owned();
-            let file = line.behind("config").unwrap_or_default();
-            let source = sources.iter().find(|source| source.name == line.file);
-            let paths = source.map(|source| model::resolve(source, default_path.as_deref(), file)).unwrap_or_default();
-            let found = paths.iter().find_map(|path| read(path).ok());
-            let of_given: Vec<_> = given.iter().filter(|section| section.scope == engine).cloned().collect();
-            let own = match (of_given.is_empty(), found) {
-                (false, _) => of_given,
-                (true, Some(source)) => model::read(&source, version, environment),
-                (true, None) => {
-                    unread.push(format!(
-                        "{}:{}: {file} cannot be read: what is in it is not looked at",
-                        line.file, line.number
-                    ));
-                    Vec::new()
-                }
-            };
-            filters.push((n, engine, own));
-        }
-    }
-    filters
 }
 
 fn list_rules(json: bool, out: &mut impl Write) -> Result<(), Failure> {

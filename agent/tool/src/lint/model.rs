@@ -1,5 +1,6 @@
 //! Configurations as one version of HAProxy reads them: sections with their lines.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -54,6 +55,8 @@ pub(super) struct Section {
     pub(super) lines: Vec<Line>,
     /// Of an SPOE file, in brackets.
     pub(super) scope: String,
+    /// The `defaults` that it inherits, among the sections of its files.
+    pub(super) defaults: Option<usize>,
 }
 
 impl Section {
@@ -96,8 +99,8 @@ pub(super) fn read(source: &Source, version: Version, environment: &mut Environm
             "presetenv" | "setenv" => environment.set(line.word(1), line.word(2), line.word(0) == "presetenv"),
             _ => {}
         }
-        if SECTIONS.contains(&line.word(0)) && !text.starts_with(char::is_whitespace) {
-            sections.push(Section { head: line, lines: Vec::new(), scope: scope.clone() });
+        if SECTIONS.contains(&line.word(0)) {
+            sections.push(Section { head: line, lines: Vec::new(), scope: scope.clone(), defaults: None });
         } else if let Some(section) = sections.last_mut() {
             section.lines.push(line);
         }
@@ -130,11 +133,23 @@ const SECTIONS: [&str; 22] = [
     "spoe-group",
 ];
 
+/// Finds the `defaults` of each section: those that it names, else the last before it.
+pub(super) fn link(sections: &mut [Section]) {
+    let (mut named, mut last) = (HashMap::new(), None);
+    for (n, section) in sections.iter_mut().enumerate() {
+        section.defaults = section.head.behind("from").map_or(last, |name| named.get(name).copied());
+        if section.kind() == "defaults" {
+            named.insert(section.name().to_owned(), n);
+            last = Some(n);
+            section.defaults = None;
+        }
+    }
+}
+
 /// Is it an SPOE file? Else it is a configuration of HAProxy.
 pub(super) fn is_spoe(text: &str) -> bool {
-    text.lines().any(|line| {
-        line.starts_with("spoe-agent") || line.starts_with("spoe-message") || line.starts_with("spoe-group")
-    })
+    let kinds = ["spoe-agent", "spoe-message", "spoe-group"];
+    text.lines().any(|line| kinds.iter().any(|kind| line.trim_start().starts_with(kind)))
 }
 
 /// The path of a file that a configuration names.

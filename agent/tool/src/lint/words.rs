@@ -1,27 +1,48 @@
 //! The words of a configuration line, as HAProxy splits it: quotes, escapes, comments, the environment in double quotes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// Variables of the environment, and those that the configuration sets.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Environment(HashMap<String, String>);
+#[derive(Debug)]
+pub(super) struct Environment {
+    variables: HashMap<String, String>,
+    /// How many bytes may still be put in: a variable that doubles itself in each line would fill any memory.
+    left: Cell<usize>,
+}
+
+/// What all variables of a run may put in.
+const MAX_EXPANDED: usize = 16 << 20;
+
+impl Default for Environment {
+    fn default() -> Self {
+        Environment { variables: HashMap::new(), left: Cell::new(MAX_EXPANDED) }
+    }
+}
 
 impl Environment {
     pub(super) fn of_process() -> Self {
         // What is no text is no part of a configuration.
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Environment(variables.collect())
+        Environment { variables: variables.collect(), ..Environment::default() }
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str, only_if_unset: bool) {
-        if !(only_if_unset && self.0.contains_key(name)) {
-            self.0.insert(name.to_owned(), value.to_owned());
+        if !(only_if_unset && self.variables.contains_key(name)) {
+            self.variables.insert(name.to_owned(), value.to_owned());
         }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// What stands for it in a line.
+    fn expand(&self, name: &str) -> Option<&str> {
+        let value = self.get(name).filter(|value| !value.is_empty())?;
+        self.left.set(self.left.get().checked_sub(value.len())?);
+        Some(value)
     }
 }
 
@@ -59,7 +80,7 @@ pub(super) fn split(line: &str, environment: &Environment) -> Option<Vec<String>
                 } else {
                     String::new()
                 };
-                let value = environment.get(&name).filter(|value| !value.is_empty());
+                let value = environment.expand(&name);
                 match (value, rest.strip_prefix('-')) {
                     (Some(value), _) if rest.starts_with("[*]") => {
                         // Several words, of which the last one may go on.
@@ -105,6 +126,10 @@ mod tests {
         ] {
             assert_eq!(split(line, &environment).unwrap(), expected, "{line}");
         }
+        for _ in 0..64 {
+            environment.set("B", &split("\"$B$A${B-x}\"", &environment).unwrap().concat(), false);
+        }
+        assert!(environment.get("B").unwrap().len() <= MAX_EXPANDED);
         assert_eq!(split("a 'b", &environment), None);
         assert_eq!(split("a \"b", &environment), None);
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
-use crate::support::{Output, skipped, spop};
+use crate::support::{Output, Process, skipped, spop, wait};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lint")
@@ -110,13 +110,16 @@ fn haproxy_takes_what_is_found() {
 fn nothing_is_found_in_our_own_configurations() {
     let repository = repository();
     let mut checked = 0;
-    for folder in ["devenv/conf", "devenv/conf/propagation", "devenv/lua", "agent/kubernetes/haproxy"] {
+    for folder in
+        ["devenv/conf", "devenv/conf/propagation", "devenv/lua", "agent/kubernetes/haproxy", "spop-ffi/tests/haproxy"]
+    {
         for path in files(&repository.join(folder)) {
             if path.extension().is_some_and(|extension| extension == "cfg") {
                 let output = Command::new(env!("CARGO_BIN_EXE_spop"))
                     .arg("lint")
                     .arg(&path)
                     .env("EXAMPLES", repository.join("devenv/lua"))
+                    .env("SPOE_CONFIG", repository.join("spop-ffi/tests/haproxy/spoe.cfg"))
                     .output()
                     .unwrap();
                 assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stdout));
@@ -155,6 +158,30 @@ fn the_manual_has_the_rules() {
             rule["about"].as_str().unwrap().replace('|', "\\|")
         );
         assert!(manual.contains(&row), "README.md needs the row\n{row}");
+    }
+}
+
+/// What would take all memory or all time if it were taken literally: each ends.
+#[test]
+fn hostile_files_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    std::fs::write(directory.path().join("many.spoe"), "[e]\nspoe-agent a\n".repeat(20_000)).unwrap();
+    let doubling = "    setenv A \"$A$A\"\n".repeat(64);
+    for (name, text, expected) in [
+        ("doubling", format!("global\n    setenv A x\n{doubling}"), 0),
+        ("deep", format!("{}global\n", ".if true\n".repeat(200_000)), 0),
+        ("frontends", format!("defaults\n{}{}", " option x\n".repeat(20_000), "frontend f\n".repeat(5_000)), 0),
+        ("filters", format!("frontend f\n{}", "filter spoe engine e config many.spoe\n".repeat(20_000)), 1),
+        ("pipe", format!("frontend f\n    filter spoe engine e config {}\n", fifo.display()), 1),
+    ] {
+        let path = directory.path().join(format!("{name}.cfg"));
+        std::fs::write(&path, text).unwrap();
+        let mut lint = Command::new(env!("CARGO_BIN_EXE_spop"));
+        let mut lint =
+            Process(lint.arg("lint").arg(&path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        assert_eq!(wait(&mut lint.0, name), expected, "{name}");
     }
 }
 

@@ -16,6 +16,16 @@ static MESSAGE_WITHOUT_EVENT: Rule = Rule {
     level: Error,
     about: "a message without an event is sent only as a part of a group",
 };
+static EVENT_UNUSED: Rule = Rule {
+    name: "event-unused",
+    level: Warning,
+    about: "of a message that only a group lists, and of all but the last `event` of a message, the event does nothing",
+};
+static VARIABLE_TOO_LONG: Rule = Rule {
+    name: "variable-too-long",
+    level: Error,
+    about: "a variable's name has 63 characters with its scope and prefix: HAProxy sets none that is longer, in silence",
+};
 static GROUP_UNLISTED: Rule =
     Rule { name: "group-unlisted", level: Error, about: "a group that no agent lists cannot be sent" };
 static GROUP_UNSENT: Rule =
@@ -51,6 +61,7 @@ static SEVERAL_AGENTS: Rule = Rule {
 pub(super) static RULES: &[&Rule] = &[
     &MESSAGE_UNLISTED,
     &MESSAGE_WITHOUT_EVENT,
+    &EVENT_UNUSED,
     &GROUP_UNLISTED,
     &GROUP_UNSENT,
     &BACKEND_WITHOUT_SERVER,
@@ -58,11 +69,14 @@ pub(super) static RULES: &[&Rule] = &[
     &TIMEOUT_PROCESSING,
     &TOO_MANY_ARGUMENTS,
     &FRAME_TOO_BIG,
+    &VARIABLE_TOO_LONG,
     &SEVERAL_AGENTS,
 ];
 
 /// HAProxy's tune.bufsize if nothing else is set.
 const BUFSIZE: usize = 16_384;
+/// HAProxy's longest name of a variable.
+const MAX_VARIABLE: usize = 63;
 /// What HAProxy keeps free in a frame for its header.
 const HEADERS: usize = 32;
 /// Type and length of a value, and the length of its key.
@@ -105,6 +119,22 @@ fn check_engine(context: &Context<'_>, engine: &Engine<'_>, findings: &mut Findi
             );
             findings.add(version, &MESSAGE_WITHOUT_EVENT, &message.head, text);
         }
+        let events: Vec<_> = message.all(&["event"]).collect();
+        let unused = if by_agent || !by_group { events.len().saturating_sub(1) } else { events.len() };
+        for event in events.into_iter().take(unused) {
+            let text = if by_agent {
+                format!(
+                    "of several events of the message {} the last one counts: make a message for each",
+                    message.name()
+                )
+            } else {
+                format!(
+                    "only a group lists the message {}, so this event never sends it: add it to `messages`",
+                    message.name()
+                )
+            };
+            findings.add(version, &EVENT_UNUSED, event, text);
+        }
         let count = arguments(message).count();
         if count > 255 {
             let text = format!("the message {} has {count} arguments, of which HAProxy can send 255", message.name());
@@ -117,14 +147,21 @@ fn check_engine(context: &Context<'_>, engine: &Engine<'_>, findings: &mut Findi
             findings.add(version, &GROUP_UNLISTED, &group.head, text);
         }
     }
-    for agent in agents {
+    // HAProxy refuses a second one.
+    if let Some(agent) = agents.first() {
         check_agent(context, engine, agent, findings);
+        check_size(context, engine, agent, findings);
+        check_variables(context, engine, agent, findings);
     }
 }
 
 fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, findings: &mut Findings) {
     let version = context.version;
-    if !agent.has(&["option", "continue-on-error"]) {
+    let names: HashSet<_> = listed(agent, "messages").collect();
+    let messages = engine.sections("spoe-message").filter(|message| names.contains(message.name()));
+    let events: HashSet<_> = messages.filter_map(|message| Some(message.all(&["event"]).last()?.word(1))).collect();
+    let occasions = events.len() + listed(agent, "groups").count();
+    if occasions > 1 && !agent.has(&["option", "continue-on-error"]) {
         let text = "add `option continue-on-error`, or one event that fails costs all later ones of the stream";
         findings.add(version, &CONTINUE_ON_ERROR, &agent.head, text);
     }
@@ -133,14 +170,11 @@ fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, find
         findings.add(version, &TIMEOUT_PROCESSING, &agent.head, text);
     }
     if engine.proxy.is_some() {
+        let sent: HashSet<_> =
+            context.sent_groups().filter(|(by, _)| *by == engine.name).map(|(_, group)| group).collect();
         for line in agent.all(&["groups"]) {
             for group in line.words.iter().skip(1) {
-                let sends = |line: &super::Line| {
-                    line.words
-                        .windows(3)
-                        .any(|words| words[0] == "send-spoe-group" && words[1] == engine.name && words[2] == *group)
-                };
-                if !context.haproxy.iter().any(|section| section.lines.iter().any(sends)) {
+                if !sent.contains(group.as_str()) {
                     let text = format!(
                         "no rule sends the group {group}: `http-request send-spoe-group {} {group}`",
                         engine.name
@@ -150,10 +184,10 @@ fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, find
             }
         }
     }
-    for line in agent.all(&["use-backend"]) {
+    if let Some(line) = agent.all(&["use-backend"]).last() {
         let of_name =
             |section: &&Section| matches!(section.kind(), "backend" | "listen") && section.name() == line.word(1);
-        let Some(backend) = context.haproxy.iter().find(of_name) else { continue };
+        let Some(backend) = context.haproxy.iter().find(of_name) else { return };
         let servers = backend.lines.iter().filter(|line| matches!(line.word(0), "server" | "server-template")).count();
         if servers == 0 {
             let text = format!("the backend {} has no server, so no message is ever answered", backend.name());
@@ -171,7 +205,25 @@ fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, find
             findings.add(version, &SEVERAL_AGENTS, second, text);
         }
     }
-    check_size(context, engine, agent, findings);
+}
+
+/// The longest name that is known to be set.
+fn check_variables(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, findings: &mut Findings) {
+    let options = ["set-on-error", "set-process-time", "set-total-time"];
+    let of_options = agent.all(&["option"]).filter(|line| options.contains(&line.word(1))).map(|line| line.word(2));
+    let registered = agent.all(&["register-var-names"]).flat_map(|line| line.words.iter().skip(1).map(String::as_str));
+    let ours = engine.sections("spoe-message").any(|message| super::language::is_ours(message.name()));
+    let names = of_options.chain(registered).chain(ours.then_some("traceparent"));
+    let Some(longest) = names.max_by_key(|name| name.len()) else { return };
+    let option = agent.all(&["option", "var-prefix"]).last();
+    let (line, prefix) = option.map_or((&agent.head, agent.name()), |line| (line, line.word(2)));
+    let name = format!("txn.{prefix}.{longest}");
+    if name.len() > MAX_VARIABLE {
+        let text = format!(
+            "{name} is longer than {MAX_VARIABLE} characters and never set: `option var-prefix` with a shorter one"
+        );
+        findings.add(context.version, &VARIABLE_TOO_LONG, line, text);
+    }
 }
 
 /// By the bounds that the arguments have themselves.

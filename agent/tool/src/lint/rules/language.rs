@@ -1,7 +1,9 @@
 //! The message language of spoa-otel (its manual: agent/docs/message-language.md).
 
+use std::collections::HashMap;
+
 use super::super::finding::{Findings, Level::Error, Rule};
-use super::super::model::Section;
+use super::super::model::{Line, Section};
 use super::{Context, Engine, arguments};
 use crate::lint::nearest;
 
@@ -96,12 +98,18 @@ pub(super) fn is_ours(name: &str) -> bool {
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for engine in &context.engines {
+        check_unique_id(context, engine, findings);
+        let variables = by_clients(engine);
+        for line in engine.proxy.into_iter().flat_map(|proxy| &proxy.lines) {
+            if let Some((_, sample)) = set_var(line) {
+                check_header(context, line, None, sample, findings);
+            }
+        }
         for message in engine.sections("spoe-message") {
             if is_ours(message.name()) {
                 check_order(context, message, findings);
-                check_id(context, engine, message, findings);
+                check_id(context, &variables, message, findings);
             }
-            check_unique_id(context, engine, message, findings);
             check_headers(context, message, findings);
         }
     }
@@ -147,7 +155,7 @@ fn check_order(context: &Context<'_>, message: &Section, findings: &mut Findings
     }
 }
 
-fn check_id(context: &Context<'_>, engine: &Engine<'_>, message: &Section, findings: &mut Findings) {
+fn check_id(context: &Context<'_>, variables: &HashMap<&str, &Line>, message: &Section, findings: &mut Findings) {
     let version = context.version;
     let Some((line, _, sample)) = arguments(message).find(|(_, key, _)| *key == Some("id")) else {
         if message.name() != "otel:request" {
@@ -164,21 +172,37 @@ fn check_id(context: &Context<'_>, engine: &Engine<'_>, message: &Section, findi
         findings.add(version, &CLIENT_CHOSEN_ID, line, text);
     }
     let Some(name) = sample.strip_prefix("var(").and_then(|rest| rest.split([')', ',']).next()) else { return };
-    let set = format!("set-var({name})");
-    for line in engine.proxy.iter().flat_map(|proxy| &proxy.lines) {
-        if line.behind(&set).is_some_and(by_client) {
-            let text = format!("the client chooses {name}, which is the id of {}: take id=unique-id", message.name());
-            findings.add(version, &CLIENT_CHOSEN_ID, line, text);
-        }
+    if let Some(line) = variables.get(name) {
+        let text = format!("the client chooses {name}, which is the id of {}: take id=unique-id", message.name());
+        findings.add(version, &CLIENT_CHOSEN_ID, line, text);
     }
 }
 
+/// The variables that rules of a proxy fill with what clients send.
+fn by_clients<'c>(engine: &Engine<'c>) -> HashMap<&'c str, &'c Line> {
+    let lines = engine.proxy.into_iter().flat_map(|proxy| &proxy.lines);
+    let set = lines.filter_map(|line| {
+        let (name, sample) = set_var(line)?;
+        by_client(sample).then_some((name, line))
+    });
+    set.collect()
+}
+
+/// The variable that a rule sets, and the sample.
+pub(super) fn set_var(line: &Line) -> Option<(&str, &str)> {
+    line.words.iter().zip(line.words.iter().skip(1)).find_map(|(action, sample)| {
+        let name = action.strip_prefix("set-var(")?.split([')', ',']).next()?;
+        Some((name, sample.as_str()))
+    })
+}
+
 /// The frontend makes the unique-id; a filter of a backend has that of any frontend.
-fn check_unique_id(context: &Context<'_>, engine: &Engine<'_>, message: &Section, findings: &mut Findings) {
+fn check_unique_id(context: &Context<'_>, engine: &Engine<'_>, findings: &mut Findings) {
     let version = context.version;
     let takes = |sample: &str| sample == "unique-id" || sample.starts_with("unique-id,");
     let Some(proxy) = engine.proxy.filter(|proxy| matches!(proxy.kind(), "frontend" | "listen")) else { return };
-    if !arguments(message).any(|(_, _, sample)| takes(sample)) {
+    let uses = |message: &Section| arguments(message).any(|(_, _, sample)| takes(sample));
+    if !engine.sections("spoe-message").any(uses) {
         return;
     }
     let lines = context.inherited(proxy);
@@ -192,15 +216,17 @@ fn check_unique_id(context: &Context<'_>, engine: &Engine<'_>, message: &Section
         findings.add(version, &UNIQUE_ID_FORMAT, engine.filter(proxy), text);
         return;
     };
-    let is_key = arguments(message).any(|(_, key, sample)| key == Some("id") && takes(sample));
-    if is_ours(message.name()) && is_key && by_client(&format.words.join(" ")) {
+    let is_key = |message: &Section| {
+        is_ours(message.name()) && arguments(message).any(|(_, key, sample)| key == Some("id") && takes(sample))
+    };
+    if engine.sections("spoe-message").any(is_key) && by_client(&format.words.join(" ")) {
         let text = "the client chooses this id, and may choose the same for two requests: `unique-id-format %[uuid]`";
         findings.add(version, &CLIENT_CHOSEN_ID, format, text);
     }
 }
 
 /// Does a sample come from the request as it is?
-fn by_client(sample: &str) -> bool {
+pub(super) fn by_client(sample: &str) -> bool {
     ["req.hdr(", "req.fhdr(", "hdr(", "req.cook(", "url_param(", "urlp("].iter().any(|fetch| {
         sample
             .match_indices(fetch)
@@ -210,13 +236,17 @@ fn by_client(sample: &str) -> bool {
 
 fn check_headers(context: &Context<'_>, message: &Section, findings: &mut Findings) {
     for (line, key, sample) in arguments(message) {
-        for fetch in ["req.hdr(", "hdr("] {
-            let Some(rest) = sample.strip_prefix(fetch) else { continue };
-            let name = rest.split([',', ')']).next().unwrap_or_default().to_ascii_lowercase();
-            if WITH_COMMAS.contains(&name.as_str()) || key.is_some_and(|key| key.starts_with("extract")) {
-                let text = format!("{fetch}{name}) cuts the header at commas: take req.fhdr({name})");
-                findings.add(context.version, &HEADER_CUT_AT_COMMAS, line, text);
-            }
+        check_header(context, line, key, sample, findings);
+    }
+}
+
+fn check_header(context: &Context<'_>, line: &Line, key: Option<&str>, sample: &str, findings: &mut Findings) {
+    for fetch in ["req.hdr(", "hdr("] {
+        let Some(rest) = sample.strip_prefix(fetch) else { continue };
+        let name = rest.split([',', ')']).next().unwrap_or_default().to_ascii_lowercase();
+        if WITH_COMMAS.contains(&name.as_str()) || key.is_some_and(|key| key.starts_with("extract")) {
+            let text = format!("{fetch}{name}) cuts the header at commas: take req.fhdr({name})");
+            findings.add(context.version, &HEADER_CUT_AT_COMMAS, line, text);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The log line of which spoa-otel makes spans (agent/docs/log-line.md).
 
+use super::super::condition::Version;
 use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
 use super::super::model::Section;
-use super::{Context, Line};
+use super::{Context, Line, arguments};
 
 static LOG_TOO_SHORT: Rule = Rule {
     name: "log-line-too-short",
@@ -29,22 +30,58 @@ static ELEMENT_END: Rule = Rule {
     level: Error,
     about: "the element otel@32473 ends with z=\"1\": without it no line can be known to be whole",
 };
+static ELEMENT_WITHOUT_IDS: Rule = Rule {
+    name: "element-without-ids",
+    level: Error,
+    about: "a line belongs to a request by c= (lean and log-only mode) or by id= (messages)",
+};
+static SEVERAL_TARGETS: Rule = Rule {
+    name: "several-log-targets",
+    level: Warning,
+    about: "HAProxy sends each line to each of its `log` targets: with two agents every span is made twice",
+};
+static LEAN_WITHOUT_LINE: Rule = Rule {
+    name: "lean-without-line",
+    level: Error,
+    about: "otel:request without id= only hands out ids: the spans come with the log line, by log-format-sd or a log-profile",
+};
+static RING_CERTIFICATE: Rule = Rule {
+    name: "ring-certificate",
+    level: Error,
+    about: "HAProxy 3.2 and 3.4 crash in `haproxy -c` if a server of a `ring` has `crt`",
+};
 static LOG_FORMAT_SHORT: Rule = Rule {
     name: "log-format-without-end",
     level: Warning,
     about: "HAProxy writes the line as early as its format allows: with nothing of the end in log-format (%B, %Ta) it comes too early",
 };
 
-pub(super) static RULES: &[&Rule] =
-    &[&LOG_TOO_SHORT, &LOG_FORMAT, &LOG_IN_PART, &LOG_EARLY, &ELEMENT_END, &LOG_FORMAT_SHORT];
+pub(super) static RULES: &[&Rule] = &[
+    &LOG_TOO_SHORT,
+    &LOG_FORMAT,
+    &LOG_IN_PART,
+    &LOG_EARLY,
+    &LOG_FORMAT_SHORT,
+    &ELEMENT_END,
+    &ELEMENT_WITHOUT_IDS,
+    &SEVERAL_TARGETS,
+    &LEAN_WITHOUT_LINE,
+    &RING_CERTIFICATE,
+];
 
 /// What the shipped configurations may need at most.
 const LEN: usize = 8192;
 
-const ELEMENT: &str = "[otel@32473";
+pub(super) const ELEMENT: &str = "[otel@32473";
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     let version = context.version;
+    check_lean(context, findings);
+    let rings = context.haproxy.iter().filter(|section| section.kind() == "ring" && version >= Version(3, 2));
+    for line in rings.flat_map(|ring| ring.all(&["server"])).filter(|line| line.behind("crt").is_some()) {
+        let text = "`haproxy -c` crashes on this, and service units ask it before each start: send lines by a `mode log` backend";
+        findings.add(version, &RING_CERTIFICATE, line, text);
+    }
     let proxies = context.haproxy.iter().filter(|section| matches!(section.kind(), "frontend" | "listen"));
     for proxy in proxies {
         let lines = context.inherited(proxy);
@@ -67,16 +104,62 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
             }
         }
         let own = lines.iter().rfind(|line| line.word(0) == "log-format");
+        let by_itself =
+            |line: &Line| line.word(0) == "option" && matches!(line.word(1), "httplog" | "httpslog" | "tcplog");
+        if own.is_none() && !lines.iter().any(|line| by_itself(line)) {
+            let text = "without `option httplog` or a log-format of its own the only line is that of the connect";
+            findings.add(version, &LOG_FORMAT_SHORT, format, text);
+        }
+        for line in lines.iter().filter(|line| line.behind("set-log-level") == Some("silent")) {
+            let text = "set-log-level silent silences the line of the agent, too: such requests have no span";
+            findings.add(version, &LOG_IN_PART, line, text);
+        }
         let tells_the_end =
             |format: &Line| ["%B", "%Ta", "%Tt", "%Td", "%U", "%ts"].iter().any(|part| format.word(1).contains(part));
         if let Some(own) = own.filter(|own| !tells_the_end(own)) {
             let text = "this format has nothing of the end: HAProxy writes the line early; add %B or %Ta";
             findings.add(version, &LOG_FORMAT_SHORT, own, text);
         }
-        for target in targets(context, &lines) {
+        if !element.split_whitespace().any(|pair| pair.starts_with("c=") || pair.starts_with("id=")) {
+            let text = "the element has neither c=\"%[var(txn.otel.ctx)]\" nor id=\"%[unique-id,url_enc]\": its lines belong to no request";
+            findings.add(version, &ELEMENT_WITHOUT_IDS, format, text);
+        }
+        let targets = targets(context, &lines);
+        for target in &targets {
             check_target(context, target, findings);
         }
+        let whole = |target: &&&Line| {
+            target.behind("format") == Some("rfc5424") && length(target) >= LEN && target.behind("sample").is_none()
+        };
+        if let Some(second) = targets.iter().filter(whole).nth(1) {
+            let text = "each target gets each line: if both are agents, every span is made twice; leave one";
+            findings.add(version, &SEVERAL_TARGETS, second, text);
+        }
     }
+}
+
+/// The line that lean mode needs.
+fn check_lean(context: &Context<'_>, findings: &mut Findings) {
+    let profiles = context.haproxy.iter().filter(|section| section.kind() == "log-profile");
+    if profiles.flat_map(|profile| &profile.lines).any(|line| line.behind("sd").is_some()) {
+        return;
+    }
+    for engine in &context.engines {
+        let Some(proxy) = engine.proxy else { continue };
+        let lean = |message: &Section| {
+            message.name() == "otel:request" && arguments(message).all(|(_, key, _)| key != Some("id"))
+        };
+        let has_line = || context.inherited(proxy).iter().any(|line| line.word(0) == "log-format-sd");
+        if engine.sections("spoe-message").any(lean) && !has_line() {
+            let text = "the agent hands out ids, and no log line brings them back, so spans never come: add the log-format-sd of haproxy-lean.cfg";
+            findings.add(context.version, &LEAN_WITHOUT_LINE, engine.filter(proxy), text);
+        }
+    }
+}
+
+/// What fits into a line for this target.
+fn length(target: &Line) -> usize {
+    target.behind("len").and_then(|len| len.parse().ok()).unwrap_or(1024)
 }
 
 /// The lines `log …` of a proxy; `log global` stands for those of the section `global`.
@@ -104,7 +187,20 @@ fn check_target(context: &Context<'_>, target: &Line, findings: &mut Findings) {
         }
         return;
     }
-    let len = target.behind("len").and_then(|len| len.parse().ok()).unwrap_or(1024);
+    if let Some(ring) = target.word(1).strip_prefix("ring@") {
+        let of_name = |section: &&Section| section.kind() == "ring" && section.name() == ring;
+        let maxlen = |ring: &Section| ring.all(&["maxlen"]).last().and_then(|line| line.word(1).parse().ok());
+        if let Some(ring) = context.haproxy.iter().find(of_name) {
+            let maxlen: usize = maxlen(ring).unwrap_or(1024);
+            if maxlen < LEN {
+                let text = format!(
+                    "the ring takes {maxlen} bytes of a line, and one that is cut makes no span: `maxlen 65535`"
+                );
+                findings.add(context.version, &LOG_TOO_SHORT, &ring.head, text);
+            }
+        }
+    }
+    let len = length(target);
     if len < LEN {
         let text = format!("lines are cut at {len} bytes, and a line that is cut makes no span: `len 65535`");
         findings.add(context.version, &LOG_TOO_SHORT, target, text);

@@ -4,6 +4,8 @@ mod agent;
 mod frontend;
 mod language;
 mod line;
+mod spans;
+mod text;
 
 use super::condition::Version;
 use super::finding::{Findings, Rule};
@@ -11,7 +13,10 @@ use super::model::{Line, Section};
 
 /// All of them, by family.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
-    [agent::RULES, language::RULES, frontend::RULES, line::RULES].into_iter().flatten().copied()
+    [agent::RULES, language::RULES, spans::RULES, frontend::RULES, line::RULES, text::RULES]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// A filter of a proxy and the scope of the SPOE file that belongs to it.
@@ -30,12 +35,17 @@ pub(super) struct Context<'c> {
     pub(super) engines: Vec<Engine<'c>>,
 }
 
+/// So many lines of a `defaults` are looked at: each proxy that inherits them has them again.
+const MAX_DEFAULTS: usize = 1000;
+
 /// What is found by all rules.
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     agent::check(context, findings);
     language::check(context, findings);
+    spans::check(context, findings);
     frontend::check(context, findings);
     line::check(context, findings);
+    text::check(context, findings);
 }
 
 impl<'c> Engine<'c> {
@@ -51,16 +61,19 @@ impl<'c> Engine<'c> {
 }
 
 impl<'c> Context<'c> {
+    /// The groups that rules send, each behind its engine.
+    pub(super) fn sent_groups(&self) -> impl Iterator<Item = (&'c str, &'c str)> {
+        let lines = self.haproxy.iter().flat_map(|section| &section.lines);
+        lines.filter_map(|line| {
+            let at = line.words.iter().position(|word| word == "send-spoe-group")?;
+            Some((line.word(at + 1), line.word(at + 2)))
+        })
+    }
+
     /// What a proxy has: its own lines, and those of the defaults that it inherits.
     pub(super) fn inherited(&self, proxy: &'c Section) -> Vec<&'c Line> {
-        let defaults = proxy.head.behind("from").map_or_else(
-            || {
-                let before = self.haproxy.iter().take_while(|section| !std::ptr::eq(*section, proxy));
-                before.filter(|section| section.kind() == "defaults").last()
-            },
-            |name| self.haproxy.iter().find(|section| section.kind() == "defaults" && section.name() == name),
-        );
-        defaults.into_iter().flat_map(|section| &section.lines).chain(&proxy.lines).collect()
+        let defaults = proxy.defaults.and_then(|n| self.haproxy.get(n)).into_iter();
+        defaults.flat_map(|section| section.lines.iter().take(MAX_DEFAULTS)).chain(&proxy.lines).collect()
     }
 }
 
