@@ -253,6 +253,8 @@ fn check_header(context: &Context<'_>, line: &Line, key: Option<&str>, sample: &
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     /// The first column of a table of the manual.
@@ -272,6 +274,17 @@ mod tests {
     fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
         list.sort();
         list
+    }
+
+    /// What the agent reads: its source says `b"name" => Keyword::Name`.
+    #[test]
+    fn the_language_is_that_of_the_agent() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/tracer/language.rs");
+        let source = std::fs::read_to_string(source).unwrap();
+        let keywords = source.lines().filter(|line| line.contains("=> Keyword::"));
+        let names = keywords.filter_map(|line| line.trim().strip_prefix("b\"")?.split('"').next().map(str::to_owned));
+        let all: HashSet<_> = ARGUMENTS.into_iter().chain(LEAN_ARGUMENTS).map(str::to_owned).collect();
+        assert_eq!(sorted(names.collect()), sorted(all.into_iter().collect()));
     }
 
     #[test]

@@ -25,7 +25,7 @@ const OF_CLIENTS: [&str; 9] =
     ["capture.req", "capture.hdr", "path", "pathq", "query", "url", "base", "ssl_fc_sni", "req.body"];
 
 /// Variables of log formats that clients write; HAProxy leaves a backslash in them as it is.
-const ALIASES: [&str; 8] = ["%HP", "%HPO", "%HU", "%HQ", "%r", "%hr", "%hrl", "%sslv"];
+const ALIASES: [&str; 7] = ["%HP", "%HPO", "%HU", "%HQ", "%r", "%hr", "%hrl"];
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for proxy in context.haproxy.iter().filter(|section| matches!(section.kind(), "frontend" | "listen")) {
