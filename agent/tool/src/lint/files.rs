@@ -6,7 +6,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::condition::Version;
+use super::finding::Findings;
 use super::model::{self, Section, Source};
+use super::rules::UNREAD_FILE;
 use super::words::Environment;
 use crate::failure::Failure;
 
@@ -46,14 +48,14 @@ pub(super) fn read(path: &Path) -> Result<Source, Failure> {
     Ok(Source { name: name.into(), text: String::from_utf8_lossy(&bytes).into(), folder })
 }
 
-/// The filters of a configuration. What cannot be read is said.
+/// The filters of a configuration. What cannot be read is a finding.
 pub(super) fn filters(
     sections: &[Section],
     sources: &[&Source],
     version: Version,
     environment: &mut Environment,
     given: &[Section],
-    unread: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Vec<Filter> {
     let global = sections.iter().filter(|section| section.kind() == "global");
     let default_path = global
@@ -65,9 +67,7 @@ pub(super) fn filters(
     let lines = sections.iter().enumerate().flat_map(|(n, section)| section.lines.iter().map(move |line| (n, line)));
     for (proxy, line) in lines.filter(|(_, line)| line.is(&["filter", "spoe"])) {
         if filters.len() == MAX_FILTERS || taken > MAX_SECTIONS {
-            let text =
-                format!("{}:{}: this filter and those behind it are too many to be looked at", line.file, line.number);
-            unread.push(text);
+            findings.add(version, &UNREAD_FILE, line, "this filter and those behind it are too many to be looked at");
             break;
         }
         let engine = line.behind("engine").unwrap_or_default().to_owned();
@@ -88,13 +88,12 @@ pub(super) fn filters(
             file.clone()
         });
         if file.is_none() {
-            let named = if named.is_empty() {
-                "a file without a name (is a variable of the environment unset?)"
+            let text = if named.is_empty() {
+                "the name of the file is empty: is a variable of the environment unset?".to_owned()
             } else {
-                named
+                format!("{named} cannot be read: name it on the command line as well, wherever it is")
             };
-            let text = format!("{}:{}: {named} cannot be read: what is in it is not looked at", line.file, line.number);
-            unread.push(text);
+            findings.add(version, &UNREAD_FILE, line, text);
         }
         let file = file.unwrap_or_default();
         taken += file.len();

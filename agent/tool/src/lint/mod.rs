@@ -80,9 +80,8 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     let sources = options.files.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
     let versions = if options.haproxy_version.is_empty() { &VERSIONS[..] } else { &options.haproxy_version };
     let mut findings = Findings::default();
-    let mut unread = Vec::new();
     for version in versions {
-        check(&sources, *version, &mut findings, &mut unread);
+        check(&sources, *version, &mut findings);
     }
     findings.retain(|rule| !options.allow.iter().any(|allowed| allowed == rule));
     if options.errors_only {
@@ -90,11 +89,6 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
         findings.retain(|rule| errors.contains(&rule));
     }
     findings.print(out, options.json, versions)?;
-    unread.sort();
-    unread.dedup();
-    for file in unread {
-        eprintln!("spop: {file}");
-    }
     match findings.len() {
         0 => Ok(()),
         n => Err(Failure::Unexpected(format!(
@@ -104,7 +98,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
 }
 
 /// What this version would read, and what is wrong with it.
-fn check(sources: &[Source], version: Version, findings: &mut Findings, unread: &mut Vec<String>) {
+fn check(sources: &[Source], version: Version, findings: &mut Findings) {
     let mut environment = Environment::of_process();
     let (spoe, haproxy): (Vec<_>, Vec<_>) = sources.iter().partition(|source| model::is_spoe(&source.text));
     let mut sections = Vec::new();
@@ -113,7 +107,7 @@ fn check(sources: &[Source], version: Version, findings: &mut Findings, unread: 
     }
     model::link(&mut sections);
     let given: Vec<Section> = spoe.iter().flat_map(|source| model::read(source, version, &mut environment)).collect();
-    let filters = files::filters(&sections, &haproxy, version, &mut environment, &given, unread);
+    let filters = files::filters(&sections, &haproxy, version, &mut environment, &given, findings);
     let mut engines: Vec<Engine<'_>> = filters
         .iter()
         .map(|filter| Engine {

@@ -112,7 +112,7 @@ fn check_engine(context: &Context<'_>, engine: &Engine<'_>, findings: &mut Findi
                 message.name()
             );
             findings.add(version, &MESSAGE_UNLISTED, &message.head, text);
-        } else if by_agent && !message.has(&["event"]) {
+        } else if by_agent && !by_group && !message.has(&["event"]) {
             let text = format!(
                 "the message {} has no `event`, so it is never sent by itself: name one, or list it in a group only",
                 message.name()
@@ -198,9 +198,10 @@ fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, find
         };
         let active =
             |line: &&super::Line| matches!(line.word(0), "server") && !line.words.iter().any(|word| word == "backup");
-        if let (Some(second), true) =
-            (backend.lines.iter().filter(active).nth(1), engine.sections("spoe-message").any(keeps))
-        {
+        let template = |line: &super::Line| line.word(0) == "server-template" && line.word(2) != "1";
+        let several =
+            backend.lines.iter().filter(active).nth(1).or_else(|| backend.lines.iter().find(|line| template(line)));
+        if let (Some(second), true) = (several, engine.sections("spoe-message").any(keeps)) {
             let text = "the messages of a request need one and the same agent, since they have id=: leave one server, or make the others `backup`";
             findings.add(version, &SEVERAL_AGENTS, second, text);
         }

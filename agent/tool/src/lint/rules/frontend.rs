@@ -30,7 +30,13 @@ static RECONNECTS: Rule = Rule {
     about: "up to 3.0 HAProxy reconnects in a tight loop to an agent that fails, unless `maxconnrate` limits it",
 };
 
-pub(super) static RULES: &[&Rule] = &[&INSPECT_DELAY, &CACHED_502, &ABORTS, &HANGS, &RECONNECTS];
+pub(crate) static UNREAD_FILE: Rule = Rule {
+    name: "unread-file",
+    level: Warning,
+    about: "an SPOE file that a filter names is not there, so nothing in it was looked at",
+};
+
+pub(super) static RULES: &[&Rule] = &[&UNREAD_FILE, &INSPECT_DELAY, &CACHED_502, &ABORTS, &HANGS, &RECONNECTS];
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for proxy in context.haproxy {

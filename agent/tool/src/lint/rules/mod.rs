@@ -7,6 +7,8 @@ mod line;
 mod spans;
 mod text;
 
+pub(super) use frontend::UNREAD_FILE;
+
 use super::condition::Version;
 use super::finding::{Findings, Rule};
 use super::model::{Line, Section};
