@@ -103,7 +103,8 @@ impl Attributes {
 
     /// Takes the attribute that begins at `start` into the list; false if there are too many.
     fn place(&mut self, start: usize, name: &[u8], max: usize) -> bool {
-        let known = self.find(name);
+        let hash = self.hash(name);
+        let known = self.find(name, hash);
         let len = self.bytes.len() - start;
         let as_u32 = |(a, b, c)| Some((u32::try_from(a).ok()?, u32::try_from(b).ok()?, u32::try_from(c).ok()?));
         let Some((at, len32, name_len)) = as_u32((start, len, name.len())) else { return false };
@@ -122,32 +123,37 @@ impl Attributes {
             None if self.places.len() >= max => return false,
             None => {
                 self.places.push(Place { start: at, len: len32, name_len });
-                self.enter();
+                self.enter(hash);
             }
         }
         true
     }
 
-    fn find(&self, name: &[u8]) -> Option<usize> {
+    /// The hash of a name, if there is an index to use it.
+    fn hash(&self, name: &[u8]) -> Option<u64> {
+        self.index.as_ref().map(|_| hash(name))
+    }
+
+    fn find(&self, name: &[u8], hash: Option<u64>) -> Option<usize> {
         let is_it = |place: &Place| place.name_len as usize == name.len() && place.name(&self.bytes) == name;
-        match &self.index {
-            None => self.places.iter().position(is_it),
-            Some(index) => {
-                let found = index.find(hash(name), |&at| self.places.get(at as usize).is_some_and(is_it));
+        match (&self.index, hash) {
+            (Some(index), Some(hash)) => {
+                let found = index.find(hash, |&at| self.places.get(at as usize).is_some_and(is_it));
                 found.map(|at| *at as usize)
             }
+            _ => self.places.iter().position(is_it),
         }
     }
 
-    /// Enters the last one into the index.
-    fn enter(&mut self) {
+    /// Enters the last one into the index. `hash_of_last`: of its name, if it is known.
+    fn enter(&mut self, hash_of_last: Option<u64>) {
         let Attributes { bytes, places, index, .. } = self;
         let hash_at = |at: &u32| places.get(*at as usize).map_or(0, |place| hash(place.name(bytes)));
         // No more than the limits, which are 32 bits wide.
         let last = places.len().saturating_sub(1) as u32;
         match index {
             Some(index) => {
-                index.insert_unique(hash_at(&last), last, hash_at);
+                index.insert_unique(hash_of_last.unwrap_or_else(|| hash_at(&last)), last, hash_at);
             }
             None if places.len() > FEW => {
                 let index = index.insert(Box::new(HashTable::with_capacity(MANY)));
@@ -178,7 +184,7 @@ impl Attributes {
 
     /// The attribute of this name as text.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        let place = self.places.get(self.find(name.as_bytes())?)?;
+        let place = self.places.get(self.find(name.as_bytes(), self.hash(name.as_bytes()))?)?;
         view::attribute_text(place.attribute(&self.bytes))
     }
 
