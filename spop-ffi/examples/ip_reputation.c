@@ -5,35 +5,29 @@
  *   cc -O2 -o ip_reputation ip_reputation.c $(pkg-config --cflags --libs spop)
  *   ./ip_reputation 127.0.0.1:12345 unix:/run/ip_reputation.sock
  *
- * One thread and poll(): every connection has a spop_agent and two buffers. SIGTERM, SIGINT and SIGUSR1 (HAProxy's word to a
+ * One thread and poll(); spop_conn.h has the connections. SIGTERM, SIGINT and SIGUSR1 (HAProxy's word to a
  * `program`) stop it: it answers what is open, sends DISCONNECT and ends, after 5 seconds at the latest. SIGHUP does nothing.
  * Connections that are idle or do not read are ended, and those beyond the limit closed at once, with a word in the log.
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <spop.h>
+#include <spop_conn.h>
 
 #define MAX_LISTENERS 8
 #define MAX_CONNECTIONS 256
 #define MAX_FRAME_SIZE 16380
-#define IN_CAP (4 * (MAX_FRAME_SIZE + SPOP_PREFIX_LEN))
-#define OUT_CAP (2 * (MAX_FRAME_SIZE + SPOP_PREFIX_LEN))
+#define REASSEMBLY (64 * 1024)
 #define GRACE_MS 5000
 #define HELLO_MS 10000
 #define HALF_FRAME_MS 30000
@@ -42,16 +36,7 @@
 #define IDLE_MS 120000 /* HAProxy ends what it does not need; this is for those who just sit there */
 #endif
 
-struct connection {
-    int fd;
-    uint64_t since;    /* the agent's clock starts here */
-    uint64_t progress; /* the last time that nothing waited to be sent, or something was */
-    spop_agent *agent;
-    size_t in_len, out_len, out_sent;
-    char in[IN_CAP], out[OUT_CAP], reassembly[64 * 1024];
-};
-
-static struct connection *connections[MAX_CONNECTIONS];
+static spop_conn *connections[MAX_CONNECTIONS];
 static size_t connection_count;
 static unsigned long accepted, acks, failed, idle, refused;
 static int stop_pipe[2];
@@ -92,104 +77,34 @@ static int64_t rate(const spop_value *ip)
     return len == 4 && memcmp(bytes, bad, 4) == 0 ? 42 : sum % 101;
 }
 
-/* Writes the ACK of a NOTIFY behind what is to be sent. */
-static void answer(struct connection *c, spop_notify_event *notify)
+/* Answers a NOTIFY. */
+static void answer(void *context, spop_notify_event *notify, spop_writer *ack)
 {
-    spop_writer ack;
     spop_message message;
     spop_value ip, score;
-    size_t len;
-    if (spop_ack_begin(c->agent, notify->ticket, c->out + c->out_len, OUT_CAP - c->out_len, &ack) != SPOP_OK)
-        return;
+    (void)context;
     while (spop_message_next(&notify->messages, &message) == SPOP_OK) {
         if (spop_arg_find(&message, SPOP_LIT("ip"), &ip) != SPOP_OK ||
             (ip.type != SPOP_TYPE_IPV4 && ip.type != SPOP_TYPE_IPV6))
             continue;
         score = spop_int64(rate(&ip));
-        if (spop_ack_set_var(&ack, SPOP_SCOPE_SESSION, SPOP_LIT("ip_score"), &score) != SPOP_OK)
+        if (spop_ack_set_var(ack, SPOP_SCOPE_SESSION, SPOP_LIT("ip_score"), &score) != SPOP_OK)
             break; /* the frame is full: HAProxy gets what is in it */
     }
-    if (spop_ack_finish(&ack, &len) == SPOP_OK) {
-        c->out_len += len;
-        acks++;
-    }
 }
 
-/* Handles what arrived, as long as there is room for the largest answer. */
-static void process(struct connection *c)
-{
-    spop_event event;
-    spop_error err;
-    size_t used, len, done = 0;
-    int sent;
-    do {
-        if (OUT_CAP - c->out_len < MAX_FRAME_SIZE + SPOP_PREFIX_LEN)
-            break;
-        err = spop_agent_recv(c->agent, c->in + done, c->in_len - done, &used, &event);
-        done += used;
-        if (err == SPOP_OK && event.type == SPOP_EVENT_NOTIFY)
-            answer(c, &event.as.notify);
-        if (err < 0) {
-            fprintf(stderr, "ip_reputation: %s (status %u)\n", spop_strerror(err), event.as.error.status);
-            failed++;
-        }
-        for (sent = 0; spop_agent_send(c->agent, c->out + c->out_len, OUT_CAP - c->out_len, &len) == SPOP_OK; sent = 1)
-            c->out_len += len;
-    } while (err == SPOP_OK || sent);
-    memmove(c->in, c->in + done, c->in_len - done);
-    c->in_len -= done;
-}
-
-/* Sends what is ready; false if the connection is broken. */
-static int flush(struct connection *c)
-{
-    while (c->out_sent < c->out_len) {
-        ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR;
-        c->out_sent += (size_t)n;
-        c->progress = now_ms();
-    }
-    c->out_sent = c->out_len = 0;
-    return 1;
-}
-
-/* One turn of a connection; false if it is over. An end without DISCONNECT is normal. */
-static int turn(struct connection *c, short events)
-{
-    int sent;
-    uint64_t now = now_ms();
-    spop_error err = spop_agent_handle_timeout(c->agent, now - c->since);
-    if (err < 0)
-        (*(err == SPOP_E_IDLE_TIMEOUT ? &idle : &failed))++;
-    if (c->out_len == 0)
-        c->progress = now;
-    else if (now - c->progress >= WRITE_MS)
-        return failed++, 0;
-    if (events & (POLLIN | POLLHUP | POLLERR)) {
-        ssize_t n = recv(c->fd, c->in + c->in_len, IN_CAP - c->in_len, 0);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return 0;
-        c->in_len += n > 0 ? (size_t)n : 0;
-    }
-    do {
-        process(c);
-        sent = c->out_len > 0;
-        if (!flush(c))
-            return 0;
-    } while (sent && c->out_len == 0);
-    return !(spop_agent_want_close(c->agent) && c->out_len == 0);
-}
+/* One turn of a connection; false if it is over. */
+static int turn(spop_conn *c, short found) { return spop_conn_turn(c, found, now_ms(), answer, NULL); }
 
 static void drop(size_t i)
 {
-    struct connection *c = connections[i];
-    int reads = 16;
-    shutdown(c->fd, SHUT_WR);
-    while (reads-- > 0 && recv(c->fd, c->in, IN_CAP, 0) > 0)
-        ; /* unread bytes would make close() a reset, which could overtake the DISCONNECT */
-    close(c->fd);
-    free(c->agent);
+    spop_conn *c = connections[i];
+    if (c->error < 0 && c->error != SPOP_E_IDLE_TIMEOUT)
+        fprintf(stderr, "ip_reputation: %s\n", spop_strerror(c->error));
+    idle += c->error == SPOP_E_IDLE_TIMEOUT;
+    failed += c->failed != 0;
+    acks += c->acks;
+    spop_conn_end(c);
     free(c);
     connections[i] = connections[--connection_count];
 }
@@ -208,8 +123,8 @@ static void refuse(int listener)
 
 static void welcome(int listener)
 {
-    struct connection *c = calloc(1, sizeof *c);
-    void *memory = malloc(spop_agent_size());
+    spop_conn *c;
+    void *memory;
     int fd = accept(listener, NULL, NULL), one = 1;
     spop_agent_config config;
     spop_agent_config_init(&config, sizeof config);
@@ -217,16 +132,15 @@ static void welcome(int listener)
     config.hello_timeout = HELLO_MS;
     config.half_frame_timeout = HALF_FRAME_MS;
     config.idle_timeout = IDLE_MS;
-    config.reassembly = c ? c->reassembly : NULL;
-    config.reassembly_len = sizeof c->reassembly;
-    if (fd < 0 || !c || !memory || spop_agent_init(memory, spop_agent_size(), &config, &c->agent) != SPOP_OK) {
-        free(memory), free(c), close(fd);
+    config.reassembly_len = REASSEMBLY;
+    memory = fd < 0 ? NULL : malloc(spop_conn_size(&config));
+    c = memory ? spop_conn_init(memory, &config, fd, WRITE_MS, now_ms()) : NULL;
+    if (!c) {
+        free(memory), close(fd);
         return;
     }
     fcntl(fd, F_SETFL, O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which does not need it */
-    c->fd = fd;
-    c->since = c->progress = now_ms();
     connections[connection_count++] = c;
     accepted++;
 }
@@ -285,20 +199,9 @@ static int prepare(struct pollfd *fds, int timeout)
 {
     size_t k;
     for (k = 0; k < connection_count; k++) {
-        struct connection *c = connections[k];
-        uint64_t at = UINT64_MAX;
-        int64_t left;
-        fds[k].fd = c->fd;
-        fds[k].events = c->out_len > 0 ? POLLOUT : spop_agent_want_read(c->agent) > 0 ? POLLIN : 0;
-        if (spop_agent_poll_timeout(c->agent, &at) == SPOP_OK)
-            at += c->since;
-        if (c->out_len > 0 && c->progress + WRITE_MS < at)
-            at = c->progress + WRITE_MS;
-        if (at == UINT64_MAX)
-            continue;
-        left = (int64_t)(at - now_ms());
-        left = left < 0 ? 0 : left;
-        timeout = timeout < 0 || left < timeout ? (int)left : timeout;
+        fds[k].fd = connections[k]->fd;
+        fds[k].events = spop_conn_events(connections[k]);
+        timeout = spop_conn_timeout(connections[k], now_ms(), timeout);
     }
     return timeout;
 }
@@ -339,15 +242,15 @@ int main(int argc, char **argv)
             while (listeners > 0)
                 close(fds[listeners--].fd);
             for (k = connection_count; k-- > 0;) {
-                spop_agent_close(connections[k]->agent, SPOP_STATUS_NORMAL);
+                spop_conn_stop(connections[k]);
                 if (!turn(connections[k], 0))
                     drop(k);
             }
         }
     }
-    fprintf(stderr, "ip_reputation: %lu connections, %lu idle, %lu refused, %lu ACKs, %lu errors\n", accepted, idle, refused,
-            acks, failed);
     while (connection_count > 0)
         drop(connection_count - 1);
+    fprintf(stderr, "ip_reputation: %lu connections, %lu idle, %lu refused, %lu ACKs, %lu errors\n", accepted, idle, refused,
+            acks, failed);
     return 0;
 }

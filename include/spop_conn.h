@@ -1,0 +1,198 @@
+/*
+ * spop_conn: a connection of an agent over a socket, on top of spop.h: buffers, reads, writes, timeouts and the end. Header only, for
+ * POSIX; C99 and C++11. A program that polls needs no more than this and its own handler (examples/score.c, 100 lines).
+ *
+ * Buffers. A connection is one block of memory that the caller gives: spop_conn_size() says how much, spop_conn_init() lays it out.
+ *
+ *     struct spop_conn | agent | in: 4 frames | out: 2 frames | reassembly (config.reassembly_len)
+ *
+ * A frame has config.max_frame_size + SPOP_PREFIX_LEN bytes. The input holds whole frames, so that views into a NOTIFY are valid while the
+ * handler runs and not longer. Frames are handled as long as the output has room for the largest ACK: a peer that asks and does not read fills
+ * the output, then nothing more is read from it, and after `write_timeout` the connection is over. Nothing grows.
+ *
+ * Time is in milliseconds of any clock that does not jump. Nothing here is for several threads at once on the same connection.
+ */
+#ifndef SPOP_CONN_H
+#define SPOP_CONN_H
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "spop.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The caller's part: adds the actions that answer a NOTIFY. Views into it are valid until it returns. */
+typedef void (*spop_conn_handler)(void *context, spop_notify_event *notify, spop_writer *ack);
+
+/* A connection. Read `fd`, `acks` and `error`; the rest is its own. */
+typedef struct spop_conn {
+    int fd;
+    /* ACKs written so far. */
+    uint64_t acks;
+    /* Why it ended, if not as it should: SPOP_E_IDLE_TIMEOUT, a fault of the peer's, SPOP_OK for a failure of the socket. */
+    spop_error error;
+    /* It ended by a failure: of the protocol, of the socket, or because the peer did not read. */
+    int failed;
+    spop_agent *agent;
+    uint64_t since, progress, write_timeout;
+    size_t room, in_len, out_len, out_sent;
+    char *in, *out;
+} spop_conn;
+
+#define SPOP_CONN_FRAMES_IN 4
+#define SPOP_CONN_FRAMES_OUT 2
+
+static inline size_t spop_conn_aligned(size_t size) { return (size + 15) & ~(size_t)15; }
+
+/* Bytes of a connection with this configuration; aligned as malloc() does. */
+static inline size_t spop_conn_size(const spop_agent_config *config)
+{
+    size_t frame = (size_t)config->max_frame_size + SPOP_PREFIX_LEN;
+    return spop_conn_aligned(sizeof(spop_conn)) + spop_conn_aligned(spop_agent_size()) +
+           (SPOP_CONN_FRAMES_IN + SPOP_CONN_FRAMES_OUT) * frame + config->reassembly_len;
+}
+
+/*
+ * Begins a connection of a socket that does not block, in memory of spop_conn_size() bytes. `config.reassembly` is set here. A peer that does not
+ * read for `write_timeout` ms is given up. NULL if the configuration is not valid; the socket is the caller's then.
+ */
+static inline spop_conn *spop_conn_init(void *memory, const spop_agent_config *config, int fd, uint64_t write_timeout, uint64_t now)
+{
+    spop_conn *conn = (spop_conn *)memory;
+    char *at = (char *)memory + spop_conn_aligned(sizeof(spop_conn)), *agent = at;
+    spop_agent_config own = *config;
+    memset(conn, 0, sizeof *conn);
+    conn->room = (size_t)config->max_frame_size + SPOP_PREFIX_LEN;
+    conn->in = at += spop_conn_aligned(spop_agent_size());
+    conn->out = at += SPOP_CONN_FRAMES_IN * conn->room;
+    own.reassembly = own.reassembly_len > 0 ? at + SPOP_CONN_FRAMES_OUT * conn->room : NULL;
+    conn->fd = fd;
+    conn->write_timeout = write_timeout;
+    conn->since = conn->progress = now;
+    return spop_agent_init(agent, spop_agent_size(), &own, &conn->agent) == SPOP_OK ? conn : NULL;
+}
+
+/* What poll() is to wait for. */
+static inline short spop_conn_events(const spop_conn *conn)
+{
+    return (short)(conn->out_len > 0 ? POLLOUT : spop_agent_want_read(conn->agent) > 0 ? POLLIN : 0);
+}
+
+/* How long poll() may wait for this connection: milliseconds, `at_most` unless a timeout comes before; -1 is for ever. */
+static inline int spop_conn_timeout(const spop_conn *conn, uint64_t now, int at_most)
+{
+    uint64_t at = UINT64_MAX;
+    if (spop_agent_poll_timeout(conn->agent, &at) == SPOP_OK)
+        at += conn->since;
+    if (conn->out_len > 0 && conn->progress + conn->write_timeout < at)
+        at = conn->progress + conn->write_timeout;
+    if (at == UINT64_MAX)
+        return at_most;
+    at = at > now ? at - now : 0;
+    return at_most < 0 || at < (uint64_t)at_most ? (int)(at < 3600000 ? at : 3600000) : at_most;
+}
+
+/* Handles what has arrived, as long as there is room for the largest answer. */
+static inline void spop_conn_process(spop_conn *conn, spop_conn_handler handler, void *context)
+{
+    size_t used, len, done = 0, out_cap = SPOP_CONN_FRAMES_OUT * conn->room;
+    spop_error error;
+    int sent;
+    do {
+        spop_event event;
+        spop_writer ack;
+        if (out_cap - conn->out_len < conn->room)
+            break;
+        error = spop_agent_recv(conn->agent, conn->in + done, conn->in_len - done, &used, &event);
+        done += used;
+        if (error == SPOP_OK && event.type == SPOP_EVENT_NOTIFY &&
+            spop_ack_begin(conn->agent, event.as.notify.ticket, conn->out + conn->out_len, out_cap - conn->out_len, &ack) == SPOP_OK) {
+            handler(context, &event.as.notify, &ack);
+            if (spop_ack_finish(&ack, &len) == SPOP_OK) {
+                conn->out_len += len;
+                conn->acks++;
+            }
+        }
+        if (error < 0) {
+            conn->error = error;
+            conn->failed = 1;
+        }
+        for (sent = 0; spop_agent_send(conn->agent, conn->out + conn->out_len, out_cap - conn->out_len, &len) == SPOP_OK; sent = 1)
+            conn->out_len += len;
+    } while (error == SPOP_OK || sent);
+    memmove(conn->in, conn->in + done, conn->in_len - done);
+    conn->in_len -= done;
+}
+
+/* Sends what is ready; 0 if the socket is broken. */
+static inline int spop_conn_flush(spop_conn *conn, uint64_t now)
+{
+    while (conn->out_sent < conn->out_len) {
+        ssize_t n = send(conn->fd, conn->out + conn->out_sent, conn->out_len - conn->out_sent, MSG_NOSIGNAL);
+        if (n < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+        conn->out_sent += (size_t)n;
+        conn->progress = now;
+    }
+    conn->out_sent = conn->out_len = 0;
+    return 1;
+}
+
+/*
+ * One turn: timeouts, what poll() found (0 for none), the handler for each NOTIFY, and what is to be sent. 0 if the connection is over:
+ * then spop_conn_end().
+ */
+static inline int spop_conn_turn(spop_conn *conn, short found, uint64_t now, spop_conn_handler handler, void *context)
+{
+    int sent;
+    spop_error error = spop_agent_handle_timeout(conn->agent, now - conn->since);
+    if (error < 0) {
+        conn->error = error;
+        conn->failed |= error != SPOP_E_IDLE_TIMEOUT;
+    }
+    if (conn->out_len == 0) {
+        conn->progress = now;
+    } else if (now - conn->progress >= conn->write_timeout) {
+        conn->failed = 1;
+        return 0;
+    }
+    if (found & (POLLIN | POLLHUP | POLLERR)) {
+        ssize_t n = recv(conn->fd, conn->in + conn->in_len, SPOP_CONN_FRAMES_IN * conn->room - conn->in_len, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            return 0; /* an end without a DISCONNECT is normal */
+        conn->in_len += n > 0 ? (size_t)n : 0;
+    }
+    do {
+        spop_conn_process(conn, handler, context);
+        sent = conn->out_len > 0;
+        if (!spop_conn_flush(conn, now))
+            return 0;
+    } while (sent && conn->out_len == 0);
+    return !(spop_agent_want_close(conn->agent) && conn->out_len == 0);
+}
+
+/* The program stops: what is open is answered, then comes a DISCONNECT. Turns go on until one gives 0. */
+static inline void spop_conn_stop(spop_conn *conn) { spop_agent_close(conn->agent, SPOP_STATUS_NORMAL); }
+
+/* Closes the socket. The memory is the caller's again. */
+static inline void spop_conn_end(spop_conn *conn)
+{
+    int reads = 16;
+    shutdown(conn->fd, SHUT_WR);
+    while (reads-- > 0 && recv(conn->fd, conn->in, SPOP_CONN_FRAMES_IN * conn->room, 0) > 0)
+        ; /* unread bytes would make close() a reset, which could overtake the DISCONNECT */
+    close(conn->fd);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
