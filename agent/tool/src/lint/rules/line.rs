@@ -18,7 +18,7 @@ static LOG_FORMAT: Rule = Rule {
 static LOG_IN_PART: Rule = Rule {
     name: "log-left-out",
     level: Error,
-    about: "`option dontlog-normal` leaves out the lines of requests that did well, and their spans",
+    about: "`option dontlog-normal` leaves out the lines of requests that did well, `set-log-level silent` any, and their spans",
 };
 static LOG_EARLY: Rule = Rule {
     name: "log-early",

@@ -29,7 +29,8 @@ const ALIASES: [&str; 7] = ["%HP", "%HPO", "%HU", "%HQ", "%r", "%hr", "%hrl"];
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for proxy in context.haproxy.iter().filter(|section| matches!(section.kind(), "frontend" | "listen")) {
-        let Some(format) = proxy.lines.iter().rfind(|line| line.word(0) == "log-format-sd") else { continue };
+        let lines = context.inherited(proxy);
+        let Some(format) = lines.iter().rfind(|line| line.word(0) == "log-format-sd") else { continue };
         let element = format.word(1);
         if !element.contains(ELEMENT) {
             continue;
@@ -37,7 +38,7 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
         // A variable that a rule checks is what the check lets pass.
         let checked =
             |line: &Line| line.words.iter().any(|word| matches!(word.as_str(), "reg" | "len" | "str" | "int"));
-        let rules = proxy.lines.iter().filter(|line| !checked(line));
+        let rules = lines.iter().filter(|line| !checked(line));
         let set = rules.filter_map(|line| set_var(line).map(|(name, sample)| (name, (sample, line))));
         let variables: HashMap<_, _> = set.filter(|(_, (sample, _))| of_client(sample)).collect();
         for sample in samples(element) {
