@@ -177,6 +177,53 @@ fn the_country_of_a_client() {
     });
 }
 
+/// The lines of the README's first block of that language.
+fn readme_block(language: &str) -> String {
+    let readme = std::fs::read_to_string(repository().join("agent/runtime/README.md")).unwrap();
+    let block = readme.lines().skip_while(|line| !line.starts_with(&format!("```{language}"))).skip(1);
+    block.take_while(|line| !line.starts_with("```")).map(|line| format!("{line}\n")).collect()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// What an author does first: a new package, the README's commands, the README's program, HAProxy before it.
+#[test]
+fn an_agent_from_the_readme_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let package = directory.path().join("first-agent");
+    // Beside this test, so that the next run finds what it built.
+    let built = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("readme");
+    let run = |args: &[&str], at: &Path| {
+        let ran =
+            Command::new(env!("CARGO")).args(args).current_dir(at).env("CARGO_TARGET_DIR", &built).output().unwrap();
+        assert!(ran.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    };
+    run(&["new", "--vcs", "none", "first-agent"], directory.path());
+    // The dependencies that this repository has, without asking a registry.
+    std::fs::copy(repository().join("Cargo.lock"), package.join("Cargo.lock")).unwrap();
+    let here = repository().join("agent/runtime");
+    let commands = readme_block("sh");
+    assert!(commands.contains("cargo add spop-agent\n"), "{commands}");
+    for command in commands.lines() {
+        let command = command.strip_prefix("cargo ").unwrap();
+        let command = command.replace("add spop-agent", &format!("add --path {}", here.display()));
+        run(&[&command.split(' ').collect::<Vec<_>>()[..], &["--offline"]].concat(), &package);
+    }
+    let agent = format!("127.0.0.1:{}", port());
+    let program = readme_block("rust");
+    assert!(program.contains("127.0.0.1:12345"), "{program}");
+    std::fs::write(package.join("src/main.rs"), program.replace("127.0.0.1:12345", &agent)).unwrap();
+    run(&["build", "--offline"], &package);
+    let _agent = Process(Command::new(built.join("debug/first-agent")).spawn().unwrap());
+    with_each(|program, _| {
+        let site = Site::start(program, "score", &agent);
+        // The README's score of 127.0.0.1 is 100, which this configuration refuses.
+        site.until("the score", "/", "HTTP/1.1 429");
+    });
+}
+
 /// A database of MaxMind's format 2.0 with one network of IPv4 and its country.
 fn mmdb(prefix: &[u8], bits: usize, country: &str) -> Vec<u8> {
     let text = |text: &str| [&[0x40 | text.len() as u8][..], text.as_bytes()].concat();
