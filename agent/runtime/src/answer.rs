@@ -4,14 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use spop_core::{Action, AgentEvent, PREFIX_LEN, Status};
+use spop_core::{AckEncoder, Action, AgentEvent, Capabilities, PREFIX_LEN, Status};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::engine::Member;
 use crate::handler::{Answer, AsyncHandler, Handler};
 use crate::notify::{Ack, Connection, Notify, Request};
 use crate::outcome::{Failure, Outcome, run};
 use crate::ratelimit::excerpt;
 use crate::session::Session;
-use crate::shared::AnyHandler;
+use crate::shared::{AnyHandler, Shared};
 use crate::stats::{ServerStats, Side};
 use crate::time::Timestamp;
 
@@ -27,7 +30,10 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
                 let counter = if negotiated.healthcheck { &shared.stats.healthchecks } else { &shared.stats.hellos };
                 ServerStats::add(counter, 1);
                 tracing::debug!(connection = id, ?negotiated, "HELLO");
-                self.connection = Arc::new(Connection { id, negotiated, engine_id: engine_id.map(Arc::from) });
+                let engine_id = engine_id.map(Arc::from);
+                let joins = negotiated.capabilities.contains(Capabilities::ASYNC) && !negotiated.healthcheck;
+                self.engine = engine_id.as_ref().filter(|_| joins).map(|id| Member::join(&self.shared, id));
+                self.connection = Arc::new(Connection { id, negotiated, engine_id });
             }
             AgentEvent::Disconnect(disconnect) => {
                 let status = disconnect.status.unwrap_or(Status::NORMAL);
@@ -84,12 +90,16 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         let request = Request::new(self.connection.clone(), received, notify);
         let limit = self.shared.config.handler_timeout;
         self.request_bytes += notify.payload().len();
+        if self.engine.is_some() {
+            self.asked.push(notify.ticket);
+        }
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
     pub(crate) fn on_outcome(&mut self, Outcome { ticket, result, took, request_bytes }: Outcome) {
         let id = self.connection.id;
         self.request_bytes -= request_bytes;
+        self.asked.retain(|asked| *asked != ticket);
         self.durations.observe(took);
         let answer = result.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);
@@ -97,20 +107,45 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         });
         let room = self.output.room(room_for_ack(&self.connection));
         // A NOTIFY that is not open any more was superseded: counted by the agent.
-        let Ok(mut ack) = self.agent.ack(room, ticket) else { return };
-        for action in answer.actions().flatten() {
-            let added = match action {
-                Action::SetVar { scope, name, value } => ack.set_var(scope, name, value),
-                Action::UnsetVar { scope, name } => ack.unset_var(scope, name),
-            };
-            if let Err(error) = added {
-                Failure::Error(error.into()).report(&self.shared, id);
-                break;
-            }
-        }
-        let len = ack.finish();
+        let Ok(ack) = self.agent.ack(room, ticket) else { return };
+        let len = write(ack, &answer, &self.shared, id);
         self.output.commit(len);
     }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
+    /// Answers NOTIFYs whose connections are gone, as far as there is room.
+    pub(crate) fn answer_for_others(&mut self) {
+        let max_frame_size = self.connection.negotiated.max_frame_size;
+        while !self.has_much_to_send() {
+            let Some(((stream_id, frame_id), answer)) = self.engine.as_ref().and_then(Member::take) else { return };
+            let room = self.output.room(room_for_ack(&self.connection));
+            let Ok(ack) = AckEncoder::new(room, max_frame_size, stream_id, frame_id) else {
+                ServerStats::add(&self.stats().unanswered, 1);
+                continue;
+            };
+            let len = write(ack, &answer, &self.shared, self.connection.id);
+            self.output.commit(len);
+            for counter in [&self.stats().acks, &self.stats().sent_ack, &self.stats().answered_elsewhere] {
+                ServerStats::add(counter, 1);
+            }
+        }
+    }
+}
+
+/// Writes the actions of an answer; the length of its ACK.
+fn write(mut ack: AckEncoder<'_>, answer: &Answer, shared: &Shared, connection: u64) -> usize {
+    for action in answer.actions().flatten() {
+        let added = match action {
+            Action::SetVar { scope, name, value } => ack.set_var(scope, name, value),
+            Action::UnsetVar { scope, name } => ack.unset_var(scope, name),
+        };
+        if let Err(error) = added {
+            Failure::Error(error.into()).report(shared, connection);
+            break;
+        }
+    }
+    ack.finish()
 }
 
 /// Room for the largest ACK that was agreed on.

@@ -48,6 +48,15 @@ pub struct ServerConfig {
     #[cfg_attr(feature = "clap", arg(default_value_t = Self::DEFAULT.max_in_flight, value_parser = in_flight))]
     pub max_in_flight: usize,
 
+    /// Announce `async` (HAProxy up to 3.0): what a connection that is gone left open is answered on another one of its
+    /// engine. For asynchronous handlers; others leave nothing open. On the command line by [`AsyncOptions`].
+    #[cfg_attr(feature = "clap", arg(skip = Self::DEFAULT.async_answers))]
+    pub async_answers: bool,
+
+    /// The most NOTIFYs whose connection is gone that are worked on; further ones stay unanswered, and are counted.
+    #[cfg_attr(feature = "clap", arg(skip = Self::DEFAULT.max_orphans))]
+    pub max_orphans: usize,
+
     /// How long HAProxy may take for its HELLO
     #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
     #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.hello_timeout), value_parser = duration::parse))]
@@ -96,6 +105,8 @@ impl ServerConfig {
         max_connections: 4096,
         reserved_files: 128,
         max_in_flight: MAX_IN_FLIGHT,
+        async_answers: false,
+        max_orphans: 256,
         hello_timeout: Duration::from_secs(5),
         half_frame_timeout: Duration::from_secs(10),
         connection_idle_timeout: None,
@@ -114,12 +125,35 @@ impl Default for ServerConfig {
 impl ServerConfig {
     pub(crate) fn agent(&self) -> spop_core::AgentConfig {
         let fragmentation = if self.max_reassembly > 0 { Capabilities::FRAGMENTATION } else { Capabilities::NONE };
+        let asynchronous = if self.async_answers { Capabilities::ASYNC } else { Capabilities::NONE };
         spop_core::AgentConfig::DEFAULT
             .with_max_frame_size(self.max_frame_size)
-            .with_capabilities(Capabilities::PIPELINING | fragmentation)
+            .with_capabilities(Capabilities::PIPELINING | asynchronous | fragmentation)
             .with_hello_timeout(Some(ticks(self.hello_timeout)))
             .with_half_frame_timeout(Some(ticks(self.half_frame_timeout)))
             .with_idle_timeout(self.connection_idle_timeout.map(ticks))
+    }
+}
+
+/// Options of agents with asynchronous handlers, beside those of [`ServerConfig`].
+#[cfg(feature = "clap")]
+#[derive(Clone, Debug, clap::Args)]
+#[non_exhaustive]
+pub struct AsyncOptions {
+    /// Announce `async` (HAProxy up to 3.0): answer on any connection of an engine what one that is gone left open
+    #[arg(long = "async")]
+    pub async_answers: bool,
+
+    /// Most NOTIFYs whose connection is gone that are worked on; further ones stay unanswered
+    #[arg(long, value_name = "N", default_value_t = ServerConfig::DEFAULT.max_orphans)]
+    pub max_orphans: usize,
+}
+
+#[cfg(feature = "clap")]
+impl AsyncOptions {
+    /// A configuration with these options.
+    pub fn of(&self, config: ServerConfig) -> ServerConfig {
+        ServerConfig { async_answers: self.async_answers, max_orphans: self.max_orphans, ..config }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::ticks;
 use crate::drain::{Closing, LAST_READS};
+use crate::engine::Member;
 use crate::foreign::Foreign;
 use crate::outcome::Outcome;
 use crate::session::{Inbound, Session, Turn};
@@ -56,7 +57,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     let stopping = draining.clone();
     let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
+    if !*stopping.borrow() {
+        session.leave_to_others();
+    }
     session.end();
+    // It answers no more for others.
+    session.engine = None;
     tracing::debug!(connection = open.id, ok = result.is_ok(), "connection ended");
     match result {
         Ok(()) => {
@@ -101,12 +107,21 @@ fn is_normal_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
+async fn ready(engine: Option<&Member>) {
+    match engine {
+        Some(engine) => engine.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What ends a wait.
 enum Wake {
     Read(usize),
     Answer(Outcome),
     Timer,
     Drain,
+    /// Another connection of the engine left something to be answered.
+    Others,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
@@ -138,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 n = self.inbound.input.read(&mut self.stream), if may_read => Wake::Read(n?),
                 () = timer.as_mut(), if armed.is_some() => Wake::Timer,
                 _ = drain.as_mut(), if closing.is_none() => Wake::Drain,
+                () = ready(self.engine.as_ref()), if self.engine.is_some() => Wake::Others,
             };
             let received = Timestamp::now();
             self.tick(received.clock);
@@ -157,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                     }
                 }
                 Wake::Timer => armed = None,
+                Wake::Others => self.answer_for_others(),
                 Wake::Drain => closing = Some(Closing::begin(received.clock, heard, self.shared.config.grace)),
             }
             self.process_all(received).await?;

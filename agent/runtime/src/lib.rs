@@ -11,6 +11,7 @@ pub mod descriptors;
 mod drain;
 #[cfg(feature = "clap")]
 pub mod duration;
+mod engine;
 pub mod foreign;
 mod frames;
 mod gauge;
@@ -37,6 +38,8 @@ pub mod watched;
 mod write;
 
 pub use addr::{Addr, ListenAddr};
+#[cfg(feature = "clap")]
+pub use config::AsyncOptions;
 pub use config::{MAX_IN_FLIGHT, ServerConfig};
 pub use handler::{Answer, AnswerFuture, AsyncHandler, Error, Handler, Result};
 pub use listener::ListeningSocket;

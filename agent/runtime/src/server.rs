@@ -218,6 +218,7 @@ impl Server {
             handler: Arc::new(self.handler),
             stats: self.stats,
             logs: Arc::default(),
+            engines: Arc::default(),
         });
         let (draining, watch_draining) = watch::channel(false);
         let mut acceptors = JoinSet::new();

@@ -1,12 +1,14 @@
 //! The state of a connection, and what of it the shared counters get.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spop_core::{Agent, AgentStats, FrameType, Negotiated};
+use spop_core::{Agent, AgentStats, FrameType, Negotiated, Ticket};
 use tokio::task::JoinSet;
 
 use crate::buffer::{Input, Output};
+use crate::engine::Member;
 use crate::gauge::Part;
 use crate::notify::Connection;
 use crate::outcome::Outcome;
@@ -25,6 +27,9 @@ pub(crate) struct Session<S, const OPEN: usize> {
     pub(crate) tasks: JoinSet<Outcome>,
     /// The payloads that they hold.
     pub(crate) request_bytes: usize,
+    /// With `async`: its place among the connections of its engine, and what their handlers are at work on.
+    pub(crate) engine: Option<Member>,
+    pub(crate) asked: Vec<Ticket>,
     pub(crate) started: Instant,
     pub(crate) turn: Turn,
     /// What of the agent's counters the shared ones have already.
@@ -99,6 +104,8 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
             output: Output::default(),
             tasks: JoinSet::new(),
             request_bytes: 0,
+            engine: None,
+            asked: Vec::new(),
             started: Instant::now(),
             turn: Turn::default(),
             reported: AgentStats::default(),
@@ -152,6 +159,21 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         ServerStats::add(&stats.fragments, now.fragments - then.fragments);
         ServerStats::add(&stats.unanswered, now.voided - then.voided);
         ServerStats::add(&stats.ignored, now.ignored - then.ignored);
+    }
+
+    /// At its end: other connections of its engine answer what is open, if they can.
+    pub(crate) fn leave_to_others(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let asked = std::mem::take(&mut self.asked);
+        let reserved = self.agent.open();
+        if reserved == 0 || !engine.reserve(reserved) {
+            return;
+        }
+        let open: HashMap<_, _> =
+            asked.into_iter().filter_map(|ticket| Some((ticket.to_bits(), self.agent.release(ticket)?))).collect();
+        // They count when they are answered.
+        self.reported.acks += open.len() as u64;
+        engine.adopt(std::mem::take(&mut self.tasks), open, reserved, self.connection.id);
     }
 
     /// What is open when the connection ends will never be answered.

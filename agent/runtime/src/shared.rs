@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::ServerConfig;
+use crate::engine::Engines;
 use crate::gauge::Part;
 use crate::handler::{AsyncHandler, Handler};
 use crate::ratelimit::LogLimit;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) handler: Arc<AnyHandler>,
     pub(crate) stats: Arc<ServerStats>,
     pub(crate) logs: Arc<Logs>,
+    pub(crate) engines: Arc<Engines>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<TlsAcceptor>>,
 }
@@ -32,6 +34,7 @@ impl Shared {
             handler: self.handler.clone(),
             stats: self.stats.clone(),
             logs: self.logs.clone(),
+            engines: self.engines.clone(),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
         }

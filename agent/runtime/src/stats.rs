@@ -122,6 +122,8 @@ counters! {
     handler_late,
     /// NOTIFYs open when their connection ended: nobody waits for the answer any more.
     unanswered,
+    /// NOTIFYs whose connection was gone, answered on another one of their engine; they are among `acks`.
+    answered_elsewhere,
     /// NOTIFYs that came when the connection was ending already, as this agent stops: HAProxy did not know yet.
     late,
     /// Connections ended because HAProxy did not read its ACKs in time.

@@ -11,6 +11,7 @@ mod certificates;
 mod answers;
 mod drain;
 mod limits;
+mod others;
 mod passed;
 mod tls;
 mod turns;

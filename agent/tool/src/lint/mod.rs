@@ -1,9 +1,11 @@
 //! `spop lint`: what HAProxy's own check does not say of SPOE configurations.
 
 mod condition;
+mod context;
 mod files;
 mod finding;
 mod model;
+mod nearest;
 mod rules;
 mod words;
 
@@ -15,9 +17,10 @@ use clap::Args;
 
 use crate::failure::Failure;
 use condition::Version;
+use context::{Context, Engine};
 use finding::{Findings, Level};
 use model::{Section, Source};
-use rules::{Context, Engine};
+use nearest::nearest;
 use words::Environment;
 
 /// Look for traps in configurations of HAProxy and SPOE that HAProxy's own check does not name
@@ -65,12 +68,6 @@ fn rule_name(name: &str) -> Result<String, String> {
     let names: Vec<_> = rules::all().map(|rule| rule.name).collect();
     let advice = nearest(name, &names).map_or_else(String::new, |name| format!("; did you mean {name}?"));
     Err(format!("there is no rule {name}{advice} (--list-rules has all)"))
-}
-
-/// The name that was meant.
-fn nearest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
-    let close = names.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
-    close.filter(|(similarity, _)| *similarity > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {

@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Shared;
 use super::faults::{Fate, Faults};
 use super::frames::{Frames, Piece};
+use super::shared::Shared;
 use crate::tap::{Connection, From, Passing};
 
 /// One read.

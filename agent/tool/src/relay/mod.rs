@@ -3,9 +3,10 @@
 mod connection;
 mod faults;
 mod frames;
+mod shared;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +19,7 @@ use tokio::time::sleep;
 use crate::failure::Failure;
 use crate::tap::{Listener, RecordOptions, Tap};
 use faults::FaultOptions;
+use shared::{Counts, Shared};
 
 /// Stand between HAProxy and an agent: show both directions, and what an agent in trouble would do
 ///
@@ -58,33 +60,6 @@ Examples (HAProxy's `server` line names the relay):
   spop relay 127.0.0.1:12346 unix:/run/spoa.sock --delay 200ms@10% --drop-ack 1%
   spop relay 127.0.0.1:12346 127.0.0.1:12345 --cut 1/100 --seed 7
 Ctrl-C ends it with a summary.";
-
-/// What all connections share.
-struct Shared {
-    agent: Addr,
-    timeout: Duration,
-    faults: FaultOptions,
-    all: bool,
-    tap: Arc<Tap>,
-    counts: Counts,
-    /// In microseconds.
-    latencies: Mutex<Histogram<u64>>,
-}
-
-#[derive(Default)]
-struct Counts {
-    connections: AtomicU64,
-    refused: AtomicU64,
-    unconnected: AtomicU64,
-    notifies: AtomicU64,
-    acks: AtomicU64,
-    no_frames: AtomicU64,
-    delayed: AtomicU64,
-    dropped_acks: AtomicU64,
-    dropped_notifies: AtomicU64,
-    cut: AtomicU64,
-    reordered: AtomicU64,
-}
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let tap = Arc::new(Tap::new(options.quiet, options.json, &options.record)?);
@@ -131,43 +106,5 @@ async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> 
         }
         let number = shared.counts.connections.fetch_add(1, Relaxed);
         connections.spawn(connection::relay(stream, peer, number, shared.clone()));
-    }
-}
-
-impl Shared {
-    fn latency(&self, took: Duration) {
-        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        latencies.saturating_record((took.as_micros() as u64).max(1));
-    }
-
-    fn summary(&self) {
-        let counts = &self.counts;
-        let count = |counter: &AtomicU64| counter.load(Relaxed);
-        eprintln!(
-            "spop: {} connections, {} NOTIFYs, {} ACKs",
-            count(&counts.connections),
-            count(&counts.notifies),
-            count(&counts.acks)
-        );
-        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        if !latencies.is_empty() {
-            let [half, most, last] =
-                [0.5, 0.99, 1.0].map(|quantile| latencies.value_at_quantile(quantile) as f64 / 1e3);
-            eprintln!("spop: latency of the agent: p50 {half:.3} ms, p99 {most:.3} ms, max {last:.3} ms");
-        }
-        for (counter, what) in [
-            (&counts.refused, "connections refused: --max-connections were open"),
-            (&counts.unconnected, "connections closed: the agent could not be reached"),
-            (&counts.no_frames, "directions of connections passed on without decoding: they are not SPOP"),
-            (&counts.delayed, "ACKs delayed"),
-            (&counts.dropped_acks, "ACKs dropped"),
-            (&counts.dropped_notifies, "NOTIFYs dropped"),
-            (&counts.cut, "connections cut"),
-            (&counts.reordered, "ACKs passed on in another order"),
-        ] {
-            if count(counter) > 0 {
-                eprintln!("spop: {} {what}", count(counter));
-            }
-        }
     }
 }

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Shared;
 use super::rules::{Deed, Source};
+use super::shared::Shared;
 use crate::message::OwnedValue;
 use crate::tap::{Connection, From, Passing};
 

@@ -2,10 +2,11 @@
 
 mod connection;
 mod rules;
+mod shared;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use spop_agent::addr::ListenAddr;
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::tap::{Listener, Tap};
-use rules::Rule;
+use shared::{Counts, Shared};
 
 /// Be an agent for a configuration under test: show every NOTIFY, answer by rules
 ///
@@ -98,28 +99,6 @@ Examples:
   spop serve unix:/run/spoa.sock --rules answers.txt --record session.pcapng
 Ctrl-C ends it with a summary.";
 
-/// What all connections share.
-struct Shared {
-    rules: Vec<Rule>,
-    config: AgentConfig,
-    max_delayed: usize,
-    all: bool,
-    tap: Arc<Tap>,
-    counts: Counts,
-}
-
-#[derive(Default)]
-struct Counts {
-    connections: AtomicU64,
-    refused: AtomicU64,
-    health_checks: AtomicU64,
-    notifies: AtomicU64,
-    acks: AtomicU64,
-    unfit: AtomicU64,
-    errors: AtomicU64,
-    undelayed: AtomicU64,
-}
-
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut rules = Vec::new();
     for words in &options.on.0 {
@@ -179,31 +158,4 @@ async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> 
     ending.send_replace(true);
     while connections.join_next().await.is_some() {}
     Ok(())
-}
-
-impl Shared {
-    fn summary(&self) {
-        let Counts { connections, refused, health_checks, notifies, acks, unfit, errors, undelayed } = &self.counts;
-        let count = |counter: &AtomicU64| counter.load(Relaxed);
-        eprintln!(
-            "spop: {} connections ({} health checks), {} NOTIFYs, {} ACKs, {} messages without a rule, {} errors of the protocol",
-            count(connections),
-            count(health_checks),
-            count(notifies),
-            count(acks),
-            count(unfit),
-            count(errors)
-        );
-        for (counter, what) in [
-            (refused, "connections refused: --max-connections were open"),
-            (undelayed, "ACKs without their delay: --max-delayed were waiting"),
-        ] {
-            if count(counter) > 0 {
-                eprintln!("spop: {} {what}", count(counter));
-            }
-        }
-        for rule in &self.rules {
-            eprintln!("spop: rule on {}: {} messages", rule.text, count(&rule.answered));
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! Nobody waits for whoever reads the lines: what he does not take in time is left out and counted. A record is whole or its end
 //! is told.
 
+mod direction;
 mod listen;
 mod pcapng;
 mod printer;
@@ -17,6 +18,7 @@ use spop_core::{Frame, PREFIX_LEN};
 
 use crate::decode::{Decoded, Line, Place, Printer, Problem};
 use crate::failure::Failure;
+pub(crate) use direction::From;
 pub(crate) use listen::{Connection, Listener};
 use pcapng::Recorder;
 use printer::Lines;
@@ -37,13 +39,6 @@ pub(crate) struct Tap {
     lines: Option<Lines>,
     json: bool,
     recorder: Option<Mutex<Recorder>>,
-}
-
-/// Whom bytes come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    Haproxy,
-    Agent,
 }
 
 impl Tap {

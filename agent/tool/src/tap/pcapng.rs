@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use super::From;
+use super::direction::From;
 use crate::failure::Failure;
 
 /// The most bytes of a packet.

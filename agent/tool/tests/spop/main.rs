@@ -1,5 +1,6 @@
 //! The tool as a user runs it, against real agents and agents that misbehave.
 
+mod asynchronous;
 mod call;
 mod capture;
 mod decode;

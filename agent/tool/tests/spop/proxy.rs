@@ -38,10 +38,15 @@ pub struct Proxy {
 impl Proxy {
     /// With this agent, the engine `all` of an SPOE configuration, and an answer to every request, in HAProxy's words of `lf-string`.
     pub fn start(program: &str, agent: &str, spoe: &str, answer: &str) -> Self {
+        Self::with_threads(program, 1, agent, spoe, answer)
+    }
+
+    /// With so many threads.
+    pub fn with_threads(program: &str, threads: usize, agent: &str, spoe: &str, answer: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path();
         std::fs::write(dir.join("spoe.cfg"), spoe).unwrap();
-        std::fs::write(dir.join("haproxy.cfg"), config(dir, agent, answer)).unwrap();
+        std::fs::write(dir.join("haproxy.cfg"), config(dir, threads, agent, answer)).unwrap();
         let log = std::fs::File::create(dir.join("log")).unwrap();
         let mut process = Process(
             Command::new(program)
@@ -80,12 +85,12 @@ impl Proxy {
     }
 }
 
-fn config(dir: &Path, agent: &str, answer: &str) -> String {
+fn config(dir: &Path, threads: usize, agent: &str, answer: &str) -> String {
     let dir = dir.display();
     format!(
         "\
 global
-    nbthread 1
+    nbthread {threads}
 defaults
     mode http
     timeout connect 5s

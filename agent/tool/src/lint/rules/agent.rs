@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::super::context::{Context, Engine, arguments};
 use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
-use super::super::model::Section;
-use super::{Context, Engine, arguments};
+use super::super::model::{Line, Section};
 
 static MESSAGE_UNLISTED: Rule = Rule {
     name: "message-unlisted",
@@ -196,9 +196,8 @@ fn check_agent(context: &Context<'_>, engine: &Engine<'_>, agent: &Section, find
         let keeps = |message: &Section| {
             super::language::is_ours(message.name()) && arguments(message).any(|(_, key, _)| key == Some("id"))
         };
-        let active =
-            |line: &&super::Line| matches!(line.word(0), "server") && !line.words.iter().any(|word| word == "backup");
-        let template = |line: &super::Line| line.word(0) == "server-template" && line.word(2) != "1";
+        let active = |line: &&Line| matches!(line.word(0), "server") && !line.words.iter().any(|word| word == "backup");
+        let template = |line: &Line| line.word(0) == "server-template" && line.word(2) != "1";
         let several =
             backend.lines.iter().filter(active).nth(1).or_else(|| backend.lines.iter().find(|line| template(line)));
         if let (Some(second), true) = (several, engine.sections("spoe-message").any(keeps)) {

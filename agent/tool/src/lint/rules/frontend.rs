@@ -1,8 +1,8 @@
 //! What a frontend and its rules have to have.
 
 use super::super::condition::Version;
+use super::super::context::{Context, Engine};
 use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
-use super::{Context, Engine};
 
 static INSPECT_DELAY: Rule = Rule {
     name: "inspect-delay",

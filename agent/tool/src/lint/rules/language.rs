@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::super::context::{Context, Engine, arguments};
 use super::super::finding::{Findings, Level::Error, Rule};
 use super::super::model::{Line, Section};
-use super::{Context, Engine, arguments};
-use crate::lint::nearest;
+use super::super::nearest::nearest;
 
 static UNKNOWN_ARGUMENT: Rule = Rule {
     name: "unknown-argument",

@@ -1,9 +1,10 @@
 //! The log line of which spoa-otel makes spans (agent/docs/log-line.md).
 
 use super::super::condition::Version;
+use super::super::context::{Context, arguments};
 use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
+use super::super::model::Line;
 use super::super::model::Section;
-use super::{Context, Line, arguments};
 
 static LOG_TOO_SHORT: Rule = Rule {
     name: "log-line-too-short",

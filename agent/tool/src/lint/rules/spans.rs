@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::super::context::{Context, Engine, arguments};
 use super::super::finding::{Findings, Level::Error, Rule};
+use super::super::model::Line;
 use super::language::is_ours;
-use super::{Context, Engine, Line, arguments};
 
 static UNKNOWN_SPAN: Rule = Rule {
     name: "unknown-span",

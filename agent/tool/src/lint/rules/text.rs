@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::super::context::Context;
 use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
+use super::super::model::Line;
 use super::language::{by_client, set_var};
 use super::line::ELEMENT;
-use super::{Context, Line};
 
 static UNESCAPED: Rule = Rule {
     name: "log-unescaped",

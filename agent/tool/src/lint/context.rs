@@ -1,0 +1,63 @@
+//! What one version of HAProxy reads: its sections, and each filter with its SPOE file.
+
+use super::condition::Version;
+use super::model::{Line, Section};
+
+/// A filter of a proxy and the scope of the SPOE file that belongs to it.
+pub(super) struct Engine<'c> {
+    pub(super) name: String,
+    /// The sections of its scope; none if the file was not found.
+    pub(super) spoe: Vec<&'c Section>,
+    /// The proxy, if the configuration of HAProxy is there.
+    pub(super) proxy: Option<&'c Section>,
+}
+
+/// What one version reads.
+pub(super) struct Context<'c> {
+    pub(super) version: Version,
+    pub(super) haproxy: &'c [Section],
+    pub(super) engines: Vec<Engine<'c>>,
+}
+
+/// So many lines of a `defaults` are looked at: each proxy that inherits them has them again.
+const MAX_DEFAULTS: usize = 1000;
+
+impl<'c> Engine<'c> {
+    pub(super) fn sections(&self, kind: &'static str) -> impl Iterator<Item = &'c Section> + '_ {
+        self.spoe.iter().copied().filter(move |section| section.kind() == kind)
+    }
+
+    /// The line that asks for it.
+    pub(super) fn filter(&self, proxy: &'c Section) -> &'c Line {
+        let mut filters = proxy.all(&["filter", "spoe"]);
+        filters.find(|line| line.behind("engine").unwrap_or_default() == self.name).unwrap_or(&proxy.head)
+    }
+}
+
+impl<'c> Context<'c> {
+    /// The groups that rules send, each behind its engine.
+    pub(super) fn sent_groups(&self) -> impl Iterator<Item = (&'c str, &'c str)> {
+        let lines = self.haproxy.iter().flat_map(|section| &section.lines);
+        lines.filter_map(|line| {
+            let at = line.words.iter().position(|word| word == "send-spoe-group")?;
+            Some((line.word(at + 1), line.word(at + 2)))
+        })
+    }
+
+    /// What a proxy has: its own lines, and those of the defaults that it inherits.
+    pub(super) fn inherited(&self, proxy: &'c Section) -> Vec<&'c Line> {
+        let defaults = proxy.defaults.and_then(|n| self.haproxy.get(n)).into_iter();
+        defaults.flat_map(|section| section.lines.iter().take(MAX_DEFAULTS)).chain(&proxy.lines).collect()
+    }
+}
+
+/// The arguments of a message: its key, if it has one, and the sample, with the line.
+pub(super) fn arguments(message: &Section) -> impl Iterator<Item = (&Line, Option<&str>, &str)> {
+    message.all(&["args"]).flat_map(|line| {
+        line.words.iter().skip(1).map(move |word| match word.split_once('=') {
+            // A key is a name; `=` inside of a sample's own arguments is none.
+            Some((key, sample)) if !key.contains(['(', ',']) => (line, Some(key), sample),
+            _ => (line, None, word.as_str()),
+        })
+    })
+}
