@@ -8,8 +8,8 @@ use spop_core::{AckEncoder, Action, AgentEvent, Capabilities, PREFIX_LEN, Status
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::engine::Member;
 use crate::handler::{Answer, AsyncHandler, Handler};
+use crate::member::Member;
 use crate::notify::{Ack, Connection, Notify, Request};
 use crate::outcome::{Failure, Outcome, run};
 use crate::ratelimit::excerpt;

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use crate::config::ticks;
 use crate::drain::{Closing, LAST_READS};
-use crate::engine::Member;
 use crate::foreign::Foreign;
+use crate::member::Member;
 use crate::outcome::Outcome;
 use crate::session::{Inbound, Session, Turn};
 use crate::shared::Shared;

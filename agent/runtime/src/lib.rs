@@ -20,6 +20,7 @@ pub mod generate;
 mod handler;
 pub mod histogram;
 mod listener;
+mod member;
 mod notify;
 mod outcome;
 mod pulse;

@@ -8,8 +8,8 @@ use spop_core::{Agent, AgentStats, FrameType, Negotiated, Ticket};
 use tokio::task::JoinSet;
 
 use crate::buffer::{Input, Output};
-use crate::engine::Member;
 use crate::gauge::Part;
+use crate::member::Member;
 use crate::notify::Connection;
 use crate::outcome::Outcome;
 use crate::shared::Shared;
