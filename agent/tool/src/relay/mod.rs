@@ -12,9 +12,6 @@ use std::time::Duration;
 use clap::Args;
 use hdrhistogram::Histogram;
 use spop_agent::addr::{Addr, ListenAddr};
-use spop_agent::stop_signal;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::failure::Failure;
 use crate::tap::{Listener, RecordOptions, Tap};
@@ -83,28 +80,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
-    let stop = stop_signal()?;
+    let told = (&shared.counts.refused, shared.tap.closed());
     let mut listener = Listener::bind(&options.listen).await?;
-    eprintln!("spop: listening addr={}, in front of {}, Ctrl-C ends it", listener.addr(), options.agent);
-    let mut connections = JoinSet::new();
-    tokio::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut stop => return Ok(()),
-            () = shared.tap.closed() => return Ok(()),
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, peer)) = accepted else {
-            // Too many files are open as a rule; some will be closed.
-            sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        if connections.len() >= options.max_connections {
-            shared.counts.refused.fetch_add(1, Relaxed);
-            continue;
-        }
+    let open = listener.serve(options.max_connections, told, |stream, peer| {
         let number = shared.counts.connections.fetch_add(1, Relaxed);
-        connections.spawn(connection::relay(stream, peer, number, shared.clone()));
-    }
+        connection::relay(stream, peer, number, shared.clone())
+    });
+    // Those that are open end with the relay.
+    open.await.map(drop)
 }

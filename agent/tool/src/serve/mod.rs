@@ -10,10 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use spop_agent::addr::ListenAddr;
-use spop_agent::stop_signal;
 use spop_core::{AgentConfig, Capabilities};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::tap::{Listener, Tap};
@@ -130,31 +128,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
-    let stop = stop_signal()?;
     let mut listener = Listener::bind(&options.listen).await?;
-    eprintln!("spop: listening addr={}, Ctrl-C ends it", listener.addr());
+    let own = listener.addr().to_owned();
     let (ending, ends) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    tokio::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut stop => break,
-            () = shared.tap.closed() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, peer)) = accepted else {
-            // Too many files are open as a rule; some will be closed.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
-        if connections.len() >= options.max_connections {
-            shared.counts.refused.fetch_add(1, Relaxed);
-            continue;
-        }
-        shared.counts.connections.fetch_add(1, Relaxed);
-        connections.spawn(connection::serve(stream, peer, listener.addr().to_owned(), shared.clone(), ends.clone()));
-    }
+    let told = (&shared.counts.refused, shared.tap.closed());
+    let mut connections = listener
+        .serve(options.max_connections, told, |stream, peer| {
+            shared.counts.connections.fetch_add(1, Relaxed);
+            connection::serve(stream, peer, own.clone(), shared.clone(), ends.clone())
+        })
+        .await?;
     ending.send_replace(true);
     while connections.join_next().await.is_some() {}
     Ok(())

@@ -3,13 +3,21 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use spop_agent::addr::{Addr, ListenAddr};
 use spop_agent::socket_file::SocketFile;
+use spop_agent::stop_signal;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::failure::Failure;
+
+/// Pause after a failed accept.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection in either direction.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -56,8 +64,35 @@ impl Listener {
         &self.addr
     }
 
+    /// Serves connections, so many at once, until the process is told to stop or `over` is ready; gives those that are open then.
+    pub(crate) async fn serve<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        most: usize,
+        (refused, over): (&AtomicU64, impl Future<Output = ()>),
+        mut connection: impl FnMut(Box<dyn Connection>, String) -> F,
+    ) -> Result<JoinSet<()>, Failure> {
+        let stop = stop_signal()?;
+        eprintln!("spop: listening addr={}, Ctrl-C ends it", self.addr);
+        let mut connections = JoinSet::new();
+        tokio::pin!(stop, over);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => return Ok(connections),
+                () = &mut over => return Ok(connections),
+                Some(_) = connections.join_next() => continue,
+                accepted = self.accept() => accepted,
+            };
+            match accepted {
+                Ok(_) if connections.len() >= most => drop(refused.fetch_add(1, Relaxed)),
+                Ok((stream, peer)) => drop(connections.spawn(connection(stream, peer))),
+                // Too many files are open as a rule; some will be closed.
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
     /// The next connection and the peer's name.
-    pub(crate) async fn accept(&mut self) -> io::Result<(Box<dyn Connection>, String)> {
+    async fn accept(&mut self) -> io::Result<(Box<dyn Connection>, String)> {
         self.accepted += 1;
         match &self.socket {
             Socket::Tcp(socket) => {
