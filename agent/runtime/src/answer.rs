@@ -36,6 +36,9 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
                 self.connection = Arc::new(Connection { id, negotiated, engine_id });
             }
             AgentEvent::Disconnect(disconnect) => {
+                // HAProxy waits on for what its other connections may bring.
+                self.leave_to_others();
+                let shared = &self.shared;
                 let status = disconnect.status.unwrap_or(Status::NORMAL);
                 shared.stats.disconnect(Side::Haproxy, status);
                 if status != Status::NORMAL && status != Status::TIMEOUT {
@@ -91,7 +94,10 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         let limit = self.shared.config.handler_timeout;
         self.request_bytes += notify.payload().len();
         if self.engine.is_some() {
-            self.asked.push(notify.ticket);
+            let ids = (notify.stream_id, notify.frame_id);
+            // The one before is superseded.
+            self.asked.retain(|(_, asked)| *asked != ids);
+            self.asked.push((notify.ticket, ids));
         }
         self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
@@ -99,7 +105,7 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
     pub(crate) fn on_outcome(&mut self, Outcome { ticket, result, took, request_bytes }: Outcome) {
         let id = self.connection.id;
         self.request_bytes -= request_bytes;
-        self.asked.retain(|asked| *asked != ticket);
+        self.asked.retain(|(asked, _)| *asked != ticket);
         self.durations.observe(took);
         let answer = result.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);

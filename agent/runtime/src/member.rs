@@ -57,17 +57,10 @@ impl Member {
             && all.fetch_update(Relaxed, Relaxed, |now| (now + orphans <= limit).then_some(now + orphans)).is_ok()
     }
 
-    /// Goes on with the handlers of a connection that ends; `open` are those that HAProxy waits for, by their tickets, no more than were
+    /// Goes on with the handlers of a connection that ends; `open` are those that HAProxy waits for, by their tickets, as many as were
     /// reserved.
-    pub(crate) fn adopt(
-        &self,
-        mut tasks: JoinSet<Outcome>,
-        mut open: HashMap<u64, Ids>,
-        reserved: usize,
-        connection: u64,
-    ) {
+    pub(crate) fn adopt(&self, mut tasks: JoinSet<Outcome>, mut open: HashMap<u64, Ids>, connection: u64) {
         let (engine, shared) = (self.engine.clone(), self.shared.clone());
-        shared.engines.orphans.fetch_sub(reserved.saturating_sub(open.len()), Relaxed);
         tokio::spawn(async move {
             while let Some(done) = tasks.join_next().await {
                 let Ok(outcome) = done else { continue };

@@ -1,6 +1,5 @@
 //! The state of a connection, and what of it the shared counters get.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use spop_core::{Agent, AgentStats, FrameType, Negotiated, Ticket};
 use tokio::task::JoinSet;
 
 use crate::buffer::{Input, Output};
+use crate::engine::Ids;
 use crate::gauge::Part;
 use crate::member::Member;
 use crate::notify::Connection;
@@ -29,7 +29,7 @@ pub(crate) struct Session<S, const OPEN: usize> {
     pub(crate) request_bytes: usize,
     /// With `async`: its place among the connections of its engine, and what their handlers are at work on.
     pub(crate) engine: Option<Member>,
-    pub(crate) asked: Vec<Ticket>,
+    pub(crate) asked: Vec<(Ticket, Ids)>,
     pub(crate) started: Instant,
     pub(crate) turn: Turn,
     /// What of the agent's counters the shared ones have already.
@@ -161,19 +161,23 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         ServerStats::add(&stats.ignored, now.ignored - then.ignored);
     }
 
-    /// At its end: other connections of its engine answer what is open, if they can.
+    /// At its end, before what became void is reported: other connections of its engine answer what is open, if they can.
     pub(crate) fn leave_to_others(&mut self) {
         let Some(engine) = &self.engine else { return };
         let asked = std::mem::take(&mut self.asked);
-        let reserved = self.agent.open();
-        if reserved == 0 || !engine.reserve(reserved) {
+        if asked.is_empty() || !engine.reserve(asked.len()) {
             return;
         }
-        let open: HashMap<_, _> =
-            asked.into_iter().filter_map(|ticket| Some((ticket.to_bits(), self.agent.release(ticket)?))).collect();
-        // They count when they are answered.
-        self.reported.acks += open.len() as u64;
-        engine.adopt(std::mem::take(&mut self.tasks), open, reserved, self.connection.id);
+        for (ticket, _) in &asked {
+            // They count when they are answered; a DISCONNECT of HAProxy has made them void already.
+            let counted = match self.agent.release(*ticket) {
+                Some(_) => &mut self.reported.acks,
+                None => &mut self.reported.voided,
+            };
+            *counted += 1;
+        }
+        let open = asked.into_iter().map(|(ticket, ids)| (ticket.to_bits(), ids)).collect();
+        engine.adopt(std::mem::take(&mut self.tasks), open, self.connection.id);
     }
 
     /// What is open when the connection ends will never be answered.

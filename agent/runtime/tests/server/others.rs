@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spop_agent::{Answer, Request, Result, Scope, Server};
-use spop_core::{Capabilities, ClientConfig, EngineId, Frame, PREFIX_LEN};
+use spop_core::{Capabilities, ClientConfig, EngineId, Frame, PREFIX_LEN, Status};
 use tokio::io::AsyncReadExt;
 
 use crate::common::{Peer, Running, config, patiently};
@@ -70,6 +70,21 @@ async fn another_connection_answers_for_one_that_is_gone() {
     // It still answers its own.
     second.notify(1, "m", 0).await;
     assert_eq!(acks(&mut second, 1).await, [1]);
+}
+
+/// Also at HAProxy's own DISCONNECT: it ends connections that it has no use for, and waits for what they brought on the others.
+#[tokio::test]
+async fn another_connection_answers_after_a_disconnect() {
+    let server = start(|_| {}).await;
+    let mut first = Peer::hello(&server.addr, of_engine("one")).await;
+    let mut second = Peer::hello(&server.addr, of_engine("one")).await;
+    first.notify(7, "m", 200).await;
+    server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
+    first.client.close(Status::NORMAL);
+    first.send_own().await;
+    assert_eq!(acks(&mut second, 1).await, [7]);
+    let stats = server.stats.snapshot();
+    assert_eq!((stats.notifies, stats.acks, stats.answered_elsewhere, stats.unanswered), (1, 1, 1, 0), "{stats:?}");
 }
 
 #[tokio::test]

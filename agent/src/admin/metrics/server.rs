@@ -91,6 +91,11 @@ const CONNECTIONS: &[Metric<StatsSnapshot>] = &[
 const NOTIFIES: &[Metric<StatsSnapshot>] = &[
     counter("notifies", "NOTIFYs given to the handler.", &[("", |stats| stats.notifies)]),
     counter("acks", "NOTIFYs answered by an ACK of the handler.", &[("", |stats| stats.acks)]),
+    counter(
+        "acks_elsewhere",
+        "Of these ACKs, those on another connection of the NOTIFY's engine (async).",
+        &[("", |stats| stats.answered_elsewhere)],
+    ),
     counter("notify_fragments", "Frames of fragmented NOTIFYs received.", &[("", |stats| stats.fragments)]),
     gauge("notifies_in_flight", "NOTIFYs that wait for their ACK now.", &[("", |stats| stats.in_flight)]),
     counters(
