@@ -194,8 +194,8 @@ async fn load(addr: String, n: usize) {
 async fn a_drain_under_load_can_be_watched_to_its_end() {
     // What nobody takes keeps the agent busy until the end of the grace time.
     let nobody = format!("http://127.0.0.1:{}", crate::process::free_port());
-    let grace = Duration::from_secs(3);
-    let mut session = Session::start(&["--otlp", &nobody, "--grace", "3s"], &[]).await;
+    let grace = Duration::from_secs(6);
+    let mut session = Session::start(&["--otlp", &nobody, "--grace", "6s"], &[]).await;
     let admin = session.admin.clone();
     assert_eq!(get(&admin, "/readyz").await, (200, "ready\n".to_owned()));
     let loads: Vec<_> = (0..4).map(|n| tokio::spawn(load(session.addr.clone(), n))).collect();
