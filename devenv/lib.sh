@@ -11,7 +11,6 @@ STARTED=() # pids, oldest first
 declare -A NAMES # of these pids
 # What is started here talks over loopback, whatever proxy the user's environment names.
 export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
-readonly CYCLONEDX=0.5.9 # the version of cargo-cyclonedx
 readonly OUT_OF_REACH=75 # unpack-deb: the packages cannot be had from here
 readonly HAPROXY_SUITES=(trixie forky experimental) # of Debian, with HAProxy 3.0, 3.2 and 3.4
 
