@@ -57,6 +57,10 @@ pub struct ServerConfig {
     #[cfg_attr(feature = "clap", arg(skip = Self::DEFAULT.max_orphans))]
     pub max_orphans: usize,
 
+    /// How long an answer to such a NOTIFY waits for a connection if its engine has none at the time, at least.
+    #[cfg_attr(feature = "clap", arg(skip = Self::DEFAULT.orphan_timeout))]
+    pub orphan_timeout: Duration,
+
     /// How long HAProxy may take for its HELLO
     #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
     #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.hello_timeout), value_parser = duration::parse))]
@@ -107,6 +111,7 @@ impl ServerConfig {
         max_in_flight: MAX_IN_FLIGHT,
         async_answers: false,
         max_orphans: 256,
+        orphan_timeout: Duration::from_secs(2),
         hello_timeout: Duration::from_secs(5),
         half_frame_timeout: Duration::from_secs(10),
         connection_idle_timeout: None,
@@ -147,13 +152,19 @@ pub struct AsyncOptions {
     /// Most NOTIFYs whose connection is gone that are worked on; further ones stay unanswered
     #[arg(long, value_name = "N", default_value_t = ServerConfig::DEFAULT.max_orphans)]
     pub max_orphans: usize,
+
+    /// How long an answer to such a NOTIFY waits for a connection if its engine has none
+    #[arg(long, value_name = "TIME")]
+    #[arg(default_value = duration::text(ServerConfig::DEFAULT.orphan_timeout), value_parser = duration::parse)]
+    pub orphan_timeout: Duration,
 }
 
 #[cfg(feature = "clap")]
 impl AsyncOptions {
     /// A configuration with these options.
     pub fn of(&self, config: ServerConfig) -> ServerConfig {
-        ServerConfig { async_answers: self.async_answers, max_orphans: self.max_orphans, ..config }
+        let Self { async_answers, max_orphans, orphan_timeout } = *self;
+        ServerConfig { async_answers, max_orphans, orphan_timeout, ..config }
     }
 }
 

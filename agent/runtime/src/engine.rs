@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use spop_core::{FrameId, StreamId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::handler::Answer;
 
 /// What an ACK names.
 pub(crate) type Ids = (StreamId, FrameId);
 
-/// The engines that have a connection.
+/// The engines that have a connection, or something that waits for one.
 #[derive(Default)]
 pub(crate) struct Engines {
     pub(crate) by_id: Mutex<HashMap<Arc<[u8]>, Arc<Engine>>>,
@@ -30,6 +31,23 @@ pub(crate) struct Engine {
 
 #[derive(Default)]
 pub(crate) struct State {
+    /// Its connections.
     pub(crate) members: usize,
-    pub(crate) answers: VecDeque<(Ids, Answer)>,
+    /// NOTIFYs of connections that are gone, without an answer so far.
+    pub(crate) at_work: usize,
+    /// Answers that wait for a connection.
+    pub(crate) answers: VecDeque<Waiting>,
+}
+
+pub(crate) struct Waiting {
+    pub(crate) since: Instant,
+    pub(crate) ids: Ids,
+    pub(crate) answer: Answer,
+}
+
+impl State {
+    /// Nobody needs the engine any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.members == 0 && self.at_work == 0 && self.answers.is_empty()
+    }
 }

@@ -122,6 +122,9 @@ counters! {
     handler_late,
     /// NOTIFYs open when their connection ended: nobody waits for the answer any more.
     unanswered,
+    /// NOTIFYs whose connection was gone and that were given up because
+    /// [`max_orphans`](crate::ServerConfig::max_orphans) others were worked on; they are among `unanswered`.
+    orphans_refused,
     /// NOTIFYs whose connection was gone, answered on another one of their engine; they are among `acks`.
     answered_elsewhere,
     /// NOTIFYs that came when the connection was ending already, as this agent stops: HAProxy did not know yet.

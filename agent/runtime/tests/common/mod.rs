@@ -75,7 +75,7 @@ pub enum Event {
 pub struct Peer<S = TcpStream> {
     pub stream: S,
     pub client: Client,
-    input: Vec<u8>,
+    pub input: Vec<u8>,
 }
 
 impl Peer {

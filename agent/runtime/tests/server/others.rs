@@ -33,11 +33,14 @@ fn of_engine(id: &str) -> ClientConfig {
 /// The stream-ids of the ACKs that come, whatever the connection asked; none after the time.
 async fn acks(peer: &mut Peer, count: usize) -> Vec<u64> {
     let mut ids = Vec::new();
+    // What came with the agent's HELLO is read already.
+    let before = std::mem::take(&mut peer.input);
+    let mut stream = before.as_slice().chain(&mut peer.stream);
     while ids.len() < count {
         let mut prefix = [0; PREFIX_LEN];
-        patiently("a frame", peer.stream.read_exact(&mut prefix)).await.unwrap();
+        patiently("a frame", stream.read_exact(&mut prefix)).await.unwrap();
         let mut body = vec![0; u32::from_be_bytes(prefix) as usize];
-        patiently("its body", peer.stream.read_exact(&mut body)).await.unwrap();
+        patiently("its body", stream.read_exact(&mut body)).await.unwrap();
         let frame = Frame::decode(&body).unwrap();
         assert_eq!(frame.actions().count(), 1, "{frame:?}");
         ids.push(frame.header.stream_id.0);
@@ -87,9 +90,27 @@ async fn another_connection_answers_after_a_disconnect() {
     assert_eq!((stats.notifies, stats.acks, stats.answered_elsewhere, stats.unanswered), (1, 1, 1, 0), "{stats:?}");
 }
 
+/// HAProxy lets its requests wait when the last connection of an engine breaks, and connects again.
 #[tokio::test]
-async fn the_last_one_of_an_engine_leaves_them_unanswered() {
+async fn a_later_connection_answers_for_the_last_one() {
     let server = start(|_| {}).await;
+    let mut first = Peer::hello(&server.addr, of_engine("one")).await;
+    // The one is ready before, the other one after HAProxy is back.
+    first.notify(1, "m", 300).await;
+    first.notify(2, "m", 1000).await;
+    server.wait_for("they are at work", |stats| stats.in_flight == 2).await;
+    drop(first);
+    server.wait_for("it is gone", |stats| stats.connections_open == 0).await;
+    says_nothing(&mut Peer::hello(&server.addr, of_engine("two")).await).await;
+    let mut later = Peer::hello(&server.addr, of_engine("one")).await;
+    assert_eq!(acks(&mut later, 2).await, [1, 2]);
+    let stats = server.stats.snapshot();
+    assert_eq!((stats.notifies, stats.acks, stats.answered_elsewhere, stats.unanswered), (2, 2, 2, 0), "{stats:?}");
+}
+
+#[tokio::test]
+async fn they_do_not_wait_for_ever() {
+    let server = start(|config| config.orphan_timeout = Duration::from_millis(200)).await;
     let mut first = Peer::hello(&server.addr, of_engine("one")).await;
     let mut second = Peer::hello(&server.addr, of_engine("one")).await;
     first.notify(1, "m", 300).await;
@@ -97,20 +118,19 @@ async fn the_last_one_of_an_engine_leaves_them_unanswered() {
     server.wait_for("they are at work", |stats| stats.in_flight == 2).await;
     drop((first, second));
     server.wait_for("nobody answers", |stats| stats.unanswered == 2).await;
-    // A later one of the same engine has nothing to do with them.
     says_nothing(&mut Peer::hello(&server.addr, of_engine("one")).await).await;
     let stats = server.stats.snapshot();
-    assert_eq!((stats.notifies, stats.acks, stats.answered_elsewhere), (2, 0, 0), "{stats:?}");
+    assert_eq!((stats.notifies, stats.acks, stats.orphans_refused), (2, 0, 0), "{stats:?}");
 }
 
 /// Neither without the option, nor beyond the bound, nor for a HAProxy that has no `async`.
 #[tokio::test]
 async fn only_who_wants_it_and_so_many() {
     let without = ClientConfig::DEFAULT.with_engine_id(EngineId::new(b"one"));
-    for (asks, change) in [
-        (of_engine("one"), (|config| config.async_answers = false) as fn(&mut spop_agent::ServerConfig)),
-        (of_engine("one"), |config| config.max_orphans = 1),
-        (without, |_| {}),
+    for (asks, refused, change) in [
+        (of_engine("one"), 0, (|config| config.async_answers = false) as fn(&mut spop_agent::ServerConfig)),
+        (of_engine("one"), 2, |config| config.max_orphans = 1),
+        (without, 0, |_| {}),
     ] {
         let server = start(change).await;
         let mut first = Peer::hello(&server.addr, asks).await;
@@ -122,6 +142,7 @@ async fn only_who_wants_it_and_so_many() {
         drop(first);
         server.wait_for("nobody answers", |stats| stats.unanswered == 2).await;
         says_nothing(&mut second).await;
+        assert_eq!(server.stats.snapshot().orphans_refused, refused);
     }
 }
 

@@ -96,6 +96,11 @@ const NOTIFIES: &[Metric<StatsSnapshot>] = &[
         "Of these ACKs, those on another connection of the NOTIFY's engine (async).",
         &[("", |stats| stats.answered_elsewhere)],
     ),
+    counter(
+        "orphans_refused",
+        "NOTIFYs given up at the end of their connection because too many others were without one (async).",
+        &[("", |stats| stats.orphans_refused)],
+    ),
     counter("notify_fragments", "Frames of fragmented NOTIFYs received.", &[("", |stats| stats.fragments)]),
     gauge("notifies_in_flight", "NOTIFYs that wait for their ACK now.", &[("", |stats| stats.in_flight)]),
     counters(
