@@ -1,6 +1,7 @@
 /*
  * spop_conn: a connection of an agent over a socket, on top of spop.h: buffers, reads, writes, timeouts and the end. Header only, for
- * POSIX; C99 and C++11. A program that polls needs no more than this and its own handler (examples/score.c, 100 lines).
+ * POSIX; C99 and C++11. A program that polls needs no more than this and its own handler (examples/score.c, 100 lines). One whose answers take
+ * time keeps NOTIFYs and answers them later, on HAProxy up to 3.0 also on another connection if theirs is gone (examples/later.c).
  *
  * Buffers. A connection is one block of memory that the caller gives: spop_conn_size() says how much, spop_conn_init() lays it out.
  *
@@ -31,9 +32,26 @@ extern "C" {
 /* The caller's part: adds the actions that answer a NOTIFY. Views into it are valid until it returns. */
 typedef void (*spop_conn_handler)(void *context, spop_notify_event *notify, spop_writer *ack);
 
-/* A connection. Read `fd`, `acks` and `error`; the rest is its own. */
+struct spop_conn;
+
+/*
+ * For answers that take time: keeps a NOTIFY, that is its ticket (and its ids, for another connection) and a copy of what is needed of it,
+ * and answers it later by spop_conn_begin(). 0 if it does not; then the handler answers at once.
+ */
+typedef int (*spop_conn_keeper)(void *context, struct spop_conn *conn, const spop_notify_event *notify);
+
+#define SPOP_CONN_ENGINE_ID 64
+
+/* A connection. Set `keep` after spop_conn_init(). Read `fd`, `agreed`, `engine_id`, `acks` and `error`; the rest is its own. */
 typedef struct spop_conn {
     int fd;
+    /* NULL: each NOTIFY is answered at once, by the handler. */
+    spop_conn_keeper keep;
+    /* What was agreed on with HAProxy. */
+    spop_negotiated agreed;
+    /* The same on all connections of an engine; empty without one, and if it is longer than any that HAProxy makes. */
+    char engine_id[SPOP_CONN_ENGINE_ID];
+    size_t engine_id_len;
     /* ACKs written so far. */
     uint64_t acks;
     /* Why it ended, if not as it should: SPOP_E_IDLE_TIMEOUT, a fault of the peer's, SPOP_OK for a failure of the socket. */
@@ -99,6 +117,53 @@ static inline int spop_conn_timeout(const spop_conn *conn, uint64_t now, int at_
     return at_most < 0 || at < (uint64_t)at_most ? (int)(at < 3600000 ? at : 3600000) : at_most;
 }
 
+/* Is there room for the largest ACK? */
+static inline int spop_conn_has_room(const spop_conn *conn) { return SPOP_CONN_FRAMES_OUT * conn->room - conn->out_len >= conn->room; }
+
+/*
+ * Begins the answer to a NOTIFY that was kept: then spop_ack_set_var() and so on, and spop_conn_commit(). SPOP_E_NOT_OPEN: nobody waits for
+ * it any more. SPOP_E_NO_SPACE: HAProxy has to read first; try again after the next turn.
+ */
+static inline spop_error spop_conn_begin(spop_conn *conn, uint64_t ticket, spop_writer *ack)
+{
+    if (!spop_conn_has_room(conn))
+        return SPOP_E_NO_SPACE;
+    return spop_ack_begin(conn->agent, ticket, conn->out + conn->out_len, conn->room, ack);
+}
+
+/*
+ * The same for a NOTIFY of another connection, which is gone. SPOP_E_NOT_OPEN if this one is not of its engine, has not agreed on
+ * SPOP_CAP_ASYNC, or is ending.
+ */
+static inline spop_error spop_conn_begin_for(spop_conn *conn, const char *engine_id, size_t engine_id_len, spop_ids ids, spop_writer *ack)
+{
+    if (!(conn->agreed.capabilities & SPOP_CAP_ASYNC) || engine_id_len == 0 || conn->engine_id_len != engine_id_len ||
+        memcmp(conn->engine_id, engine_id, engine_id_len) != 0 || spop_agent_want_close(conn->agent))
+        return SPOP_E_NOT_OPEN;
+    if (!spop_conn_has_room(conn))
+        return SPOP_E_NO_SPACE;
+    return spop_ack_begin_ids(ids.stream_id, ids.frame_id, conn->agreed.max_frame_size, conn->out + conn->out_len, conn->room, ack);
+}
+
+/* Completes it. It leaves at the next turn. */
+static inline void spop_conn_commit(spop_conn *conn, spop_writer *ack)
+{
+    size_t len;
+    if (spop_ack_finish(ack, &len) == SPOP_OK) {
+        conn->out_len += len;
+        conn->acks++;
+    }
+}
+
+/* Remembers what was agreed on. */
+static inline void spop_conn_hello(spop_conn *conn, const spop_hello_event *hello)
+{
+    conn->agreed = hello->negotiated;
+    conn->engine_id_len = hello->engine_id.len <= SPOP_CONN_ENGINE_ID ? hello->engine_id.len : 0;
+    if (conn->engine_id_len > 0)
+        memcpy(conn->engine_id, hello->engine_id.ptr, conn->engine_id_len);
+}
+
 /* Handles what has arrived, as long as there is room for the largest answer. */
 static inline void spop_conn_process(spop_conn *conn, spop_conn_handler handler, void *context)
 {
@@ -108,17 +173,16 @@ static inline void spop_conn_process(spop_conn *conn, spop_conn_handler handler,
     do {
         spop_event event;
         spop_writer ack;
-        if (out_cap - conn->out_len < conn->room)
+        if (!spop_conn_has_room(conn))
             break;
         error = spop_agent_recv(conn->agent, conn->in + done, conn->in_len - done, &used, &event);
         done += used;
-        if (error == SPOP_OK && event.type == SPOP_EVENT_NOTIFY &&
-            spop_ack_begin(conn->agent, event.as.notify.ticket, conn->out + conn->out_len, out_cap - conn->out_len, &ack) == SPOP_OK) {
+        if (error == SPOP_OK && event.type == SPOP_EVENT_HELLO)
+            spop_conn_hello(conn, &event.as.hello);
+        if (error == SPOP_OK && event.type == SPOP_EVENT_NOTIFY && (!conn->keep || !conn->keep(context, conn, &event.as.notify)) &&
+            spop_conn_begin(conn, event.as.notify.ticket, &ack) == SPOP_OK) {
             handler(context, &event.as.notify, &ack);
-            if (spop_ack_finish(&ack, &len) == SPOP_OK) {
-                conn->out_len += len;
-                conn->acks++;
-            }
+            spop_conn_commit(conn, &ack);
         }
         if (error < 0) {
             conn->error = error;

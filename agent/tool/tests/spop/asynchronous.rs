@@ -1,17 +1,20 @@
 //! `option async` of HAProxy up to 3.0: an agent whose connections are cut.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use spop_agent::{Answer, Request, Scope, Server, ServerConfig, ServerStats, StatsSnapshot};
+use spop_core::{FrameType, PREFIX_LEN};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::proxy::{Proxy, is_old, with_each};
 use crate::serve::Listening;
-use crate::support::{say, until};
+use crate::support::{Process, say, until, wait};
 
 const SPOE: &str = "\
 [all]
@@ -25,7 +28,7 @@ spoe-agent all
     timeout processing 30s
     use-backend agents
 spoe-message slow
-    args path=path
+    args path=path ms=req.hdr_val(x-ms)
     event on-frontend-http-request
 ";
 
@@ -80,8 +83,8 @@ struct Wire(Arc<Mutex<Vec<Arc<Line>>>>);
 struct Line {
     haproxy: TcpStream,
     agent: TcpStream,
-    /// Bytes from HAProxy.
-    asked: AtomicU64,
+    /// NOTIFYs that the agent got. Locked while a frame is given to it, so that no answer is seen before its NOTIFY is counted.
+    notifies: Mutex<u64>,
     /// The agent ended it.
     ended: AtomicBool,
 }
@@ -96,13 +99,15 @@ impl Wire {
         std::thread::spawn(move || {
             for haproxy in listener.incoming() {
                 let (haproxy, agent) = (haproxy.unwrap(), TcpStream::connect(&agent).unwrap());
-                let line = Line { haproxy, agent, asked: AtomicU64::new(0), ended: AtomicBool::new(false) };
+                let line = Line { haproxy, agent, notifies: Mutex::default(), ended: AtomicBool::new(false) };
                 let line = Arc::new(line);
                 lines.0.lock().unwrap().push(line.clone());
                 let back = line.clone();
-                std::thread::spawn(move || line.copy(&line.haproxy, &line.agent, &line.asked));
+                std::thread::spawn(move || line.ask());
                 std::thread::spawn(move || {
-                    back.copy(&back.agent, &back.haproxy, &AtomicU64::new(0));
+                    // Whoever is gone first.
+                    let _cut = std::io::copy(&mut &back.agent, &mut &back.haproxy);
+                    let _gone = back.haproxy.shutdown(Shutdown::Write);
                     back.ended.store(true, Relaxed);
                 });
             }
@@ -114,19 +119,30 @@ impl Wire {
     fn open(&self) -> Vec<Arc<Line>> {
         let mut open = self.0.lock().unwrap().clone();
         open.retain(|line| !line.ended.load(Relaxed));
-        open.sort_by_key(|line| std::cmp::Reverse(line.asked.load(Relaxed)));
+        open.sort_by_key(|line| std::cmp::Reverse(*line.notifies.lock().unwrap()));
         open
+    }
+
+    fn notifies(&self) -> u64 {
+        self.0.lock().unwrap().iter().map(|line| *line.notifies.lock().unwrap()).sum()
     }
 }
 
 impl Line {
-    fn copy(&self, mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64) {
-        let mut buffer = [0; 4096];
-        while let Ok(len @ 1..) = from.read(&mut buffer) {
-            count.fetch_add(len as u64, Relaxed);
-            if to.write_all(&buffer[..len]).is_err() {
+    /// Gives the frames of HAProxy to the agent, one by one.
+    fn ask(&self) {
+        let (mut from, mut to) = (&self.haproxy, &self.agent);
+        let mut prefix = [0; PREFIX_LEN];
+        while from.read_exact(&mut prefix).is_ok() {
+            let mut frame = vec![0; u32::from_be_bytes(prefix) as usize];
+            if from.read_exact(&mut frame).is_err() {
                 break;
             }
+            let mut notifies = self.notifies.lock().unwrap();
+            if to.write_all(&[&prefix[..], &frame].concat()).is_err() {
+                break;
+            }
+            *notifies += u64::from(FrameType(frame[0]) == FrameType::NOTIFY);
         }
         // The other side may be gone already.
         let _gone = to.shutdown(Shutdown::Write);
@@ -140,58 +156,90 @@ impl Line {
     }
 }
 
-/// Requests while nobody answers, so many connections are left and all others cut, and the answers come: how many requests got none.
-fn cut_while_they_wait(program: &str, async_answers: bool, left: usize) -> (usize, StatsSnapshot) {
-    const WAITING: usize = 12;
-    let gate = Arc::new(Semaphore::new(1));
-    let waits = gate.clone();
-    let agent = Agent::start(
-        move || {
-            let gate = waits.clone();
-            async move { drop(gate.acquire().await.unwrap()) }
-        },
-        async_answers,
-    );
-    let (wire, addr) = Wire::start(&agent.addr);
+/// Requests while nobody answers, which begins with `hold`; so many connections are left and all others cut; the answers come by `release`:
+/// how many of twelve requests got none.
+fn cut_while_they_wait(program: &str, agent: &str, left: usize, hold: impl FnOnce(), release: impl FnOnce()) -> usize {
+    let (wire, addr) = Wire::start(agent);
     let haproxy = Proxy::start(program, &addr, SPOE, "done=%[var(sess.rep.done)];");
     until("the agent is up", || haproxy.get("/", "").contains("done=1;"));
-    let closed = gate.try_acquire().unwrap();
+    hold();
+    let before = wire.notifies();
     let unanswered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         // One by one: HAProxy spreads them over some connections.
-        for waiting in 1..=WAITING {
+        for waiting in 1..=12 {
             scope.spawn(|| {
-                let answer = haproxy.get("/", "");
+                let answer = haproxy.get("/", "X-Ms: 2000\r\n");
                 assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
                 unanswered.fetch_add(usize::from(!answer.contains("done=1;")), Relaxed);
             });
-            until("it waits", || agent.stats.snapshot().in_flight == waiting as u64);
+            until("it waits", || wire.notifies() == before + waiting);
         }
         let open = wire.open();
         open[left..].iter().for_each(|line| line.cut());
         assert!(open[..left].iter().all(|line| !line.ended.load(Relaxed)));
-        drop(closed);
+        release();
     });
     haproxy.stop();
-    (unanswered.into_inner(), agent.stop())
+    unanswered.into_inner()
 }
 
-/// What waits when a connection ends is answered on another one: every request, not one less.
+/// What waits when a connection ends is answered on another one, or on the next one: every request, not one less.
 #[test]
 fn what_a_cut_connection_left_is_answered_on_another() {
+    let waited = |program: &str, async_answers: bool, left: usize| {
+        let gate = Arc::new(Semaphore::new(1));
+        let waits = gate.clone();
+        let wait = move || {
+            let gate = waits.clone();
+            async move { drop(gate.acquire().await.unwrap()) }
+        };
+        let agent = Agent::start(wait, async_answers);
+        let hold = || assert_eq!(gate.forget_permits(1), 1);
+        let unanswered = cut_while_they_wait(program, &agent.addr, left, hold, || gate.add_permits(1));
+        (unanswered, agent.stop())
+    };
     with_each(|program, version| {
         if !is_old(version) {
             return;
         }
         // HAProxy connects again if none is left.
         for left in [1, 0] {
-            let (unanswered, stats) = cut_while_they_wait(program, true, left);
+            let (unanswered, stats) = waited(program, true, left);
             assert!(unanswered == 0 && stats.answered_elsewhere > 0, "{version}: {unanswered} unanswered, {stats:?}");
             assert_eq!((stats.notifies, stats.unanswered), (stats.acks, 0), "{version}: {stats:?}");
         }
-        let (unanswered, stats) = cut_while_they_wait(program, false, 1);
+        let (unanswered, stats) = waited(program, false, 1);
         assert!(unanswered > 0 && stats.answered_elsewhere == 0, "{version}: {unanswered} unanswered, {stats:?}");
         assert_eq!(stats.unanswered, unanswered as u64, "{version}: {stats:?}");
+    });
+}
+
+/// The same of a program in another language, which takes as many milliseconds for its answer as `ms` says.
+#[test]
+#[ignore = "the tests of libspop and of the Lua module name the program in SPOP_LATER"]
+fn a_program_answers_what_a_cut_connection_left() {
+    let command = std::env::var("SPOP_LATER").expect("SPOP_LATER names an agent and its arguments");
+    let mut words = command.split(' ');
+    let (name, arguments) = (words.next().unwrap(), words.collect::<Vec<_>>());
+    with_each(|program, version| {
+        if !is_old(version) {
+            return;
+        }
+        for left in [1, 0] {
+            let child = Command::new(name).args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let mut agent = Process(child.unwrap());
+            let mut said = String::new();
+            BufReader::new(agent.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+            let addr = said.trim_end().strip_prefix("listening on ").unwrap();
+            assert_eq!(cut_while_they_wait(program, addr, left, || (), || ()), 0, "{version}, {left} left");
+            kill_process(Pid::from_child(&agent.0), Signal::TERM).unwrap();
+            assert_eq!(wait(&mut agent.0, &command), 0);
+            let mut told = String::new();
+            agent.0.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+            let elsewhere = told.split(' ').nth(1).and_then(|count| count.parse().ok()).unwrap_or(0);
+            assert!(elsewhere > 0 && told.ends_with(" 0 lost\n"), "{version}, {left} left: {told}");
+        }
     });
 }
 
