@@ -245,6 +245,13 @@ function Agent:feed(bytes) end
 ---@return integer? status
 function Agent:ack(notify, actions) end
 
+--- Takes a NOTIFY over, to be answered by encode_ack() on another connection of the same engine_id. nil: `async` was not
+--- agreed on, or it is not open any more. What is open when a connection ends needs no release.
+---@param notify spop.Frame
+---@return integer|spop.Value|nil stream_id
+---@return integer|spop.Value|string frame_id_or_message
+function Agent:release(notify) end
+
 --- The bytes to send now. Send them in one go: some HAProxys refuse an AGENT-HELLO in two segments.
 ---@return string bytes
 function Agent:output() end

@@ -3,7 +3,10 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use spop_core::{AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Negotiated, PREFIX_LEN, Status, Want};
+use spop_core::{
+    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Header, Negotiated, PREFIX_LEN, Status, Ticket,
+    Want,
+};
 
 use crate::buffers::{Input, Output};
 use crate::encode::{NO_ROOM, Options, more_room, write_actions};
@@ -22,6 +25,7 @@ pub(crate) const CLASS: ClassFunctions = ClassFunctions {
         (c"want", c_function!(want)),
         (c"feed", c_function!(feed)),
         (c"ack", c_function!(ack)),
+        (c"release", c_function!(release)),
         (c"output", c_function!(output)),
         (c"close", c_function!(close)),
         (c"eof", c_function!(eof)),
@@ -254,16 +258,20 @@ pub(crate) fn push_negotiated(stack: &Stack<'_>, event: &str, negotiated: Negoti
     stack.set_field(c"capabilities");
 }
 
+/// The NOTIFY of this agent that is the argument.
+fn notify_argument(stack: &Stack<'_>, serial: u64) -> Result<(Ticket, Header), Misuse> {
+    let notify = FrameObject::read(stack, 2).ok_or_else(|| stack.expected(2, "a NOTIFY of feed()"))?;
+    match notify.origin {
+        Origin::Notify { agent, ticket, .. } if agent == serial => Ok((ticket, notify.frame.header)),
+        _ => Err(Misuse::argument(2, format_args!("a NOTIFY of this agent's feed() expected"))),
+    }
+}
+
 /// `agent:ack(notify [, actions])`: true; nil, a text and maybe a status if the actions did not go out.
 fn ack(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
-        let notify = FrameObject::read(stack, 2).ok_or_else(|| stack.expected(2, "a NOTIFY of feed()"))?;
         let Connection { agent, serial, output, .. } = connection;
-        let ticket = match notify.origin {
-            Origin::Notify { agent, ticket, .. } if agent == *serial => ticket,
-            _ => return Err(Misuse::argument(2, format_args!("a NOTIFY of this agent's feed() expected"))),
-        };
-        let header = notify.frame.header;
+        let (ticket, header) = notify_argument(stack, *serial)?;
         let max = agent.negotiated().map_or(0, |negotiated| negotiated.max_frame_size);
         let limit = (max as usize).saturating_add(PREFIX_LEN);
         let mut encode = |room: usize, with_actions: bool| -> Result<Result<usize, EncodeError>, Misuse> {
@@ -288,9 +296,7 @@ fn ack(stack: &Stack<'_>) -> Outcome {
         }
         // The ids may belong to a later NOTIFY by now; the ticket knows.
         if agent.release(ticket).is_none() {
-            stack.push_nil();
-            stack.push_bytes(b"this NOTIFY is not open any more");
-            return Ok(2);
+            return Ok(push_nothing(stack, "this NOTIFY is not open any more"));
         }
         output.commit(written.unwrap_or_default());
         output.transmit(|out| agent.poll_transmit(out));
@@ -300,6 +306,30 @@ fn ack(stack: &Stack<'_>) -> Outcome {
         stack.push_boolean(true);
         Ok(1)
     })
+}
+
+/// `agent:release(notify)`: its stream-id and frame-id, for an ACK on another connection; nil and a text if it cannot leave this one.
+fn release(stack: &Stack<'_>) -> Outcome {
+    stack.with_this(|connection: &mut Connection| {
+        let Connection { agent, serial, .. } = connection;
+        let (ticket, _) = notify_argument(stack, *serial)?;
+        if !agent.negotiated().is_some_and(|agreed| agreed.capabilities.contains(Capabilities::ASYNC)) {
+            return Ok(push_nothing(stack, "async was not agreed on"));
+        }
+        let Some((stream_id, frame_id)) = agent.release(ticket) else {
+            return Ok(push_nothing(stack, "this NOTIFY is not open any more"));
+        };
+        value::push_id(stack, stream_id.0);
+        value::push_id(stack, frame_id.0);
+        Ok(2)
+    })
+}
+
+/// Pushes nil and why.
+fn push_nothing(stack: &Stack<'_>, why: &str) -> c_int {
+    stack.push_nil();
+    stack.push_bytes(why.as_bytes());
+    2
 }
 
 /// `agent:output()`: the bytes to send now, "" if there are none.

@@ -135,6 +135,22 @@ test("wrong actions leave the NOTIFY open", function()
   raises("this agent's feed()", other.ack, other, event)
 end)
 
+test("a NOTIFY that is released is answered on another connection", function()
+  local agent, client = pair({ capabilities = "pipelining,async" }, { capabilities = "pipelining,async" })
+  local event = notify(agent, client, { { "m" } })
+  equal({ agent:release(event) }, { event.stream_id, event.frame_id })
+  equal({ agent:open(), agent:output() }, { 0, "" })
+  equal({ agent:release(event) }, { nil, "this NOTIFY is not open any more" })
+  local ack = assert(client:feed(spop.encode_ack(event.stream_id, event.frame_id)))[1]
+  equal({ ack.event, ack.stream_id }, { "ack", event.stream_id })
+  -- Where async was not agreed on it stays.
+  agent, client = pair()
+  event = notify(agent, client, { { "m" } })
+  equal({ agent:release(event) }, { nil, "async was not agreed on" })
+  equal(agent:ack(event), true)
+  raises("this agent's feed()", agent.release, pair(), event)
+end)
+
 test("a later NOTIFY with the same ids supersedes the earlier", function()
   local agent, client = pair()
   assert(client:notify({ { "m" } }, 1, 1))

@@ -13,10 +13,11 @@ local function fake(input, silent, piece)
   local self = { sent = "", closed = false }
   function self.settimeout() end
   function self.close() self.closed = true end
-  function self.send(_, bytes)
-    local taken = math.min(piece or #bytes, #bytes)
-    self.sent = self.sent .. bytes:sub(1, taken)
-    return taken
+  function self.send(_, bytes, from)
+    from = from or 1
+    local last = math.min(from - 1 + (piece or #bytes), #bytes)
+    self.sent = self.sent .. bytes:sub(from, last)
+    return last
   end
   function self.receive(_, n)
     local data = input:sub(1, n)

@@ -34,13 +34,12 @@ end
 local function send_all(socket, bytes)
   local at = 1
   while at <= #bytes do
-    local last, why, partial = socket:send(at == 1 and bytes or bytes:sub(at))
-    if not last then
-      if why ~= "timeout" or not partial or partial < at then return nil, why or "the connection is closed" end
-      return nil, "timeout"
-    end
+    -- The index of the last byte that was taken.
+    local last, why
+    if at == 1 then last, why = socket:send(bytes) else last, why = socket:send(bytes, at) end
+    if not last then return nil, why or "the connection is closed" end
     if core then return true end -- HAProxy sends all of it
-    at = at + last
+    at = last + 1
   end
   return true
 end
