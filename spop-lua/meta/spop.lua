@@ -1,21 +1,22 @@
 ---@meta spop
--- The interface of the module `spop` for editors (lua-language-server); not to be loaded.
+-- SPOP, the protocol between HAProxy's SPOE filter and its agents: the codec, and both sides of a connection without I/O.
 --
 -- What a peer sends never raises an error: functions that read it return nil, a text and an SPOP status. Mistakes of the
 -- script raise an error.
 
----@class spop
----@field _VERSION string
+--- For editors (lua-language-server) and for the pages of `make doc`; not to be loaded.
+---@class spop what is no function
+---@field _VERSION string the module's
 ---@field status table<string, integer> the status codes: NORMAL, IO_ERROR, TIMEOUT, FRAME_TOO_BIG, INVALID_FRAME, ...
----@field UNSET integer frame types
----@field HAPROXY_HELLO integer
----@field HAPROXY_DISCONNECT integer
----@field NOTIFY integer
----@field AGENT_HELLO integer
----@field AGENT_DISCONNECT integer
----@field ACK integer
----@field FIN integer frame flags
----@field ABORT integer
+---@field UNSET integer frame type: a further fragment
+---@field HAPROXY_HELLO integer frame type
+---@field HAPROXY_DISCONNECT integer frame type
+---@field NOTIFY integer frame type
+---@field AGENT_HELLO integer frame type
+---@field AGENT_DISCONNECT integer frame type
+---@field ACK integer frame type
+---@field FIN integer frame flag: the frame is whole, or the last fragment
+---@field ABORT integer frame flag: the sender gave it up
 local spop = {}
 
 --- What SPOP's types are in Lua: NULL nil; BOOL boolean; the four integer types integer (a UINT64 above 2^63-1 has the same
@@ -24,30 +25,33 @@ local spop = {}
 ---@alias spop.Plain nil|boolean|integer|string
 --- What can be sent: a boolean goes as BOOL, an integer as INT64, a string as STRING, nil as NULL, a typed value as its type.
 ---@alias spop.Sendable spop.Plain|spop.Value
+--- The types.
 ---@alias spop.TypeName "null"|"bool"|"int32"|"uint32"|"int64"|"uint64"|"ipv4"|"ipv6"|"string"|"binary"
+--- Where a variable lives.
 ---@alias spop.Scope "proc"|"sess"|"txn"|"req"|"res"
 
 ---@class spop.Value a value of a certain type; `==` compares type and value, `tostring` gives the text
----@field type spop.TypeName
----@field value spop.Plain
+---@field type spop.TypeName its type
+---@field value spop.Plain what it is in Lua
 
 ---@class spop.Action `{"set-var", scope, name, value}` or `{"unset-var", scope, name}`
----@field [1] "set-var"|"unset-var"
----@field [2] spop.Scope
+---@field [1] "set-var"|"unset-var" what to do
+---@field [2] spop.Scope the variable's scope
 ---@field [3] string the variable's name, to which HAProxy adds the engine's prefix
----@field [4]? spop.Sendable
+---@field [4]? spop.Sendable the value
 ---@field type? spop.TypeName the type of the value
 
 ---@class spop.Pair `{key, value}`
----@field [1] string
----@field [2]? spop.Sendable
+---@field [1] string the key
+---@field [2]? spop.Sendable the value
 ---@field type? spop.TypeName the type of the value
 
----@alias spop.Args table<string, spop.Plain> by name, the first of each; read only
+--- The arguments of a message by name, the first of each; read only.
+---@alias spop.Args table<string, spop.Plain>
 
----@class spop.Message
----@field name string
----@field args spop.Args
+---@class spop.Message a message of a NOTIFY
+---@field name string its name
+---@field args spop.Args its arguments by name
 local Message = {}
 
 --- The value of the first argument of that name, and its type; only nil if there is none.
@@ -67,15 +71,15 @@ function Message:list() end
 
 ---@class spop.Frame a frame; the payload is read when it is asked for
 ---@field event? "notify"|"ack" if it is an event
----@field type integer
----@field type_name? string
----@field flags integer
----@field fin boolean
----@field abort boolean
----@field stream_id integer
----@field frame_id integer
+---@field type integer NOTIFY, ACK, ...
+---@field type_name? string its name, if it is known
+---@field flags integer all of them
+---@field fin boolean is FIN set?
+---@field abort boolean is ABORT set?
+---@field stream_id integer names the stream, chosen by HAProxy
+---@field frame_id integer names the NOTIFY of the stream
 ---@field fragmented boolean a NOTIFY that came in fragments
----@field payload string
+---@field payload string the bytes behind the header
 local Frame = {}
 
 --- The messages of a NOTIFY. Never nil for an event of an agent.
@@ -104,14 +108,14 @@ function Frame:actions() end
 ---@return integer? status
 function Frame:kv() end
 
----@class spop.Event
----@field event "hello"|"aborted"|"too-big"|"disconnect"
----@field max_frame_size? integer of hello
+---@class spop.Event what happened on a connection, beside NOTIFYs and ACKs
+---@field event "hello"|"aborted"|"too-big"|"disconnect" what it is
+---@field max_frame_size? integer of hello: what was agreed on
 ---@field capabilities? table<string, true> of hello: those that both sides have
----@field healthcheck? boolean of hello
----@field engine_id? string of hello
+---@field healthcheck? boolean of hello: HAProxy only checks the agent
+---@field engine_id? string of hello: the same on all connections of an engine
 ---@field stream_id? integer of aborted and too-big
----@field frame_id? integer
+---@field frame_id? integer of aborted and too-big
 ---@field status? integer of disconnect
 ---@field message? string of disconnect
 
@@ -130,7 +134,7 @@ function spop.peek_len(bytes, max) end
 ---@return integer? status
 function spop.decode(body) end
 
---- The encoders return a whole frame, or nil, a text and status 3 if it is longer than `max_frame_size` (default 16380).
+--- A whole ACK. This and the other encoders return nil, a text and status 3 if it is longer than `max_frame_size` (default 16380).
 ---@param stream_id integer|spop.Value
 ---@param frame_id integer|spop.Value
 ---@param actions? spop.Action[]
@@ -140,6 +144,7 @@ function spop.decode(body) end
 ---@return integer? status
 function spop.encode_ack(stream_id, frame_id, actions, max_frame_size) end
 
+--- A whole NOTIFY.
 ---@param stream_id integer|spop.Value
 ---@param frame_id integer|spop.Value
 ---@param messages table[] `{ {name, args}, ... }`; args: `{ key = value }`, or a list of pairs in order
@@ -149,10 +154,12 @@ function spop.encode_ack(stream_id, frame_id, actions, max_frame_size) end
 ---@return integer? status
 function spop.encode_notify(stream_id, frame_id, messages, max_frame_size) end
 
+--- A HELLO, of the agent by default.
 ---@param options {from?: "agent"|"haproxy", version?: string, max_frame_size?: integer, capabilities?: string, healthcheck?: boolean, engine_id?: string}
 ---@return string frame
 function spop.encode_hello(options) end
 
+--- A DISCONNECT, of the agent by default.
 ---@param status integer
 ---@param message? string default: the usual text of that status
 ---@param from? "agent"|"haproxy"
@@ -173,25 +180,31 @@ function spop.encode_disconnect(status, message, from) end
 ---@return integer? status
 function spop.encode_frame(type, flags, stream_id, frame_id, payload, max_frame_size) end
 
---- Typed values. The integers take an integer, a typed value or a string of decimal digits; the addresses their usual text.
+--- An INT32. This and the other integers take an integer, a typed value or a string of decimal digits.
 ---@param value integer|string|spop.Value
 ---@return spop.Value
 function spop.int32(value) end
+--- A UINT32.
 ---@param value integer|string|spop.Value
 ---@return spop.Value
 function spop.uint32(value) end
+--- An INT64.
 ---@param value integer|string|spop.Value
 ---@return spop.Value
 function spop.int64(value) end
+--- A UINT64.
 ---@param value integer|string|spop.Value a negative integer stands for the same 64 bits (not on LuaJIT)
 ---@return spop.Value
 function spop.uint64(value) end
+--- An IPV4, from its usual text.
 ---@param text string
 ---@return spop.Value
 function spop.ipv4(text) end
+--- An IPV6, from its usual text.
 ---@param text string
 ---@return spop.Value
 function spop.ipv6(text) end
+--- A BINARY.
 ---@param bytes string
 ---@return spop.Value
 function spop.binary(bytes) end
@@ -205,7 +218,7 @@ function spop.ip_bytes(text) end
 ---@return string text
 function spop.ip_text(bytes) end
 
----@class spop.AgentOptions
+---@class spop.AgentOptions options of spop.agent
 ---@field max_frame_size? integer the largest frame, from 256; default 1048576, so that HAProxy's own size counts
 ---@field capabilities? string words out of pipelining, async, fragmentation; default "pipelining,fragmentation"
 ---@field reassembly? integer the most bytes of a fragmented NOTIFY; default 65536; 0: fragmentation is not announced
@@ -217,6 +230,7 @@ function spop.ip_text(bytes) end
 ---@class spop.Agent the server's side of a connection, without I/O
 local Agent = {}
 
+--- A new connection of an agent.
 ---@param options? spop.AgentOptions
 ---@return spop.Agent
 function spop.agent(options) end
@@ -263,10 +277,13 @@ function Agent:close(status) end
 --- The transport ended; how many NOTIFYs were open.
 ---@return integer
 function Agent:eof() end
----@return integer open NOTIFYs without an answer
+--- How many NOTIFYs are open.
+---@return integer open
 function Agent:open() end
+--- What was agreed on; nil before HELLO.
 ---@return spop.Event? hello what was agreed on
 function Agent:negotiated() end
+--- The counters.
 ---@return {notifies: integer, acks: integer, superseded: integer, cancelled: integer, aborted: integer, too_big: integer, fragments: integer, ignored: integer}
 function Agent:stats() end
 --- The tick at which handle_timeout is due.
@@ -279,9 +296,9 @@ function Agent:poll_timeout() end
 ---@return integer? status
 function Agent:handle_timeout(now) end
 
----@class spop.ClientOptions
+---@class spop.ClientOptions options of spop.client
 ---@field max_frame_size? integer the largest frame, from 256; default 16380
----@field capabilities? string default "pipelining"
+---@field capabilities? string words out of pipelining, async, fragmentation; default "pipelining"
 ---@field healthcheck? boolean ask for a health check only
 ---@field engine_id? string at most 64 bytes
 ---@field hello_timeout? integer in ticks; default none
@@ -289,9 +306,11 @@ function Agent:handle_timeout(now) end
 ---@class spop.Client HAProxy's side of a connection, without I/O; what is not described here is as in spop.Agent
 local Client = {}
 
+--- A new connection of a client.
 ---@param options? spop.ClientOptions
 ---@return spop.Client
 function spop.client(options) end
+--- How many bytes to read at least; 0 and "close": send output(), then close.
 ---@return integer bytes
 ---@return "close"|nil why
 function Client:want() end
@@ -315,31 +334,39 @@ function Client:notify(messages, stream_id, frame_id) end
 ---@param frame_id integer|spop.Value
 ---@return boolean
 function Client:forget(stream_id, frame_id) end
+--- The bytes to send now.
 ---@return string bytes
 function Client:output() end
+--- Ends the connection with a DISCONNECT.
 ---@param status? integer
 function Client:close(status) end
+--- The transport ended; how many NOTIFYs were in flight.
 ---@return integer in_flight
 function Client:eof() end
+--- How many NOTIFYs wait for their ACK.
 ---@return integer
 function Client:in_flight() end
+--- What was agreed on; nil before HELLO.
 ---@return spop.Event? hello
 function Client:negotiated() end
+--- The counters.
 ---@return {notifies: integer, acks: integer, ignored: integer}
 function Client:stats() end
+--- The tick at which handle_timeout is due.
 ---@return integer? tick
 function Client:poll_timeout() end
+--- Tells the time in ticks of any unit since the connection began.
 ---@param now integer
 ---@return true? ok
 ---@return string? message
 ---@return integer? status
 function Client:handle_timeout(now) end
 
----@class spop.ServiceOptions: spop.AgentOptions
----@field log? fun(line: string)
+---@class spop.ServiceOptions: spop.AgentOptions options of spop.service: those of spop.agent, and
+---@field log? fun(line: string) gets each log line
 
----@class spop.ConnectOptions: spop.ClientOptions
----@field timeout? number seconds
----@field socket? table
+---@class spop.ConnectOptions: spop.ClientOptions options of spop.client.connect: those of spop.client, and
+---@field timeout? number seconds for connecting and for each question; default 1
+---@field socket? table a connected socket with the methods of LuaSocket
 
 return spop

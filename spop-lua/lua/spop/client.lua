@@ -2,7 +2,7 @@
 
 local spop = require "spop"
 
----@class spop.Connection
+---@class spop.Connection a connection to an SPOA
 local Connection = {}
 Connection.__index = Connection
 
