@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 use spop_agent::addr::{Addr, ListenAddr};
 
 use crate::failure::Failure;
-use crate::tap::{Listener, RecordOptions, Tap};
+use crate::tap::{Listener, Tap, TapOptions};
 use faults::FaultOptions;
 use shared::{Counts, Shared};
 
@@ -32,22 +32,10 @@ pub(crate) struct Options {
     /// How long the connection to the agent may take
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::net::time)]
     timeout: Duration,
-    /// The most connections at once; further ones are closed
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    max_connections: usize,
-    /// Show all frames, also HELLO, DISCONNECT, fragments and health checks
-    #[arg(long)]
-    all: bool,
-    /// Show nothing; the summary at the end remains
-    #[arg(long, short, conflicts_with_all = ["all", "json"])]
-    quiet: bool,
-    /// Print one JSON object per frame
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     faults: FaultOptions,
     #[command(flatten)]
-    record: RecordOptions,
+    tap: TapOptions,
 }
 
 const EXAMPLES: &str = "\
@@ -59,14 +47,14 @@ Examples (HAProxy's `server` line names the relay):
 Ctrl-C ends it with a summary.";
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let tap = Arc::new(Tap::new(options.quiet, options.json, &options.record)?);
+    let tap = Arc::new(Tap::new(&options.tap)?);
     let latencies =
         Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| Failure::Usage(error.to_string()))?;
     let shared = Arc::new(Shared {
         agent: options.agent.clone(),
         timeout: options.timeout,
         faults: options.faults.clone(),
-        all: options.all,
+        all: options.tap.all,
         tap: tap.clone(),
         counts: Counts::default(),
         latencies: Mutex::new(latencies),
@@ -82,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
     let told = (&shared.counts.refused, shared.tap.closed());
     let mut listener = Listener::bind(&options.listen).await?;
-    let open = listener.serve(options.max_connections, told, |stream, peer| {
+    let open = listener.serve(options.tap.max_connections, told, |stream, peer| {
         let number = shared.counts.connections.fetch_add(1, Relaxed);
         connection::relay(stream, peer, number, shared.clone())
     });

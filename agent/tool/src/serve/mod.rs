@@ -14,7 +14,7 @@ use spop_core::{AgentConfig, Capabilities};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
-use crate::tap::{Listener, Tap};
+use crate::tap::{Listener, Tap, TapOptions};
 use shared::{Counts, Shared};
 
 /// Be an agent for a configuration under test: show every NOTIFY, answer by rules
@@ -36,23 +36,11 @@ pub(crate) struct Options {
     /// What to announce, as far as HAProxy has it too; none is ""
     #[arg(long, value_name = "LIST", default_value = "pipelining,fragmentation", value_parser = capabilities)]
     capabilities: Capabilities,
-    /// The most connections at once; further ones are closed
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    max_connections: usize,
     /// The most delayed ACKs of a connection at once; further ones come without a delay
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_delayed: usize,
-    /// Show all frames, also HELLO, DISCONNECT, fragments and health checks
-    #[arg(long)]
-    all: bool,
-    /// Show nothing; the summary at the end remains
-    #[arg(long, short, conflicts_with_all = ["all", "json"])]
-    quiet: bool,
-    /// Print one JSON object per frame
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    record: crate::tap::RecordOptions,
+    tap: TapOptions,
 }
 
 /// The words of each `--on`, which clap's macro would run together.
@@ -112,12 +100,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         };
         rules.extend(rules::of_file(&text).map_err(told)?);
     }
-    let tap = Arc::new(Tap::new(options.quiet, options.json, &options.record)?);
+    let tap = Arc::new(Tap::new(&options.tap)?);
     let config = AgentConfig::DEFAULT
         .with_max_frame_size(options.max_frame_size)
         .with_capabilities(options.capabilities)
         .with_half_frame_timeout(Some(10_000));
-    let (max_delayed, all, counts) = (options.max_delayed, options.all, Counts::default());
+    let (max_delayed, all, counts) = (options.max_delayed, options.tap.all, Counts::default());
     let shared = Arc::new(Shared { rules, config, max_delayed, all, tap: tap.clone(), counts });
     let runtime = crate::tap::runtime()?;
     runtime.block_on(listen(options, &shared))?;
@@ -133,7 +121,7 @@ async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> 
     let (ending, ends) = watch::channel(false);
     let told = (&shared.counts.refused, shared.tap.closed());
     let mut connections = listener
-        .serve(options.max_connections, told, |stream, peer| {
+        .serve(options.tap.max_connections, told, |stream, peer| {
             shared.counts.connections.fetch_add(1, Relaxed);
             connection::serve(stream, peer, own.clone(), shared.clone(), ends.clone())
         })

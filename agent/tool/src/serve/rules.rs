@@ -225,6 +225,8 @@ pub(super) fn of_file(text: &str) -> Result<Vec<Rule>, Vec<(usize, String)>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fits(when: &str, args: &[(&str, Value<'_>)]) -> bool {
@@ -293,5 +295,51 @@ mod tests {
         let rules = of_file("on m ip=any\n  set-var txn.a=arg:ip\n\tdelay 20ms\non *\n  no-ack").unwrap();
         assert_eq!(rules.iter().map(|rule| rule.deeds.len()).collect::<Vec<_>>(), [2, 1]);
         assert!(of_words(&[]).is_err());
+    }
+
+    /// Texts that look like rules, mostly.
+    fn text() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            Just("on".to_owned()),
+            Just("set-var sess.a=".to_owned()),
+            "(unset-var|delay|disconnect|fragment|garbage|close|no-ack|net:|arg:|int64:|string:)",
+            "[a-z*=:./'\"0-9# \\\\-]{0,8}",
+            Just("\n".to_owned()),
+            any::<char>().prop_map(String::from),
+        ];
+        proptest::collection::vec(word, 0..30).prop_map(|words| words.join(" "))
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_a_rule_or_something_to_do_or_wrong(text in text()) {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+            match of_file(&text) {
+                Ok(rules) => prop_assert_eq!(rules.iter().map(|rule| 1 + rule.deeds.len()).sum::<usize>(), lines),
+                Err(wrong) => {
+                    prop_assert!(wrong.len() <= lines);
+                    prop_assert!(wrong.iter().all(|(n, error)| (1..=text.lines().count()).contains(n) && !error.is_empty()));
+                }
+            }
+        }
+
+        #[test]
+        fn a_file_and_the_command_line_say_the_same(when in text(), deeds in proptest::collection::vec(text(), 0..4)) {
+            let words: Vec<_> = [&when].into_iter().chain(&deeds).map(|word| word.replace('\n', " ").trim().to_owned()).collect();
+            prop_assume!(words.iter().all(|word| !word.is_empty() && !word.starts_with(['#', '\r']) && !word.contains('\r')));
+            prop_assume!(words[1..].iter().all(|word| !word.starts_with("on ")));
+            let file = of_file(&format!("on {}", words.join("\n"))).ok().map(|rules| format!("{rules:?}"));
+            let line = of_words(&words).ok().map(|rule| format!("{:?}", [rule]));
+            prop_assert_eq!(file, line);
+        }
+
+        #[test]
+        fn a_network_has_the_addresses_with_its_first_bits(net: u32, other: u32, bits in 0..=32_u8, flip in 0..32_u32) {
+            let same_bits = |a: u32, b: u32| (0..u32::from(bits)).all(|bit| (a ^ b) >> (31 - bit) & 1 == 0);
+            for addr in [other, net, net ^ (1 << flip)] {
+                let when = format!("m ip=net:{}/{bits}", std::net::Ipv4Addr::from(net));
+                prop_assert_eq!(fits(&when, &[("ip", Value::Ipv4(addr.into()))]), same_bits(net, addr));
+            }
+        }
     }
 }

@@ -23,9 +23,21 @@ pub(crate) use listen::{Connection, Listener};
 use pcapng::Recorder;
 use printer::Lines;
 
-/// Where to record.
+/// What becomes of what passes, and how many may talk.
 #[derive(Args)]
-pub(crate) struct RecordOptions {
+pub(crate) struct TapOptions {
+    /// The most connections at once; further ones are closed
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) max_connections: usize,
+    /// Show all frames, also HELLO, DISCONNECT, fragments and health checks
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show nothing; the summary at the end remains
+    #[arg(long, short, conflicts_with_all = ["all", "json"])]
+    quiet: bool,
+    /// Print one JSON object per frame
+    #[arg(long)]
+    json: bool,
     /// Write what passes to a file in pcapng, for `spop decode` and Wireshark; an earlier file is overwritten
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -43,11 +55,11 @@ pub(crate) struct Tap {
 
 impl Tap {
     /// Shows lines unless it is to be quiet, and records to a file of so many bytes at most.
-    pub(crate) fn new(quiet: bool, json: bool, record: &RecordOptions) -> Result<Self, Failure> {
-        let path = record.record.as_ref();
-        let recorder = path.map(|path| Recorder::create(path, record.record_limit as u64)).transpose()?;
-        let lines = (!quiet).then(Lines::start);
-        Ok(Tap { lines, json, recorder: recorder.map(Mutex::new) })
+    pub(crate) fn new(options: &TapOptions) -> Result<Self, Failure> {
+        let path = options.record.as_ref();
+        let recorder = path.map(|path| Recorder::create(path, options.record_limit as u64)).transpose()?;
+        let lines = (!options.quiet).then(Lines::start);
+        Ok(Tap { lines, json: options.json, recorder: recorder.map(Mutex::new) })
     }
 
     /// Ready once nobody reads the lines any more.
