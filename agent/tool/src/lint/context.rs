@@ -1,5 +1,7 @@
 //! What one version of HAProxy reads: its sections, and each filter with its SPOE file.
 
+use std::collections::HashMap;
+
 use super::condition::Version;
 use super::model::{Line, Section};
 
@@ -17,7 +19,14 @@ pub(super) struct Context<'c> {
     pub(super) version: Version,
     pub(super) haproxy: &'c [Section],
     pub(super) engines: Vec<Engine<'c>>,
+    /// By the names of log profiles.
+    profiles: HashMap<&'c str, Vec<Element<'c>>>,
 }
+
+/// An element otel@32473 and the line that has it.
+pub(super) type Element<'c> = (&'c Line, &'c str);
+
+const ELEMENT: &str = "[otel@32473";
 
 /// So many lines of a `defaults` are looked at: each proxy that inherits them has them again.
 const MAX_DEFAULTS: usize = 1000;
@@ -35,6 +44,33 @@ impl<'c> Engine<'c> {
 }
 
 impl<'c> Context<'c> {
+    pub(super) fn new(version: Version, haproxy: &'c [Section], engines: Vec<Engine<'c>>) -> Self {
+        let mut profiles = HashMap::<_, Vec<_>>::new();
+        for profile in haproxy.iter().filter(|section| section.kind() == "log-profile") {
+            let elements = profile.lines.iter().filter_map(|line| Some((line, line.behind("sd")?)));
+            profiles.entry(profile.name()).or_default().extend(elements.filter(|(_, sd)| sd.contains(ELEMENT)));
+        }
+        Context { version, haproxy, engines, profiles }
+    }
+
+    /// The elements in the log lines of a proxy that has these lines: that of its `log-format-sd`, and those of its targets' profiles.
+    pub(super) fn elements(&self, lines: &[&'c Line]) -> Vec<Element<'c>> {
+        // The proxy's own comes last and counts.
+        let own = lines.iter().rfind(|line| line.word(0) == "log-format-sd").map(|line| (*line, line.word(1)));
+        let targets = self.targets(lines).into_iter();
+        let named = targets.filter_map(|target| self.profiles.get(target.behind("profile")?)).flatten().copied();
+        own.filter(|(_, element)| element.contains(ELEMENT)).into_iter().chain(named).collect()
+    }
+
+    /// The lines `log …` of a proxy; `log global` stands for those of the section `global`.
+    pub(super) fn targets(&self, lines: &[&'c Line]) -> Vec<&'c Line> {
+        let logs = lines.iter().copied().filter(|line| line.word(0) == "log");
+        let global = self.haproxy.iter().filter(|section| section.kind() == "global");
+        let of_global: Vec<_> =
+            global.flat_map(|section: &'c Section| &section.lines).filter(|line| line.word(0) == "log").collect();
+        logs.flat_map(|line| if line.word(1) == "global" { of_global.clone() } else { vec![line] }).collect()
+    }
+
     /// The groups that rules send, each behind its engine.
     pub(super) fn sent_groups(&self) -> impl Iterator<Item = (&'c str, &'c str)> {
         let lines = self.haproxy.iter().flat_map(|section| &section.lines);

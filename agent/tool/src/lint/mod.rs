@@ -121,7 +121,7 @@ fn check(sources: &[Source], version: Version, findings: &mut Findings) {
             engines.push(Engine { name: scope.to_owned(), spoe, proxy: None });
         }
     }
-    rules::check(&Context { version, haproxy: &sections, engines }, findings);
+    rules::check(&Context::new(version, &sections, engines), findings);
 }
 
 fn list_rules(json: bool, out: &mut impl Write) -> Result<(), Failure> {

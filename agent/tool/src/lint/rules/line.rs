@@ -73,8 +73,6 @@ pub(super) static RULES: &[&Rule] = &[
 /// What the shipped configurations may need at most.
 const LEN: usize = 8192;
 
-pub(super) const ELEMENT: &str = "[otel@32473";
-
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     let version = context.version;
     check_lean(context, findings);
@@ -86,15 +84,10 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     let proxies = context.haproxy.iter().filter(|section| matches!(section.kind(), "frontend" | "listen"));
     for proxy in proxies {
         let lines = context.inherited(proxy);
-        // The proxy's own comes last and counts.
-        let Some(format) = lines.iter().rfind(|line| line.word(0) == "log-format-sd") else { continue };
-        let element = format.word(1);
-        if !element.contains(ELEMENT) {
-            continue;
-        }
-        if !element.trim_end().ends_with("z=\"1\"]") {
-            let text = "the element otel@32473 has to end with z=\"1\", so that a line that was cut is known";
-            findings.add(version, &ELEMENT_END, format, text);
+        let elements = context.elements(&lines);
+        let Some((format, _)) = elements.first() else { continue };
+        for (line, element) in &elements {
+            check_element(context, line, element, findings);
         }
         for (option, rule, text) in [
             ("dontlog-normal", &LOG_IN_PART, "leaves out requests that did well: their spans are never made"),
@@ -121,11 +114,7 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
             let text = "this format has nothing of the end: HAProxy writes the line early; add %B or %Ta";
             findings.add(version, &LOG_FORMAT_SHORT, own, text);
         }
-        if !element.split_whitespace().any(|pair| pair.starts_with("c=") || pair.starts_with("id=")) {
-            let text = "the element has neither c=\"%[var(txn.otel.ctx)]\" nor id=\"%[unique-id,url_enc]\": its lines belong to no request";
-            findings.add(version, &ELEMENT_WITHOUT_IDS, format, text);
-        }
-        let targets = targets(context, &lines);
+        let targets = context.targets(&lines);
         for target in &targets {
             check_target(context, target, findings);
         }
@@ -163,13 +152,16 @@ fn length(target: &Line) -> usize {
     target.behind("len").and_then(|len| len.parse().ok()).unwrap_or(1024)
 }
 
-/// The lines `log …` of a proxy; `log global` stands for those of the section `global`.
-fn targets<'c>(context: &Context<'c>, lines: &[&'c Line]) -> Vec<&'c Line> {
-    let logs = lines.iter().copied().filter(|line| line.word(0) == "log");
-    let global = context.haproxy.iter().filter(|section| section.kind() == "global");
-    let of_global: Vec<_> =
-        global.flat_map(|section: &'c Section| &section.lines).filter(|line| line.word(0) == "log").collect();
-    logs.flat_map(|line| if line.word(1) == "global" { of_global.clone() } else { vec![line] }).collect()
+/// The element itself.
+fn check_element(context: &Context<'_>, line: &Line, element: &str, findings: &mut Findings) {
+    if !element.trim_end().ends_with("z=\"1\"]") {
+        let text = "the element otel@32473 has to end with z=\"1\", so that a line that was cut is known";
+        findings.add(context.version, &ELEMENT_END, line, text);
+    }
+    if !element.split_whitespace().any(|pair| pair.starts_with("c=") || pair.starts_with("id=")) {
+        let text = "the element has neither c=\"%[var(txn.otel.ctx)]\" nor id=\"%[unique-id,url_enc]\": its lines belong to no request";
+        findings.add(context.version, &ELEMENT_WITHOUT_IDS, line, text);
+    }
 }
 
 /// Those that go to a program that might be spoa-otel: not to the standard output.

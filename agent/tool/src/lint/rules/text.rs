@@ -6,7 +6,6 @@ use super::super::context::Context;
 use super::super::finding::{Findings, Level::Error, Level::Warning, Rule};
 use super::super::model::Line;
 use super::language::{by_client, set_var};
-use super::line::ELEMENT;
 
 static UNESCAPED: Rule = Rule {
     name: "log-unescaped",
@@ -31,9 +30,8 @@ const ALIASES: [&str; 7] = ["%HP", "%HPO", "%HU", "%HQ", "%r", "%hr", "%hrl"];
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for proxy in context.haproxy.iter().filter(|section| matches!(section.kind(), "frontend" | "listen")) {
         let lines = context.inherited(proxy);
-        let Some(format) = lines.iter().rfind(|line| line.word(0) == "log-format-sd") else { continue };
-        let element = format.word(1);
-        if !element.contains(ELEMENT) {
+        let elements = context.elements(&lines);
+        if elements.is_empty() {
             continue;
         }
         // A variable that a rule checks is what the check lets pass.
@@ -42,27 +40,31 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
         let rules = lines.iter().filter(|line| !checked(line));
         let set = rules.filter_map(|line| set_var(line).map(|(name, sample)| (name, (sample, line))));
         let variables: HashMap<_, _> = set.filter(|(_, (sample, _))| of_client(sample)).collect();
-        for sample in samples(element) {
-            let name = sample.strip_prefix("var(").and_then(|rest| rest.split([')', ',']).next());
-            let variable = name.and_then(|name| variables.get(name));
-            if (of_client(sample) || variable.is_some())
-                && !encoded(sample)
-                && !variable.is_some_and(|(set, _)| encoded(set))
-            {
-                let text =
-                    format!("clients write what is in %[{sample}], and may end the value there: add url_enc to it");
+        for (format, element) in elements {
+            for sample in samples(element) {
+                let name = sample.strip_prefix("var(").and_then(|rest| rest.split([')', ',']).next());
+                let variable = name.and_then(|name| variables.get(name));
+                if (of_client(sample) || variable.is_some())
+                    && !encoded(sample)
+                    && !variable.is_some_and(|(set, _)| encoded(set))
+                {
+                    let text =
+                        format!("clients write what is in %[{sample}], and may end the value there: add url_enc to it");
+                    findings.add(context.version, &UNESCAPED, format, text);
+                }
+                if let Some((set, line)) =
+                    variable.filter(|(set, _)| !set.contains(",bytes(") && !set.contains(",field("))
+                {
+                    let text = format!("clients make {set} as long as they like: add bytes(0,512) to it");
+                    findings.add(context.version, &UNBOUNDED, line, text);
+                }
+            }
+            for alias in element.split('"').filter(|value| ALIASES.contains(value)) {
+                let text = format!(
+                    "a backslash at the end of {alias} takes the quote behind it: take %[capture.req.uri,url_enc]"
+                );
                 findings.add(context.version, &UNESCAPED, format, text);
             }
-            if let Some((set, line)) = variable.filter(|(set, _)| !set.contains(",bytes(") && !set.contains(",field("))
-            {
-                let text = format!("clients make {set} as long as they like: add bytes(0,512) to it");
-                findings.add(context.version, &UNBOUNDED, line, text);
-            }
-        }
-        for alias in element.split('"').filter(|value| ALIASES.contains(value)) {
-            let text =
-                format!("a backslash at the end of {alias} takes the quote behind it: take %[capture.req.uri,url_enc]");
-            findings.add(context.version, &UNESCAPED, format, text);
         }
     }
 }
