@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::proxy::with_each;
-use crate::support::{Process, RealAgent, example, until};
+use crate::support::{Process, RealAgent, example, repository, until};
 
 /// A free port.
 fn port() -> u16 {
@@ -182,10 +182,6 @@ fn readme_block(language: &str) -> String {
     let readme = std::fs::read_to_string(repository().join("agent/runtime/README.md")).unwrap();
     let block = readme.lines().skip_while(|line| !line.starts_with(&format!("```{language}"))).skip(1);
     block.take_while(|line| !line.starts_with("```")).map(|line| format!("{line}\n")).collect()
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// What an author does first: a new package, the README's commands, the README's program, HAProxy before it.

@@ -6,14 +6,10 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
-use crate::support::{Output, Process, skipped, spop, wait};
+use crate::support::{Output, Process, repository, skipped, spop, wait};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lint")
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -10,6 +10,7 @@ mod lint;
 mod load;
 mod otel;
 mod proxy;
+mod readme;
 mod relay;
 mod serve;
 mod support;
