@@ -5,7 +5,7 @@ use crate::process::eventually;
 use crate::setup::{Chain, Setup, trace_id};
 use crate::spans::{by_trace, find, names};
 
-const SHORT_IDLE: &[&str] = &["--idle-timeout", "500ms"];
+const SHORT_IDLE: &[&str] = &["--idle-timeout", "2s"];
 
 #[tokio::test]
 async fn denied_failed_and_aborted_requests_are_exported_and_marked() {
