@@ -108,7 +108,8 @@ async fn very_many_open_ids() {
     };
     const MESSAGES: u64 = 100;
     let collector = silent_collector().await;
-    let mut agent = start(&collector, &["--max-memory", "64MiB", "--queue-bytes", "1MiB"]).await;
+    // A program without optimizations takes seconds to end them all.
+    let mut agent = start(&collector, &["--max-memory", "64MiB", "--queue-bytes", "1MiB", "--grace", "16s"]).await;
     let before = agent.process.rss();
     let most = four_connections(&agent, ids / MESSAGES / 4, |n| {
         payload(|notify| {
