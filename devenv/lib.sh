@@ -80,6 +80,16 @@ fail_with_log() {
     fail "$name $2 (its last lines are above)"
 }
 
+# tell_progress LOG PATTERN THINGS: says every ten seconds how many lines of LOG match PATTERN, until stop_all.
+tell_progress() {
+    local second
+    for ((second = 1; ; second++)); do
+        sleep 1 >/dev/null 2>&1 # it may outlive this loop by a second: nobody shall wait for it
+        [ $((second % 10)) -ne 0 ] || say "still building: $(grep -c "$2" "$1") $3 after $second s"
+    done &
+    STARTED+=($!)
+}
+
 # reach ADDRESS: the same with a host to connect to, where ADDRESS is one to listen on (":80", "*:80").
 reach() {
     case $1 in
@@ -182,6 +192,17 @@ all_haproxys() {
 # promtool: prints the path of Prometheus's tool, this machine's or one unpacked beside it, since the package would start a service;
 # status 75 if it cannot be had from here.
 promtool() { type -P promtool || "$DEVENV/unpack-deb" --alone prometheus usr/bin/promtool --version; }
+
+# backends [--cached] [NAME...]: exports SPOP_COLLECTOR, SPOP_JAEGER and SPOP_PROMETHEUS, as far as they are here or can be had: devenv/backends.
+backends() {
+    local name path status=0
+    "$DEVENV/backends" "$@" >"$TMP/backends" || status=$?
+    while read -r name path; do export "SPOP_${name^^}=$path"; done <"$TMP/backends"
+    case $status in
+    0 | "$OUT_OF_REACH") ;;
+    *) fail "devenv/backends failed" ;;
+    esac
+}
 
 # need_haproxy [PATH]: sets HAPROXY to PATH, else to the HAProxy of this machine, else to one unpacked beside it.
 need_haproxy() {
