@@ -34,3 +34,4 @@ mod seed_style;
 mod setup;
 mod soak;
 mod spans;
+mod spoa;
