@@ -36,7 +36,11 @@ pub struct Origin {
 
 impl Origin {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub async fn start_at(addr: &str) -> Self {
+        let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let hits = Arc::new(Mutex::new(Vec::new()));
         let seen = hits.clone();

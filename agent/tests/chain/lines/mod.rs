@@ -7,6 +7,7 @@ mod configuration;
 mod forged;
 mod handover;
 mod load;
+mod namespaces;
 mod nine;
 mod options;
 mod reload;

@@ -1,5 +1,6 @@
 //! The shipped configurations as they are, one proxy behind the other: one trace.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -58,7 +59,8 @@ impl Two {
             });
         }
         let [one, two, nobody] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-        let config = config_for(setup.mode, &spoas, (&logs, lines), &folder);
+        let addrs: Vec<_> = spoas.iter().map(|spoa| spoa.addr.as_str()).collect();
+        let config = config_for(setup.mode, &addrs, (&logs, lines), &folder);
         let env = |service, listen, server, log| {
             let mut env = vec![
                 ("SERVICE_NAME", service),
@@ -85,28 +87,11 @@ impl Two {
         two
     }
 
-    /// Each agent that was not asked yet is alone for a moment: HAProxy opens no further connection while those that it has
-    /// suffice.
+    /// See [`until_all_are_asked`].
     pub async fn wait_until_all_are_asked(&self) {
-        let asked = async |spoa: &Spoa| Metrics::scrape(&spoa.admin).await.sum("messages_total", "") >= 2.0;
-        for spoa in &self.spoas {
-            if asked(spoa).await {
-                continue;
-            }
-            let others = || self.spoas.iter().filter(|other| other.addr != spoa.addr);
-            others().for_each(|other| other.process.signal("-STOP"));
-            // At once: one after the other goes over one connection.
-            let requests = join_all((0..64).map(|_| get_with(&self.addr, "/warm-up", "")));
-            let alone = async {
-                let end = Instant::now() + PATIENCE;
-                while !asked(spoa).await {
-                    assert!(Instant::now() < end, "an agent is not asked");
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                }
-                others().for_each(|other| other.process.signal("-CONT"));
-            };
-            tokio::join!(requests, alone);
-        }
+        let asked = async |n: usize| Metrics::scrape(&self.spoas[n].admin).await.sum("messages_total", "") >= 2.0;
+        let request = async || drop(get_with(&self.addr, "/warm-up", "").await);
+        until_all_are_asked(&self.spoas.iter().collect::<Vec<_>>(), asked, request).await;
     }
 
     /// The messages that each agent got.
@@ -130,8 +115,43 @@ impl Two {
     }
 }
 
+/// Each agent that was not asked yet is alone for a moment: HAProxy opens no further connection while those that it has
+/// suffice. `asked` is told which one.
+pub async fn until_all_are_asked(spoas: &[&Spoa], asked: impl AsyncFn(usize) -> bool, request: impl AsyncFn()) {
+    for (n, spoa) in spoas.iter().enumerate() {
+        if asked(n).await {
+            continue;
+        }
+        let others = || spoas.iter().filter(|other| other.addr != spoa.addr);
+        others().for_each(|other| other.process.signal("-STOP"));
+        let over = Cell::new(false);
+        let requests = async {
+            // While HAProxy does not know yet that the agent is back, requests go without.
+            while !over.get() {
+                // At once: one after the other goes over one connection.
+                join_all((0..64).map(|_| request())).await;
+            }
+        };
+        let alone = async {
+            let end = Instant::now() + PATIENCE;
+            while !asked(n).await {
+                assert!(Instant::now() < end, "an agent is not asked");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            over.set(true);
+            others().for_each(|other| other.process.signal("-CONT"));
+        };
+        tokio::join!(requests, alone);
+    }
+}
+
 /// The shipped file itself; with further agents, one like it beside the SPOE file.
-fn config_for(mode: Mode, spoas: &[Spoa], (logs, lines): (&[String], Lines), folder: &tempfile::TempDir) -> PathBuf {
+pub fn config_for(
+    mode: Mode,
+    spoas: &[&str],
+    (logs, lines): (&[String], Lines),
+    folder: &tempfile::TempDir,
+) -> PathBuf {
     let shipped = conf(if mode == Mode::LogOnly { "haproxy-log-only.cfg" } else { "haproxy-lean.cfg" });
     if spoas.len() == 1 {
         return shipped;
@@ -139,7 +159,7 @@ fn config_for(mode: Mode, spoas: &[Spoa], (logs, lines): (&[String], Lines), fol
     let text = std::fs::read_to_string(shipped).unwrap();
     let (before, rest) = text.split_once("    server spoa \"${SPOA_ADDRESS}\"").unwrap();
     let (options, after) = rest.split_once('\n').unwrap();
-    let server = |(n, spoa): (usize, &Spoa)| format!("    server spoa-{n} {}{options}\n", spoa.addr);
+    let server = |(n, spoa): (usize, &&str)| format!("    server spoa-{n} {spoa}{options}\n");
     let servers: String = spoas.iter().enumerate().map(server).collect();
     std::fs::copy(conf("spoe-lean.cfg"), folder.path().join("spoe-lean.cfg")).unwrap();
     let path = folder.path().join("haproxy.cfg");
@@ -149,7 +169,7 @@ fn config_for(mode: Mode, spoas: &[Spoa], (logs, lines): (&[String], Lines), fol
 }
 
 /// As agent/docs/log-line.md has it.
-fn spread(text: &str, spoas: &[Spoa], logs: &[String], lines: Lines) -> String {
+fn spread(text: &str, spoas: &[&str], logs: &[String], lines: Lines) -> String {
     let form = "len 65535 format rfc5424 local0 info";
     let (one, number) = (format!("    log \"${{LOG_TARGET}}\" {form}\n"), " n=\"%lc\"");
     for part in [&one, number] {
@@ -162,8 +182,8 @@ fn spread(text: &str, spoas: &[Spoa], logs: &[String], lines: Lines) -> String {
             text.replace(&one, &targets)
         }
         Lines::Balanced => {
-            let server = |(log, spoa): (&String, &Spoa)| {
-                let (host, port) = spoa.addr.split_once(':').unwrap();
+            let server = |(log, spoa): (&String, &&str)| {
+                let (host, port) = spoa.split_once(':').unwrap();
                 format!("    server lines-{port} udp@{log} check addr {host} port {port} inter 200ms fall 1 rise 1\n")
             };
             let servers: String = logs.iter().zip(spoas).map(server).collect();
