@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -23,7 +25,14 @@ pub enum Mode {
     Killed,
     /// It takes connections and requests, and answers none.
     Hung,
+    /// It takes them and has all spans, and answers late.
+    Slow,
+    /// It answers 503 and takes nothing.
+    Unavailable,
 }
+
+/// How late.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// The collector; its address stays the same.
 pub struct FaultyCollector {
@@ -35,8 +44,8 @@ pub struct FaultyCollector {
 
 #[derive(Default)]
 struct Taken {
-    /// Trace and span ids.
-    spans: Mutex<HashSet<(Vec<u8>, Vec<u8>)>>,
+    /// Trace and span ids, as they are: a long run has millions of them.
+    spans: Mutex<HashSet<([u8; 16], [u8; 8])>>,
     twice: Mutex<u64>,
 }
 
@@ -65,6 +74,8 @@ impl FaultyCollector {
     fn serve(&mut self, listener: TcpListener, mode: Mode) {
         let app = match mode {
             Mode::Hung => Router::new().route("/v1/traces", post(std::future::pending::<()>)),
+            Mode::Unavailable => Router::new().route("/v1/traces", post(async || StatusCode::SERVICE_UNAVAILABLE)),
+            Mode::Slow => Router::new().route("/v1/traces", post(take_slowly)).with_state(self.taken.clone()),
             _ => Router::new().route("/v1/traces", post(take)).with_state(self.taken.clone()),
         };
         self.server = Some(tokio::spawn(async move {
@@ -77,6 +88,12 @@ impl FaultyCollector {
                 while connections.try_join_next().is_some() {}
             }
         }));
+    }
+
+    /// Forgets what it took.
+    pub fn forget(&self) {
+        self.taken.spans.lock().unwrap().clear();
+        *self.taken.twice.lock().unwrap() = 0;
     }
 
     /// How many spans it took, and how many of them again.
@@ -97,9 +114,15 @@ async fn take(State(taken): State<Arc<Taken>>, body: Bytes) -> Vec<u8> {
     let request = ExportTraceServiceRequest::decode(body).unwrap();
     let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
     for span in scopes.flat_map(|scope| scope.spans) {
-        if !taken.spans.lock().unwrap().insert((span.trace_id, span.span_id)) {
+        let ids = (span.trace_id.try_into().unwrap(), span.span_id.try_into().unwrap());
+        if !taken.spans.lock().unwrap().insert(ids) {
             *taken.twice.lock().unwrap() += 1;
         }
     }
     ExportTraceServiceResponse::default().encode_to_vec()
+}
+
+async fn take_slowly(taken: State<Arc<Taken>>, body: Bytes) -> Vec<u8> {
+    tokio::time::sleep(SLOW).await;
+    take(taken, body).await
 }

@@ -36,20 +36,29 @@ pub struct Origin {
 
 impl Origin {
     pub async fn start() -> Self {
-        Self::start_at("127.0.0.1:0").await
+        Self::start_with("127.0.0.1:0", true).await
     }
 
     pub async fn start_at(addr: &str) -> Self {
+        Self::start_with(addr, true).await
+    }
+
+    /// One that keeps nothing of its requests, for long runs: no `/flaky`.
+    pub async fn forgetful() -> Self {
+        Self::start_with("127.0.0.1:0", false).await
+    }
+
+    async fn start_with(addr: &str, keeps: bool) -> Self {
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let hits = Arc::new(Mutex::new(Vec::new()));
-        let seen = hits.clone();
+        let seen = keeps.then(|| hits.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let seen = seen.clone();
                 // A client that goes away is no error here.
                 tokio::spawn(async move {
-                    let _ = serve(stream, &seen).await;
+                    let _ = serve(stream, seen.as_deref()).await;
                 });
             }
         });
@@ -93,7 +102,7 @@ impl Full {
     }
 }
 
-async fn serve(stream: TcpStream, hits: &Mutex<Vec<Hit>>) -> std::io::Result<()> {
+async fn serve(stream: TcpStream, hits: Option<&Mutex<Vec<Hit>>>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     if stream.read_line(&mut request).await? == 0 {
@@ -108,8 +117,12 @@ async fn serve(stream: TcpStream, hits: &Mutex<Vec<Hit>>) -> std::io::Result<()>
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, n)| n.parse().ok());
-    let before = hits.lock().unwrap().iter().filter(|hit| hit.path == path).count();
-    hits.lock().unwrap().push(Hit { path: path.clone(), at: SystemTime::now(), headers });
+    let before = hits.map_or(0, |hits| {
+        let mut hits = hits.lock().unwrap();
+        let before = hits.iter().filter(|hit| hit.path == path).count();
+        hits.push(Hit { path: path.clone(), at: SystemTime::now(), headers });
+        before
+    });
     stream.read_exact(&mut vec![0; length.unwrap_or(0)]).await?;
     let status = match path.rsplit_once("/status/") {
         Some((_, status)) => status.to_owned(),

@@ -1,6 +1,14 @@
 //! Long load with a collector in trouble, and with an agent that is restarted again and again. Short here; `devenv/soak`
 //! sets SPOP_SOAK_SECONDS and shows the figures.
 
+mod clients;
+mod long;
+mod memory;
+mod proxies;
+mod report;
+mod steps;
+mod totals;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +20,55 @@ use crate::process::Process;
 use crate::setup::{Chain, Setup, Spoa};
 
 const WORKERS: u32 = 16;
+
+/// What a phase of the long run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One agent is asked for ids, and gets the lines.
+    Lean,
+    /// The same, with all messages and the lines.
+    Nine,
+    /// One agent gets the lines, and the one that is asked is ended and killed.
+    Asked,
+    /// The one that gets the lines is ended, behind sockets that stay.
+    Ended,
+    /// It is killed.
+    Killed,
+}
+
+impl Kind {
+    const IN_TURN: [Kind; 3] = [Kind::Lean, Kind::Nine, Kind::Asked];
+    const AT_THE_END: [Kind; 2] = [Kind::Ended, Kind::Killed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Lean => "lean",
+            Kind::Nine => "nine spans",
+            Kind::Asked => "lean, asked agent ends",
+            Kind::Ended => "lean, agent ends",
+            Kind::Killed => "lean, agent is killed",
+        }
+    }
+
+    /// Whether the collector fails, HAProxys reload, and the configuration is read again.
+    fn disturbs(self) -> bool {
+        matches!(self, Kind::Lean | Kind::Nine | Kind::Asked)
+    }
+
+    fn ends_agents(self) -> bool {
+        matches!(self, Kind::Asked | Kind::Ended | Kind::Killed)
+    }
+
+    /// HAProxy's `timeout processing`, of an event.
+    fn spoe_timeout(self) -> Duration {
+        Duration::from_millis(if self == Kind::Nine { 2000 } else { 500 })
+    }
+
+    /// Events of a request at which a proxy asks.
+    fn events(self) -> u32 {
+        if self == Kind::Nine { 8 } else { 1 }
+    }
+}
 
 /// An answered request: when it was sent, how long it took, its status.
 type Answered = (Instant, Duration, u16);

@@ -30,13 +30,13 @@ const AT_ONCE: usize = 64;
 const ROUNDS: usize = 3;
 
 /// What systemd holds while agents come and go.
-struct Sockets {
-    spop: TcpListener,
-    log: UdpSocket,
+pub struct Sockets {
+    pub spop: TcpListener,
+    pub log: UdpSocket,
 }
 
 impl Sockets {
-    fn open() -> Self {
+    pub fn open() -> Self {
         let (spop, log) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         // As ReceiveBuffer= of a socket unit, which root alone may set beyond the system's limit.
         let _ =
@@ -45,8 +45,12 @@ impl Sockets {
     }
 
     async fn start(&self, collector: &Collector) -> Spoa {
+        self.start_with(&["--otlp", &collector.url]).await
+    }
+
+    pub async fn start_with(&self, args: &[&str]) -> Spoa {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spoa-otel"));
-        command.args(["--listen", "systemd:spop", "--log-listen", "systemd:log", "--otlp", &collector.url]);
+        command.args(["--listen", "systemd:spop", "--log-listen", "systemd:log"]).args(args);
         let sockets = [("spop", self.spop.try_clone().unwrap().into()), ("log", self.log.try_clone().unwrap().into())];
         pass(&mut command, sockets.into());
         Spoa::run(command).await

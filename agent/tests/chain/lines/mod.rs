@@ -2,10 +2,10 @@
 
 mod case;
 mod cases;
-mod client;
+pub mod client;
 mod configuration;
 mod forged;
-mod handover;
+pub mod handover;
 mod load;
 mod namespaces;
 mod nine;
