@@ -13,6 +13,7 @@ declare -A NAMES # of these pids
 export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
 readonly OUT_OF_REACH=75 # unpack-deb: the packages cannot be had from here
 readonly HAPROXY_SUITES=(trixie forky experimental) # of Debian, with HAProxy 3.0, 3.2 and 3.4
+readonly HAPROXY_OLDEST=2.6                         # that everything works with: Debian 12's
 
 say() { printf '==> %s\n' "$*"; }
 warn() { printf 'WARNING: %s\n' "$*" >&2; }
@@ -214,8 +215,8 @@ need_haproxy() {
     local version
     version=$(haproxy_version "$HAPROXY") || version=
     [ -n "$version" ] || fail "$HAPROXY is not an HAProxy that runs here; install one or give --haproxy PATH"
-    at_least 2.6 "$version" ||
-        fail "HAProxy $version is too old, 2.6 or newer is needed: --haproxy \"\$(devenv/haproxy-deb trixie)\" takes that of Debian 13"
+    at_least "$HAPROXY_OLDEST" "$version" ||
+        fail "HAProxy $version is too old, $HAPROXY_OLDEST or newer is needed: --haproxy \"\$(devenv/haproxy-deb trixie)\" takes that of Debian 13"
 }
 
 # at_least WANTED VERSION
@@ -223,6 +224,11 @@ at_least() { printf '%s\n%s\n' "$1" "$2" | sort -V -C; }
 
 # haproxy_version PROGRAM: 2.6.12
 haproxy_version() { "$1" -v | sed -n '1s/^HAProxy version \([0-9.]*\).*/\1/p'; }
+
+# matrix SUITE HAPROXY RESULT: a line for devenv/matrix, in the file that SPOP_MATRIX names.
+matrix() {
+    [ -z "${SPOP_MATRIX:-}" ] || printf '%s\t%s\t%s\t%s\n' "$1" "$("$2" -v | awk '{ print $3; exit }')" "$(date -u +%F)" "$3" >>"$SPOP_MATRIX"
+}
 
 # need_rust: cargo is there and not older than the highest rust-version of the workspace.
 need_rust() {

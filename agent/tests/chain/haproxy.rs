@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::matrix::Tested;
 use crate::process::{Process, eventually};
 
 /// An HAProxy program.
@@ -11,6 +12,8 @@ pub struct Program {
     pub path: String,
     /// Such as (2, 6).
     pub version: (u32, u32),
+    /// As it says it, such as 2.6.12-1+deb12u3.
+    pub full_version: String,
 }
 
 /// The HAProxys to test with.
@@ -40,7 +43,12 @@ impl Program {
         let mut parts = number.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
         let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
         assert!(version.0 >= 2, "{path} -v: {text}");
-        Program { path: path.to_owned(), version }
+        Program { path: path.to_owned(), version, full_version: number.to_owned() }
+    }
+
+    /// A part of a suite begins with it.
+    pub fn tested(&self, suite: &'static str) -> Tested {
+        Tested::begins(suite, &self.full_version)
     }
 
     /// Whether its master can start itself again, as it does to reload: HAProxy 3.4 starts the program itself, which one that

@@ -22,6 +22,7 @@ const HTTP_ONLY: Setup<'static> = Setup {
 #[tokio::test]
 async fn a_server_and_a_client_span_for_each_proxy() {
     for program in programs() {
+        let tested = program.tested("HTTP events");
         let chain = Chain::start(&program, HTTP_ONLY).await;
         let id = trace_id(&chain.get("/two", &[]).await);
         let traces = by_trace(chain.collector.wait_for(4 * 2).await);
@@ -43,6 +44,7 @@ async fn a_server_and_a_client_span_for_each_proxy() {
             ["", &outer.span_id, &call.span_id, &inner.span_id]
         );
         assert_times(spans);
+        tested.passed();
     }
 }
 

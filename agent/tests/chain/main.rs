@@ -17,6 +17,8 @@ mod http_only;
 mod kubernetes;
 mod lines;
 mod load;
+#[path = "../../runtime/tests/common/matrix.rs"]
+mod matrix;
 mod metrics;
 mod nine_spans;
 mod origin;

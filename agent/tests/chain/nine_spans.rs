@@ -7,6 +7,7 @@ use crate::spans::{assert_nine, assert_times, by_trace, find};
 #[tokio::test]
 async fn one_trace_of_nine_and_nine_spans() {
     for program in programs() {
+        let tested = program.tested("nine spans");
         let chain = Chain::start(&program, Setup::default()).await;
         let answer = chain.get("/hello", &[]).await;
         assert_eq!(answer.status(), 200);
@@ -29,12 +30,14 @@ async fn one_trace_of_nine_and_nine_spans() {
         assert_eq!((session.proto.kind, server_session.proto.kind), (2, 3), "SERVER and CLIENT");
         let host = session.tag("server.address");
         assert_eq!(host.as_deref(), Some("127.0.0.1"));
+        tested.passed();
     }
 }
 
 #[tokio::test]
 async fn requests_of_one_connection_are_traces_of_their_own() {
     for program in programs() {
+        let tested = program.tested("nine spans");
         let chain = Chain::start(&program, Setup::default()).await;
         let mut ids = Vec::new();
         for n in 0..5 {
@@ -46,6 +49,7 @@ async fn requests_of_one_connection_are_traces_of_their_own() {
             assert_nine(&traces[&id], "haproxy-1", "");
         }
         assert_eq!(traces.len(), 6, "five requests and the warm-up");
+        tested.passed();
     }
 }
 

@@ -41,6 +41,7 @@ async fn of_all_versions(mode: Mode, transport: Transport) {
 }
 
 async fn of_version(program: Program, mode: Mode, transport: Transport) {
+    let tested = program.tested(mode.suite());
     let proxy = Proxy::start(&program, Setup::of(mode, transport)).await;
     let rows = rows(program.version);
     let (seen, unread) =
@@ -73,6 +74,7 @@ async fn of_version(program: Program, mode: Mode, transport: Transport) {
     for (row, seen) in rows.iter().zip(&seen) {
         check(&proxy, row, seen, &spans, &format!("{program:?} {mode:?} {transport:?} {row:?}"));
     }
+    tested.passed();
 }
 
 /// What HAProxy logs, or does not, without a request.

@@ -21,6 +21,7 @@ async fn five_hundred_requests_lose_and_double_nothing() {
         for (mode, transport) in
             [(Mode::Lean, Transport::Udp), (Mode::Lean, Transport::Ring), (Mode::LogOnly, Transport::Udp)]
         {
+            let tested = program.tested(mode.suite());
             let proxy = Proxy::start(&program, Setup::of(mode, transport)).await;
             let requests = (0..500).map(|n| {
                 let (addr, path) = (proxy.addresses.http.clone(), format!("/load/{n}"));
@@ -33,6 +34,7 @@ async fn five_hundred_requests_lose_and_double_nothing() {
             for id in ids {
                 assert_eq!(traces[&id].len(), 2, "{what}");
             }
+            tested.passed();
         }
     }
 }

@@ -41,6 +41,13 @@ pub enum Mode {
     LogOnly,
 }
 
+impl Mode {
+    /// Of the table of HAProxy's versions.
+    pub fn suite(self) -> &'static str {
+        if self == Mode::LogOnly { "log-only" } else { "lean" }
+    }
+}
+
 /// How the lines travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

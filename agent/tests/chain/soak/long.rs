@@ -116,6 +116,9 @@ async fn everything_goes_wrong_again_and_again() {
     run.spoa.process.signal("-TERM");
     assert!(run.spoa.process.ended().await.success());
     assert!(run.faults.is_empty(), "{:#?}", run.faults);
+    if run.plan.length * run.phases.len() as u32 >= LONG {
+        run.plan.programs.iter().for_each(|program| program.tested("soak").passed());
+    }
 }
 
 impl Run {
@@ -183,12 +186,11 @@ impl Run {
         let now = self.settled(kind, gone, before, answers.len()).await;
         samples.push(self.sample());
 
-        let version = report::version(&program);
         let phase = Phase {
             name: format!("{}, {}", round + 1, kind.name()),
             kind,
             round,
-            haproxy: version,
+            haproxy: program.full_version.clone(),
             answers: answers.len(),
             resets: answers.iter().map(|answer| answer.resets).sum(),
             times: times(&answers),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::long::{Phase, Plan};
 use super::memory::Sample;
-use crate::haproxy::Program;
 
 /// Points of the curve that are shown of each phase.
 const POINTS: usize = 3;
@@ -26,7 +25,10 @@ pub fn text(plan: &Plan, phases: &[Phase], faults: &[String]) -> String {
             plan.agent,
             if cfg!(debug_assertions) { "not optimized" } else { "optimized" }
         ),
-        format!("- HAProxys: {}", plan.programs.iter().map(version).collect::<Vec<_>>().join(", ")),
+        format!(
+            "- HAProxys: {}",
+            plan.programs.iter().map(|program| program.full_version.as_str()).collect::<Vec<_>>().join(", ")
+        ),
         format!(
             "- {} cores, {} requests a second wanted, {total} answered in {} minutes",
             plan.cores,
@@ -73,10 +75,4 @@ pub fn text(plan: &Plan, phases: &[Phase], faults: &[String]) -> String {
         }
     }
     text
-}
-
-pub fn version(program: &Program) -> String {
-    let output = std::process::Command::new(&program.path).arg("-v").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.split_whitespace().nth(2).unwrap_or_default().to_owned()
 }

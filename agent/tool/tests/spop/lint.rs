@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
+use crate::matrix::Tested;
 use crate::support::{Output, Process, repository, skipped, spop, wait};
 
 fn data() -> PathBuf {
@@ -84,7 +85,9 @@ fn haproxy_takes_what_is_found() {
     for program in programs.split(',') {
         let Ok(version) = Command::new(program).arg("-v").output() else { continue };
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
-        let version = version.split_whitespace().nth(2).unwrap().split('.').take(2).collect::<Vec<_>>().join(".");
+        let version = version.split_whitespace().nth(2).unwrap();
+        let tested = Tested::begins("lint", version);
+        let version = version.split('.').take(2).collect::<Vec<_>>().join(".");
         for (path, _) in cases() {
             let text = std::fs::read_to_string(&path).unwrap();
             let takes = text.lines().find_map(|line| line.strip_prefix("# haproxy:")).expect("# haproxy: VERSIONS");
@@ -96,6 +99,7 @@ fn haproxy_takes_what_is_found() {
             assert_eq!(output.status.success(), expected, "{program} -c -f {}: {output:?}", path.display());
             asked += 1;
         }
+        tested.passed();
     }
     if asked == 0 {
         skipped(&format!("no HAProxy to ask among {programs}; SPOP_HAPROXY names the programs"));

@@ -8,6 +8,8 @@ mod examples;
 mod haproxy;
 mod lint;
 mod load;
+#[path = "../../../runtime/tests/common/matrix.rs"]
+mod matrix;
 mod otel;
 mod proxy;
 mod readme;

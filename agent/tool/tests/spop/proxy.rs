@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::matrix::Tested;
 use crate::support::{Process, skipped, until, wait};
 
 /// Calls it with each HAProxy and its version.
@@ -17,7 +18,10 @@ pub fn with_each(test: impl Fn(&str, &str)) {
         match Command::new(program).arg("-v").output() {
             Ok(version) => {
                 let version = String::from_utf8(version.stdout).unwrap();
-                test(program, version.split_whitespace().nth(2).unwrap_or_default());
+                let version = version.split_whitespace().nth(2).unwrap_or_default();
+                let tested = Tested::begins("tool", version);
+                test(program, version);
+                tested.passed();
             }
             Err(error) => skipped(&format!("no {program}: {error}; SPOP_HAPROXY names the programs")),
         }
