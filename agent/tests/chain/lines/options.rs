@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::client::{get, get_with};
+use super::configuration::patient;
 use super::{Mode, Proxy, Setup, Transport, with_each};
 use crate::process::eventually;
 use crate::scrape::Metrics;
@@ -15,7 +16,9 @@ async fn what_failed_or_was_slow_is_kept_though_it_is_not_sampled() {
     with_each(async |program| {
         for mode in [Mode::Lean, Mode::LogOnly] {
             let spoa_args = &["--keep-errors", "--keep-slower-than", "900ms"];
-            let proxy = Proxy::start(&program, Setup { spoa_args, ..Setup::of(mode, Transport::Udp) }).await;
+            let proxy =
+                Proxy::start(&program, Setup { spoa_args, edit: Some(&patient), ..Setup::of(mode, Transport::Udp) })
+                    .await;
             let mut took = Vec::new();
             for path in ["/fine", "/status/404", "/status/500", "/slow"] {
                 let begin = Instant::now();
@@ -55,7 +58,11 @@ async fn what_failed_or_was_slow_is_kept_though_it_is_not_sampled() {
 async fn the_waits_of_a_request_are_spans_on_request() {
     with_each(async |program| {
         let spoa_args = &["--log-phases"];
-        let proxy = Proxy::start(&program, Setup { spoa_args, ..Setup::of(Mode::LogOnly, Transport::Udp) }).await;
+        let proxy = Proxy::start(
+            &program,
+            Setup { spoa_args, edit: Some(&patient), ..Setup::of(Mode::LogOnly, Transport::Udp) },
+        )
+        .await;
         let seen = get(&proxy.addresses.http, "/slow").await;
         let id = seen.trace_id.unwrap();
         let spans = eventually("four spans", || {
@@ -84,7 +91,8 @@ async fn a_log_profile_will_do() {
         let target = "log \"${LOG_TARGET}\" len 65535 format rfc5424";
         let profile = "log-profile otel\n    on any format \"-\" sd \"${OTEL_SD}\"\n\ndefaults http\n";
         let edit = |text: String| {
-            text.replace(target, &format!("{target} profile otel"))
+            patient(text)
+                .replace(target, &format!("{target} profile otel"))
                 .replacen("defaults http\n", profile, 1)
                 .replace("    log-format-sd \"${OTEL_SD}\"\n", "")
         };
@@ -103,7 +111,7 @@ async fn a_rate_of_haproxy_is_kept() {
     with_each(async |program| {
         let edit = |text: String| {
             assert!(text.contains("rand(1000),div(1000)"));
-            text.replace("rand(1000),div(1000)", "rand(1000),div(1)")
+            patient(text).replace("rand(1000),div(1000)", "rand(1000),div(1)")
         };
         let proxy =
             Proxy::start(&program, Setup { edit: Some(&edit), ..Setup::of(Mode::LogOnly, Transport::Udp) }).await;

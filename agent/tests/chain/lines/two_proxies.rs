@@ -126,10 +126,14 @@ pub async fn until_all_are_asked(spoas: &[&Spoa], asked: impl AsyncFn(usize) -> 
         others().for_each(|other| other.process.signal("-STOP"));
         let over = Cell::new(false);
         let requests = async {
-            // While HAProxy does not know yet that the agent is back, requests go without.
-            while !over.get() {
+            loop {
                 // At once: one after the other goes over one connection.
                 join_all((0..64).map(|_| request())).await;
+                if over.get() {
+                    break;
+                }
+                // HAProxy does not know yet that the agent is back.
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             }
         };
         let alone = async {

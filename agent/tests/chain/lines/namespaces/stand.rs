@@ -19,9 +19,9 @@ use crate::setup::Spoa;
 pub const SPOE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Requests under way at once.
-const CLIENTS: usize = 6;
+const CLIENTS: usize = 4;
 /// Of each client, after an answer: a bound for what all of this costs.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(30);
 
 pub struct Agent {
     // Dropped in this order.
