@@ -1,6 +1,7 @@
 //! The shipped configurations, with what the cases need beside them.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use super::{Mode, Setup};
 use crate::setup::conf;
@@ -11,7 +12,7 @@ pub fn write(setup: Setup<'_>, folder: &Path) -> PathBuf {
     let shipped = std::fs::read_to_string(conf(shipped)).unwrap();
     let path = folder.join("haproxy.cfg");
     std::fs::write(folder.join("hello.lua"), LUA).unwrap();
-    std::fs::write(folder.join("tls.pem"), certificate()).unwrap();
+    std::fs::write(folder.join("tls.pem"), CERTIFICATE.as_str()).unwrap();
     let text = with_cases(&shipped).replace("FOLDER", folder.to_str().unwrap());
     let text = match setup.edit {
         Some(edit) => edit(text),
@@ -48,10 +49,11 @@ fn with_cases(shipped: &str) -> String {
     )
 }
 
-fn certificate() -> String {
+/// Made once: unoptimized it takes its time on a busy machine, and what else a test has under way waits for it.
+static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     made.cert.pem() + &made.signing_key.serialize_pem()
-}
+});
 
 const LUA: &str = r#"
 core.register_service("hello", "http", function(applet)
