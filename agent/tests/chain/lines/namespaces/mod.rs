@@ -170,7 +170,7 @@ fn agents_on_hosts_of_their_own_over_bad_links() {
 #[ignore = "run by the test above, inside"]
 #[tokio::test]
 async fn inside() {
-    assert!(isolated::is_inside(), "this is not for the network of the machine: run the test without --ignored");
+    assert!(isolated::is_inside(), "this is not for the network of the machine: run the test above");
     let links = match Links::of_this_kernel() {
         Ok(links) => links,
         Err(why) => return skipped(&format!("hosts in network namespaces: {why}")),
