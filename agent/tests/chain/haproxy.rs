@@ -129,10 +129,11 @@ impl Haproxy {
         self.process.assert_alive();
     }
 
-    /// How many events it logged that got no answer of the agent.
+    /// How many events it logged that got no answer of the agent, those of replaced processes too.
     pub fn spoe_errors(&self) -> usize {
-        let is_error = |line: &&String| line.contains("SPOE: [tracing]") && !line.contains("st=0 ");
-        self.process.output().iter().filter(is_error).count()
+        let is_error = |line: &String| line.contains("SPOE: [tracing]") && !line.contains("st=0 ");
+        let processes = self.replaced.iter().chain([&self.process]);
+        processes.flat_map(Process::output).filter(is_error).count()
     }
 
     /// What `haproxy -c` says of the configuration: nothing but its last line, if there is no warning.
