@@ -61,7 +61,8 @@ pub fn text(plan: &Plan, phases: &[Phase], faults: &[String]) -> String {
         writeln!(text, "| {name} | {collector} | {reloads} | {hup} | {term} | {kill} |").unwrap();
     }
 
-    text += "\n## Memory of the agent\n\nOne process through all phases but the last, whose agents come and go. In MiB.\n\n\
+    text += "\n## Memory of the agent\n\nOne process through all phases but the last two, whose agents come and go. In MiB. *Given back*: what the allocator does not \
+             use and the system has not taken yet.\n\n\
              | minute | phase | VmRSS | of it anonymous | of it given back | files | threads |\n| --- | --- | --- | --- | --- | --- | --- |\n";
     for phase in phases {
         let step = phase.samples.len().div_ceil(POINTS).max(1);

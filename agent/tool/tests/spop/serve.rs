@@ -32,7 +32,9 @@ impl Listening {
         let mut listening = Listening { process: Process(child), addr: String::new(), directory };
         until("spop listens", || {
             let said = listening.read("err");
-            let addr = said.split("listening addr=").nth(1).and_then(|rest| rest.split(',').next());
+            // The line comes in pieces.
+            let rest = said.split("listening addr=").nth(1).and_then(|rest| rest.split_once('\n'));
+            let addr = rest.and_then(|(rest, _)| rest.split(',').next());
             listening.addr = addr.unwrap_or_default().to_owned();
             let ended = listening.child().try_wait().unwrap();
             assert!(ended.is_none(), "{said}");
