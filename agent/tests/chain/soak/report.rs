@@ -10,11 +10,11 @@ use super::memory::Sample;
 const POINTS: usize = 3;
 
 pub fn text(plan: &Plan, phases: &[Phase], faults: &[String]) -> String {
-    let mut text = "# A long run\n\nWritten by `devenv/soak --hours N --report agent/docs/soak.md`: one agent behind two HAProxys in a row with four threads each, \
-         in turn lean and with all messages, while the collector is killed, hangs, is slow and answers 503, HAProxys reload, SIGHUP has the \
-         configuration read again, and agents are ended and killed. After each phase: every request was answered, no wait was longer than \
-         HAProxy's timeouts allow, lines received and missing are all requests, and started = ended = exported + dropped; memory and open \
-         files are those of the second round.\n\n"
+    let mut text = "# A long run\n\nWhat `devenv/soak --hours N --report FILE` does: one agent behind two HAProxys in a row with four threads each, in turn \
+         lean and with all messages (`spoe-http.cfg` on HAProxy 3.4), while the collector is killed, hangs, is slow and answers 503, HAProxys \
+         reload, SIGHUP has the configuration read again, and agents are ended and killed. After each phase every request must have been \
+         answered, within HAProxy's timeouts; lines received and missing must be all requests, and started = ended = exported + dropped. In \
+         the last round memory may be 5 % and 1 MiB more than in the second.\n\n"
         .to_owned();
     let total: usize = phases.iter().map(|phase| phase.answers).sum();
     let took = phases.last().map_or(Duration::ZERO, |phase| phase.end);
