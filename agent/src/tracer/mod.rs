@@ -203,12 +203,14 @@ impl Tracer {
     /// Counters and gauges.
     pub fn stats(&self) -> TracerStats {
         let env = self.env.load();
-        let mut stats = env.counters.snapshot();
-        stats.max_table_bytes = env.config.max_memory as u64;
+        // Before the counters: who sees no open span sees how all of them ended.
+        let mut held = TracerStats::default();
         for shard in self.table.shards() {
-            shard.add_to(&mut stats);
+            shard.add_to(&mut held);
         }
-        stats
+        let TracerStats { open_ids, remembered_ids, open_spans, table_bytes, .. } = held;
+        let max_table_bytes = env.config.max_memory as u64;
+        TracerStats { open_ids, remembered_ids, open_spans, table_bytes, max_table_bytes, ..env.counters.snapshot() }
     }
 
     /// How many traces were sampled, by who decided: each rule, the caller, the sampler.
