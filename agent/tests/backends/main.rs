@@ -9,6 +9,9 @@ mod haproxy;
 #[path = "../chain/http.rs"]
 mod http;
 mod jaeger;
+#[path = "../../runtime/tests/common/matrix.rs"]
+#[allow(dead_code)] // A part is for the chains.
+mod matrix;
 mod metrics;
 mod outages;
 #[path = "../chain/process.rs"]
