@@ -44,6 +44,8 @@ impl Setup {
         let chain = &self.chain;
         let requests = stream::iter(0..).take_while(|_| std::future::ready(!over.get())).map(|n| async move {
             chain.get_kept(&format!("/load/{n}"), 200).await;
+            // Two hundred a second at most: the agent is to remember them all, however long a Collector takes to come back.
+            tokio::time::sleep(Duration::from_millis(40)).await;
         });
         let load = requests.buffer_unordered(8).for_each(|()| std::future::ready(()));
         let done = async {
