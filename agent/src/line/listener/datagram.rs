@@ -19,6 +19,7 @@ use spop_agent::size;
 use spop_agent::socket_file::SocketFile;
 
 use super::intake::Intake;
+use super::thread::GATHER;
 use crate::line::Sender;
 
 /// As many datagrams are read at once.
@@ -26,10 +27,6 @@ const BATCH: usize = 64;
 
 /// The longest datagram of UDP. Of the buffers, [`BATCH`] times so much, only what datagrams have filled once is resident.
 const LONGEST: usize = 64 << 10;
-
-/// How long datagrams of UDP may gather before they are read. A reader that waits for each is woken up for each, at the cost
-/// of HAProxy, which sends it. At a unix socket too few can wait for that.
-const GATHER: Duration = Duration::from_millis(1);
 
 /// How soon a reader that waits notices the stop.
 const STOP_CHECK: Duration = Duration::from_millis(100);
@@ -49,6 +46,8 @@ pub(super) enum DatagramSocket {
     },
     Unix {
         socket: UnixDatagram,
+        /// Enough can wait at it for lines to gather.
+        gathers: bool,
         /// Removed at the end, if it is ours.
         _file: Option<SocketFile>,
     },
@@ -110,14 +109,15 @@ impl DatagramSocket {
     fn of_unix(socket: UnixDatagram, file: Option<SocketFile>) -> io::Result<Self> {
         let queue = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
         let queue = queue.ok().and_then(|text| text.trim().parse::<u32>().ok());
-        if let Some(queue) = queue.filter(|&queue| queue < LOW_QUEUE) {
+        let low = queue.filter(|&queue| queue < LOW_QUEUE);
+        if let Some(queue) = low {
             tracing::warn!(
                 "only {queue} log lines can wait at a unix socket: HAProxy drops those of a burst (DroppedLogs of show \
                  info). Allow more, before the start: sysctl -w net.unix.max_dgram_qlen={LOW_QUEUE}"
             );
         }
         socket.set_read_timeout(Some(STOP_CHECK))?;
-        Ok(Self::Unix { socket, _file: file })
+        Ok(Self::Unix { socket, gathers: queue.is_some() && low.is_none(), _file: file })
     }
 
     /// The address of a UDP socket, with the port that the system chose for port 0.
@@ -210,13 +210,13 @@ impl Reading {
             // Asked before reading: what is there at the stop is read.
             let deadline = self.stop.get().copied();
             let flags = if deadline.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::MSG_WAITFORONE };
-            let (read, pause) = match self.socket {
-                DatagramSocket::Udp { .. } => (self.read::<SockaddrStorage>(&mut buffers, flags), GATHER),
-                DatagramSocket::Unix { .. } => (self.read::<()>(&mut buffers, flags), Duration::ZERO),
+            let (read, gathers) = match self.socket {
+                DatagramSocket::Udp { .. } => (self.read::<SockaddrStorage>(&mut buffers, flags), true),
+                DatagramSocket::Unix { gathers, .. } => (self.read::<()>(&mut buffers, flags), gathers),
             };
             match read {
                 Ok(BATCH) | Err(Errno::EINTR) => {}
-                Ok(_) if deadline.is_none() => thread::sleep(pause),
+                Ok(_) if gathers && deadline.is_none() => thread::sleep(GATHER),
                 Ok(_) => {}
                 Err(Errno::EAGAIN) if deadline.is_some() => return,
                 Err(Errno::EAGAIN) => {}

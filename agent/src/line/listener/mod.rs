@@ -14,9 +14,10 @@ mod intake;
 mod peers;
 mod stats;
 mod tcp;
+mod thread;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub use error::{ListenCause, ListenError};
 use intake::{Intake, Logs};
 pub use stats::{ListenerSnapshot, ListenerStats};
 use tcp::{Limits, TcpLines};
+use thread::LineThread;
 
 use super::LineSink;
 use crate::passed::{LineSocket, PassedSockets};
@@ -46,6 +48,8 @@ pub struct Listeners {
     addrs: Vec<LogAddr>,
     readers: Vec<Reader>,
     tcp: Vec<TcpLines>,
+    /// Which serves those, if there are any.
+    _thread: Option<LineThread>,
     limits: watch::Sender<Limits>,
     stop: watch::Sender<Option<Instant>>,
     stats: Arc<ListenerStats>,
@@ -53,12 +57,12 @@ pub struct Listeners {
 
 enum Bound {
     Datagrams(DatagramSocket),
-    Tcp(TcpListener),
+    Tcp(net::TcpListener),
 }
 
 impl Listeners {
-    /// Listens on all addresses and gives each line to `sink`: those of datagrams from a thread for each socket, the others
-    /// on the current Tokio runtime. An address may be the name of `passed` sockets, which are taken from there.
+    /// Listens on all addresses and gives each line to `sink`: those of datagrams from a thread for each socket, those of
+    /// connections from one thread. To be called on a Tokio runtime. An address may be the name of `passed` sockets, which are taken from there.
     ///
     /// # Errors
     /// An address is beyond loopback and nobody is allowed to send, is in use, or not of this host; no sockets were passed
@@ -86,7 +90,7 @@ impl Listeners {
         let intake = Arc::new(Intake { sink, allowed, stats: stats.clone(), logs: Logs::default() });
         let acceptor = tls.map(|tls| Arc::new(TlsAcceptor::new(tls, "log", max_connections, stats.tls().clone())));
         let (stop, stopped) = watch::channel(None);
-        let (mut readers, mut tcp) = (Vec::new(), Vec::new());
+        let (mut readers, mut tcp, mut thread) = (Vec::new(), Vec::new(), None);
         for (socket, addr) in bound {
             match socket {
                 Bound::Datagrams(socket) => {
@@ -95,11 +99,18 @@ impl Listeners {
                 }
                 Bound::Tcp(listener) => {
                     let acceptor = acceptor.clone().filter(|_| addr.has_tls());
-                    tcp.push(TcpLines::start(listener, acceptor, present.clone(), intake.clone(), stopped.clone()));
+                    let failed = |error: io::Error| ListenError { addr: addr.clone(), cause: error.into() };
+                    let thread = match &mut thread {
+                        Some(thread) => thread,
+                        none => none.insert(LineThread::start().map_err(failed)?),
+                    };
+                    let listener =
+                        TcpLines::start(listener, thread, acceptor, present.clone(), intake.clone(), stopped.clone());
+                    tcp.push(listener.map_err(failed)?);
                 }
             }
         }
-        Ok(Self { addrs, readers, tcp, limits, stop, stats })
+        Ok(Self { addrs, readers, tcp, _thread: thread, limits, stop, stats })
     }
 
     /// Other bounds, for the connections that begin from now on. Addresses, who may send, and what the system holds of
@@ -150,7 +161,7 @@ fn listen_on(
             let addr = socket.local_addr()?;
             admit(&[addr], allowed)?;
             socket.set_nonblocking(true)?;
-            (Bound::Tcp(TcpListener::from_std(socket)?), LogAddr::tcp(addr, tls))
+            (Bound::Tcp(socket), LogAddr::tcp(addr, tls))
         }
         LineSocket::Udp(socket) => {
             let addr = socket.local_addr()?;
@@ -196,7 +207,7 @@ async fn bind(
     if let LogAddr::Tcp(_) | LogAddr::Tls(_) = addr {
         let listener = TcpListener::bind(&addrs[..]).await?;
         let real = LogAddr::tcp(listener.local_addr()?, addr.has_tls());
-        return Ok(vec![(Bound::Tcp(listener), real)]);
+        return Ok(vec![(Bound::Tcp(listener.into_std()?), real)]);
     }
     let socket = DatagramSocket::udp(&addrs, recv_buffer)?;
     let real = socket.local_addr()?.map_or_else(|| addr.clone(), |real| LogAddr::Udp(real.to_string()));

@@ -1,7 +1,7 @@
 //! Log lines over TCP, as a `ring` of HAProxy sends them: a task for each connection.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{self, IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use super::framing::{BadFraming, Framing, Piece};
 use super::intake::Intake;
 use super::peers::{Peers, Place};
 use super::stats::ListenerStats;
+use super::thread::LineThread;
 use crate::line::Sender;
 use crate::worker::Worker;
 
@@ -88,15 +89,18 @@ type Stop = watch::Receiver<Option<Instant>>;
 pub(super) struct TcpLines(Worker);
 
 impl TcpLines {
-    /// Accepts and reads on the current Tokio runtime.
+    /// Accepts and reads in this thread.
     pub(super) fn start(
-        listener: TcpListener,
+        listener: net::TcpListener,
+        thread: &LineThread,
         acceptor: Option<Arc<TlsAcceptor>>,
         limits: watch::Receiver<Limits>,
         intake: Arc<Intake>,
         stop: Stop,
-    ) -> Self {
-        Self(Worker::spawn(accept(listener, acceptor, limits, intake, stop)))
+    ) -> io::Result<Self> {
+        let _entered = thread.enter();
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self(Worker::spawn(accept(listener, acceptor, limits, intake, stop))))
     }
 
     /// Waits for the end, which the stop has begun and which comes by its deadline.

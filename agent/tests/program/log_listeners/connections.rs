@@ -1,12 +1,14 @@
 //! Lines over TCP: their framing, and the bounds of connections.
 
+use std::io::Write;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Running, line};
+use crate::process::PATIENCE;
 
 #[tokio::test]
 async fn lines_in_a_stream_split_anywhere() {
@@ -119,4 +121,22 @@ async fn one_sender_leaves_places_for_the_others() {
     running.until("there is room again", |s| s.tcp_lines == 2 && s.refused_limit == 0).await;
     drop((held, next));
     running.stop().await;
+}
+
+/// Whoever answers HAProxy, and exports, does not make lines wait.
+#[tokio::test]
+async fn connections_are_read_while_the_runtime_stands_still() {
+    let running = Running::tcp(|_| {}).await;
+    let mut stream = std::net::TcpStream::connect(running.addr()).unwrap();
+    for sent in 1..=3 {
+        writeln!(stream, "{}", line(sent)).unwrap();
+        let until = Instant::now() + PATIENCE;
+        // Not `eventually`, which lets the runtime work.
+        while running.lines().len() < sent {
+            assert!(Instant::now() < until, "{sent}: {:?}", running.stats());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    drop(stream);
+    assert_eq!(running.stop().await.1.len(), 3);
 }

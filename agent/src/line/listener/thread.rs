@@ -1,0 +1,34 @@
+//! The thread that reads the connections of log lines.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, EnterGuard, Handle};
+use tokio::sync::oneshot;
+
+/// How long lines may gather before they are read. A reader that waits for each is woken up for each, at the cost of HAProxy,
+/// which sends it.
+pub(super) const GATHER: Duration = Duration::from_millis(1);
+
+/// A runtime of one thread, beside those that answer HAProxy. It ends with this, and its tasks with it.
+pub(super) struct LineThread {
+    handle: Handle,
+    _end: oneshot::Sender<()>,
+}
+
+impl LineThread {
+    pub(super) fn start() -> io::Result<Self> {
+        // What comes while it sleeps wakes nobody up, and is found together.
+        let runtime = Builder::new_current_thread().enable_all().on_thread_park(|| thread::sleep(GATHER)).build()?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel::<()>();
+        thread::Builder::new().name("log-lines".to_owned()).spawn(move || runtime.block_on(ended))?;
+        Ok(Self { handle, _end: end })
+    }
+
+    /// What is spawned and registered until the guard is dropped is this thread's.
+    pub(super) fn enter(&self) -> EnterGuard<'_> {
+        self.handle.enter()
+    }
+}
