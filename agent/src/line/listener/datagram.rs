@@ -116,8 +116,10 @@ impl DatagramSocket {
                  info). Allow more, before the start: sysctl -w net.unix.max_dgram_qlen={LOW_QUEUE}"
             );
         }
+        // Of a socket that was passed nobody knows what the setting was when it was made.
+        let gathers = file.is_some() && queue.is_some() && low.is_none();
         socket.set_read_timeout(Some(STOP_CHECK))?;
-        Ok(Self::Unix { socket, gathers: queue.is_some() && low.is_none(), _file: file })
+        Ok(Self::Unix { socket, gathers, _file: file })
     }
 
     /// The address of a UDP socket, with the port that the system chose for port 0.

@@ -36,7 +36,7 @@ use error::is_loopback;
 pub use error::{ListenCause, ListenError};
 use intake::{Intake, Logs};
 pub use stats::{ListenerSnapshot, ListenerStats};
-use tcp::{Limits, TcpLines};
+use tcp::{LAST_STEP, Limits, TcpLines};
 use thread::LineThread;
 
 use super::LineSink;
@@ -138,7 +138,7 @@ impl Listeners {
         for listener in &self.tcp {
             listener.ended(deadline).await;
         }
-        while !self.readers.iter().all(Reader::is_finished) && Instant::now() < deadline {
+        while !self.readers.iter().all(Reader::is_finished) && Instant::now() < deadline + LAST_STEP {
             sleep(Duration::from_millis(1)).await;
         }
     }

@@ -36,8 +36,8 @@ const ROOM: usize = 4 << 10;
 /// Pause after a failed accept, which is as a rule a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a connection may do at its deadline: it looks at the clock between two reads.
-const LAST_STEP: Duration = Duration::from_millis(50);
+/// What a reader may do at its deadline: it looks at the clock between two reads.
+pub(super) const LAST_STEP: Duration = Duration::from_millis(50);
 
 /// Bounds of the connections.
 #[derive(Clone)]
@@ -149,7 +149,11 @@ async fn accept(
     let limits = limits.borrow().clone();
     // Who has connected may have sent lines already, but not over TLS, which needs our answer first.
     if let (None, Ok(listener)) = (acceptor, listener.into_std()) {
-        while let Ok((stream, peer)) = listener.accept() {
+        while Instant::now() < deadline
+            && let Ok((stream, peer)) = listener.accept()
+        {
+            // Those that were accepted before are read meanwhile, however many come.
+            yield_now().await;
             let Some(open) = admit(&stream, peer, &limits, &intake) else { continue };
             if stream.set_nonblocking(true).is_err() {
                 continue;

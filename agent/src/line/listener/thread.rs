@@ -1,10 +1,11 @@
 //! The thread that reads the connections of log lines.
 
 use std::io;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, EnterGuard, Handle};
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 use tokio::sync::oneshot;
 
 /// How long lines may gather before they are read. A reader that waits for each is woken up for each, at the cost of HAProxy,
@@ -19,11 +20,19 @@ pub(super) struct LineThread {
 
 impl LineThread {
     pub(super) fn start() -> io::Result<Self> {
-        // What comes while it sleeps wakes nobody up, and is found together.
-        let runtime = Builder::new_current_thread().enable_all().on_thread_park(|| thread::sleep(GATHER)).build()?;
-        let handle = runtime.handle().clone();
+        let (tell, told) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
-        thread::Builder::new().name("log-lines".to_owned()).spawn(move || runtime.block_on(ended))?;
+        // Made and dropped in its thread: another runtime's, as which this may be called, must not drop it.
+        let run = move || match runtime() {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                // Nobody sends anything: it ends when the other side is dropped.
+                let _ = runtime.block_on(ended);
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
+        thread::Builder::new().name("log-lines".to_owned()).spawn(run)?;
+        let handle = told.recv().map_err(io::Error::other)??;
         Ok(Self { handle, _end: end })
     }
 
@@ -31,4 +40,9 @@ impl LineThread {
     pub(super) fn enter(&self) -> EnterGuard<'_> {
         self.handle.enter()
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    // What comes while it sleeps wakes nobody up, and is found together.
+    Builder::new_current_thread().enable_all().on_thread_park(|| thread::sleep(GATHER)).build()
 }
