@@ -37,8 +37,9 @@ metrics! {
         /// Spans made of lines.
         spans,
     }
-    Gauge "log_lines_missing" "Lines that HAProxy numbered and that did not come, give or take its threads." {
-        /// Lines that HAProxy numbered and that did not come, give or take its threads; of all its processes so far.
+    Gauge "log_lines_missing" "Lines that HAProxy numbered and that did not come, or cut or malformed, give or take its threads." {
+        /// Lines that HAProxy numbered and that did not come, or cut or malformed, give or take its threads; of all its
+        /// processes so far.
         missing,
     }
     Gauge "log_sources" "Frontends of processes whose lines are counted to see which are missing." {

@@ -19,7 +19,7 @@ const MAX_NAME: usize = 128;
 struct Source {
     sender: Sender,
     process: Box<[u8]>,
-    frontend: Box<str>,
+    frontend: Box<[u8]>,
     lowest: u64,
     highest: u64,
     received: u64,
@@ -49,7 +49,7 @@ impl Gaps {
     /// A line with this number came; how many more are missing than before it, if they are.
     pub(super) fn line(&mut self, sender: Sender, process: &[u8], frontend: &str, number: u64) -> u64 {
         let process = process.get(..MAX_NAME).unwrap_or(process);
-        let frontend = frontend.get(..MAX_NAME).unwrap_or(frontend);
+        let frontend = frontend.as_bytes().get(..MAX_NAME).unwrap_or(frontend.as_bytes());
         self.lines += 1;
         let Gaps { sources, hasher, lines, missing, .. } = self;
         let hash = hasher.hash_one((sender, process, frontend));
@@ -136,12 +136,15 @@ mod tests {
     fn sources_are_bounded_and_what_they_missed_stays() {
         let mut gaps = Gaps::default();
         for process in 0..5 * MAX_SOURCES as u64 {
+            // A name ends within a character, or goes on for long.
+            let frontend = ["x".repeat(MAX_NAME - 1), "é".repeat(1000), process.to_string()].concat();
             for number in [0, 2] {
-                gaps.line(Sender::Local, &process.to_le_bytes(), &"x".repeat(1000), number);
+                gaps.line(Sender::Local, &process.to_le_bytes(), &frontend, number);
             }
             assert!(gaps.sources() <= MAX_SOURCES as u64);
         }
         assert_eq!(gaps.missing(), 5 * MAX_SOURCES as u64);
         assert_eq!(gaps.sources() + gaps.forgotten(), 5 * MAX_SOURCES as u64);
+        assert!(gaps.sources.iter().all(|source| source.frontend.len() == MAX_NAME && source.process.len() == 8));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use opentelemetry::SpanId;
 use smallvec::SmallVec;
-use spop_agent::ratelimit::LogLimit;
+use spop_agent::ratelimit::{LogLimit, excerpt};
 use spop_agent::time::Timestamp;
 use spop_core::Value;
 
@@ -142,8 +142,14 @@ impl Lines {
         if more > 1
             && let Some(missing) = self.missing.occurred(more)
         {
-            let process = String::from_utf8_lossy(process);
-            tracing::warn!(missing, ?sender, ?process, frontend = ?record.frontend, "log lines of HAProxy did not come");
+            let [process, frontend] = [process, record.frontend.as_bytes()].map(excerpt);
+            tracing::warn!(
+                missing,
+                ?sender,
+                ?process,
+                ?frontend,
+                "log lines of HAProxy did not come, or without their numbers"
+            );
         }
     }
 
@@ -174,7 +180,9 @@ impl Lines {
             Err(counter) => return counter,
         };
         let origin = tracer.origin(&record.service);
-        let source = Source { ended: &ended, context, origin: &origin, limits: tracer.span_limits(), kept };
+        let tracestate = tracer.tracestate(&record.tracestate);
+        let limits = tracer.span_limits();
+        let source = Source { ended: &ended, context, tracestate, origin: &origin, limits, kept };
         let new_id: &dyn Fn() -> SpanId = &|| tracer.new_span_id();
         let mut beyond = Beyond::default();
         let spans = source.spans(config.phases.then_some(new_id), &mut beyond);
@@ -251,7 +259,7 @@ fn end_request(ended: &Ended<'_>, tracer: &LineTracer<'_>, now: Timestamp) -> Kn
         server: SideEnd { error: server.error.as_deref(), attributes: &server_attributes },
         client: client.map(|client| SideEnd { error: client.error.as_deref(), attributes: &client_attributes }),
     };
-    tracer.end_request(&record.service, record.id.as_bytes(), &end, now)
+    tracer.end_request(&record.service, &record.id, &end, now)
 }
 
 /// Values of [`HAPROXY_SPAN_KEPT`](crate::semconv::HAPROXY_SPAN_KEPT).

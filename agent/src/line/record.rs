@@ -12,6 +12,9 @@ use crate::lossy::lossy;
 /// What stands for an absent value, beside nothing.
 const ABSENT: &[u8] = b"-";
 
+/// How an element ends that was not cut.
+const END: &[u8] = br#" z="1"]"#;
+
 /// Why a line cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
@@ -118,7 +121,8 @@ pub(super) struct Record<'a> {
     /// Bytes of the request, and of the response.
     pub(super) uploaded: Option<u64>,
     pub(super) downloaded: Option<u64>,
-    pub(super) id: Cow<'a, str>,
+    /// Bytes, as they came in a message.
+    pub(super) id: Cow<'a, [u8]>,
 }
 
 impl<'a> Record<'a> {
@@ -132,6 +136,9 @@ impl<'a> Record<'a> {
             {
                 return Err(Unusable::Malformed(param.name()));
             }
+        }
+        if params.has_more_than_it_can_read(END) {
+            return Err(Unusable::Malformed("an element's parameter"));
         }
         if params.end().is_none() || raw.of(Param::z) != b"1" {
             return Err(Unusable::Cut);
@@ -252,7 +259,7 @@ impl<'a> Raw<'a> {
             server_port: port(self.of(Param::sp)),
             uploaded: self.number(Param::U)?,
             downloaded: self.number(Param::B)?,
-            id: decoded(self.of(Param::id)),
+            id: decoded_bytes(self.of(Param::id)),
         })
     }
 }
@@ -295,8 +302,18 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 
 /// A text that went through `url_enc`.
 fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    match decoded_bytes(bytes) {
+        Cow::Borrowed(bytes) => lossy(bytes),
+        Cow::Owned(bytes) => {
+            String::from_utf8(bytes).unwrap_or_else(|error| lossy(error.as_bytes()).into_owned()).into()
+        }
+    }
+}
+
+/// The same of what need not be text.
+fn decoded_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'%', bytes).is_none() {
-        return lossy(bytes);
+        return Cow::Borrowed(bytes);
     }
     // Piece by piece: `percent_encoding` gives byte by byte, and each would be appended by itself.
     let mut pieces = bytes.split(|&byte| byte == b'%');
@@ -308,7 +325,7 @@ fn decoded(bytes: &[u8]) -> Cow<'_, str> {
         decoded.push(byte);
         decoded.extend_from_slice(rest);
     }
-    String::from_utf8(decoded).unwrap_or_else(|error| lossy(error.as_bytes()).into_owned()).into()
+    Cow::Owned(decoded)
 }
 
 /// The byte of the two hexadecimal digits that this begins with, and what is behind them.

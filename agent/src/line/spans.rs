@@ -4,12 +4,14 @@ use opentelemetry::{SpanId, TraceFlags};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::ended::Ended;
 use super::outcome::Outcome;
 use super::request::method_name;
 use super::times::{Part, Times};
+use crate::lossy::lossy;
 use crate::request_context::{RANDOM, RequestContext};
 use crate::semconv::{
     CLIENT_ADDRESS, CLIENT_PORT, ERROR_TYPE, HAPROXY_BACKEND, HAPROXY_CONNECT_MS, HAPROXY_FRONTEND, HAPROXY_HEADERS_MS,
@@ -30,6 +32,8 @@ pub(super) type Spans = SmallVec<[FinishedSpan; 2]>;
 pub(super) struct Source<'a> {
     pub(super) ended: &'a Ended<'a>,
     pub(super) context: RequestContext,
+    /// As the next ones got it.
+    pub(super) tracestate: &'a str,
     pub(super) origin: &'a Arc<Origin>,
     pub(super) limits: &'a SpanLimits,
     /// Why it is kept although it is not sampled.
@@ -110,7 +114,7 @@ impl Source<'_> {
         let head = Head {
             trace_id: self.context.trace_id,
             span_id: draft.span_id,
-            tracestate: &self.ended.record.tracestate,
+            tracestate: self.tracestate,
             parent: draft.parent,
             name: draft.name,
             kind: draft.kind,
@@ -171,7 +175,7 @@ impl Source<'_> {
         if record.termination != *b"--" {
             text(out, HAPROXY_TERMINATION_STATE, &String::from_utf8_lossy(&record.termination));
         }
-        text(out, HAPROXY_UNIQUE_ID, &record.id);
+        text(out, HAPROXY_UNIQUE_ID, &lossy(&record.id));
     }
 
     fn client_attributes(&self, outcome: &Outcome, out: &mut AttributeWriter<'_>) {
@@ -180,9 +184,14 @@ impl Source<'_> {
         if record.tcp {
             out.text(NETWORK_TRANSPORT, "tcp");
         } else if !record.uri.is_empty() {
-            let host = if record.host.is_empty() { &record.server_address } else { &record.host };
+            let address = &record.server_address;
+            let host = match &*record.host {
+                "" if address.contains(':') => Cow::Owned(format!("[{address}]")),
+                "" => Cow::Borrowed(&**address),
+                host => Cow::Borrowed(host),
+            };
             let mark = if request.query.is_empty() { "" } else { "?" };
-            out.text(URL_FULL, &[request.server_scheme(), "://", host, request.path, mark, &request.query].concat());
+            out.text(URL_FULL, &[request.server_scheme(), "://", &host, request.path, mark, &request.query].concat());
         }
         number(out, HTTP_RESPONSE_STATUS_CODE, outcome.status);
         for (address, port) in [(SERVER_ADDRESS, SERVER_PORT), (NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT)] {

@@ -2,6 +2,8 @@
 //!
 //! Structured data is looked for at its place and nowhere else: the text behind it may be a client's.
 
+use memchr::memmem;
+
 /// The element that is ours.
 const ELEMENT: &[u8] = b"otel@32473";
 
@@ -73,6 +75,11 @@ impl<'a> Params<'a> {
     pub(super) fn end(mut self) -> Option<&'a [u8]> {
         while self.next().is_some() {}
         if self.malformed { None } else { self.rest.strip_prefix(b"]") }
+    }
+
+    /// Reading stopped at something malformed, and the element goes on behind it: it was not cut there.
+    pub(super) fn has_more_than_it_can_read(&self, end: &[u8]) -> bool {
+        self.malformed && memmem::find(self.rest, end).is_some()
     }
 
     #[inline(always)]

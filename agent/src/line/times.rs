@@ -12,6 +12,9 @@ use super::record::Record;
 const AT_ONCE: u64 = 1000;
 const AT_ONCE_BEFORE_2_9: u64 = 2000;
 
+/// The latest start, in microseconds, whatever a forged line says: there is an end behind it, in nanoseconds, too.
+const LATEST: u64 = u64::MAX / 1000 - 1;
+
 /// A part of a request: from, until, in nanoseconds since the epoch.
 pub(super) type Part = (u64, u64);
 
@@ -39,7 +42,7 @@ impl Times {
         let at_once = if record.knows_server_status { AT_ONCE } else { AT_ONCE_BEFORE_2_9 };
         // Later if the headers came slowly.
         let first_rule = record.first_rule.filter(|at| *at <= first_byte.saturating_add(at_once));
-        let start = first_rule.unwrap_or(first_byte);
+        let start = first_rule.unwrap_or(first_byte).min(LATEST);
         let end = record.end.max(start.saturating_add(1));
         // Every span lasts a microsecond at least.
         let latest = end.saturating_sub(1);

@@ -27,10 +27,17 @@ pub(super) fn answer(message: Lean<'_>, received: Timestamp, env: &Env, ack: &mu
     while let Some(item) = items.next() {
         let text = |value| value::text(value).filter(|text| !text.is_empty());
         match item.keyword() {
-            Some(Keyword::Service) => service = text(&item.value).filter(|name| name.len() <= MAX_KEY_LEN),
-            Some(Keyword::Path) => path = text(&item.value),
+            Some(Keyword::Service) => {
+                service = text(&item.value).filter(|name| name.len() <= MAX_KEY_LEN);
+                counters.args_invalid.add(usize::from(service.is_none()));
+                counters.args_surplus.add(item.more.count());
+            }
+            Some(Keyword::Path) => {
+                path = text(&item.value);
+                counters.args_surplus.add(item.more.count());
+            }
             // What a rule may ask for some day, and what the line tells anyway.
-            Some(Keyword::Method) => {}
+            Some(Keyword::Method) => counters.args_surplus.add(item.more.count()),
             Some(Keyword::Baggage) => {
                 let set = text(&item.value)
                     .zip(value::concatenation(item.more))

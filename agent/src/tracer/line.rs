@@ -11,7 +11,7 @@ use super::Tracer;
 use super::env::Env;
 use super::language::key_hash;
 use super::limits::SpanLimits;
-use super::propagation::CallersDecision;
+use super::propagation::{self, CallersDecision};
 use super::request_end::{Known, RequestEnd};
 use super::sampling::Request;
 use super::table::Outbox;
@@ -57,6 +57,15 @@ impl LineTracer<'_> {
     /// `None` for the default one.
     fn named<'s>(&self, service: &'s str) -> Option<&'s str> {
         Some(service).filter(|service| !service.is_empty() && **service != *self.env.config.default_service)
+    }
+
+    /// A tracestate that HAProxy passed on; nothing if it is none, which is counted.
+    pub(crate) fn tracestate<'s>(&self, text: &'s str) -> &'s str {
+        if text.is_empty() || propagation::is_tracestate(text) {
+            return text;
+        }
+        self.env.counters.extracts_invalid.one();
+        ""
     }
 
     pub(crate) fn new_span_id(&self) -> SpanId {

@@ -1,6 +1,6 @@
 //! The bounded table of all ids, in shards with a lock each.
 //!
-//! Every shard has its part of the bounds, so that no lock is ever taken while another one is held.
+//! Every shard has its part of the bounds, so that no shard's lock is ever taken while another one's is held.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -127,7 +127,11 @@ fn only_that_message_may_be_without_an_id() {
     assert_eq!(names(&agent.notify(0, &[odd])), ["traceparent", "sampled", "ctx"]);
     let stats = agent.stats();
     assert_eq!((stats.args_misplaced, stats.args_unknown, stats.baggage_dropped), (6, 1, 1));
-    assert_eq!(stats.open_spans, 1);
+    assert_eq!((stats.args_invalid, stats.args_surplus, stats.open_spans), (1, 0, 1));
+    let surplus =
+        message!("otel:request", "service" = "a", "" = "b", "method" = "GET", "" = 1, "" = 2, "path" = "/", "" = "x");
+    agent.notify(0, &[surplus]);
+    assert_eq!((agent.stats().args_invalid, agent.stats().args_surplus), (1, 4));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use opentelemetry::trace::{SpanKind, Status};
 use spoa_otel::line::{LineConfig, LineStats, Sender};
 use spoa_otel::tracer::Sampler;
+use spop_core::Value;
 
 use crate::log_support::{CLIENT, Line, LineAgent, PARENT, SERVER, TRACE, clock};
 use crate::message;
@@ -187,6 +188,9 @@ fn times_are_in_order_whatever_the_line_says() {
         Line::new().with("t0", clock(1_000_000)),
         Line::new().with("t0", 1),
         Line::new().with("au", u64::MAX),
+        Line::new().with("au", u64::MAX).without(&["t0"]),
+        Line::new().with("Th", u64::MAX / 1000).without(&["t0"]),
+        Line::new().with("Ti", u64::MAX).with("t0", "-").old(),
     ] {
         agent.take(&line);
         let spans = agent.agent.take();
@@ -225,6 +229,23 @@ fn methods_routes_and_texts() {
     assert_eq!(attribute(all[0], "server.address").as_deref(), Some("192.0.2.2"));
     assert_eq!(attribute(all[0], "server.port").as_deref(), Some("443"));
     assert_eq!(attribute(all[1], "url.full").as_deref(), Some("https://192.0.2.3/a b?q=1&sig=REDACTED"));
+    agent.take(&Line::new().with("h", "-").with("si", "2001:db8::1"));
+    let spans = agent.agent.take();
+    let client = spans.iter().nth(1).unwrap();
+    assert_eq!(attribute(client, "url.full").as_deref(), Some("http://[2001:db8::1]/a b?q=1&sig=REDACTED"));
+    assert_eq!(attribute(client, "server.address").as_deref(), Some("2001:db8::1"));
+}
+
+/// With ids of HAProxy's own a client's header comes along.
+#[test]
+fn a_tracestate_is_one_or_is_left_out() {
+    let agent = LineAgent::new();
+    for (text, expected) in [("a%3d1%2cb%3d2", Some("a=1,b=2")), ("garbage", None), ("a%3d%c3%a9", None), ("-", None)] {
+        agent.take(&Line::new().with("tst", text));
+        let spans = agent.agent.take();
+        assert!(spans.iter().all(|span| span.tracestate.as_deref() == expected), "{text}: {spans:?}");
+    }
+    assert_eq!(agent.agent.stats().extracts_invalid, 2);
 }
 
 #[test]
@@ -341,6 +362,19 @@ fn a_line_ends_the_spans_of_an_unsampled_id_too() {
     assert_eq!((stats.spans_ended_line, stats.spans_unsampled, stats.open_spans), (1, 1, 0));
 }
 
+/// A client may choose it, and HAProxy's `url_enc` writes its bytes.
+#[test]
+fn an_id_that_is_no_text_is_the_same_in_messages_and_lines() {
+    let agent = LineAgent::new();
+    agent.agent.notify(1, &[message!("otel:a", "id" = Value::String(b"a\xe9"), "span" = "A")]);
+    agent.take(&Line::new().without(&["c", "svc"]).with("id", "a%E9"));
+    assert_eq!(outcomes(&agent.stats()), [0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(agent.agent.take().names(), ["A"]);
+    agent.take(&Line::new().with("id", "a%E9"));
+    let spans = agent.agent.take();
+    assert_eq!(attribute(spans.iter().next().unwrap(), "haproxy.unique_id").as_deref(), Some("a\u{fffd}"));
+}
+
 #[test]
 fn what_is_not_a_line_of_ours_is_counted() {
     let agent = LineAgent::new();
@@ -359,6 +393,12 @@ fn what_is_not_a_line_of_ours_is_counted() {
     let text = line.text();
     agent.take_text(&text[..text.find(" z=").unwrap()]);
     assert_eq!((agent.stats().cut, agent.stats().malformed), (4, 0));
+    // An element that goes on was not cut.
+    for broken in [" st=200 ", " st=\"2\"00\" ", " =\"1\" "] {
+        let malformed = agent.stats().malformed;
+        agent.take_text(&text.replace(" st=\"200\" ", broken));
+        assert_eq!((agent.stats().cut, agent.stats().malformed), (4, malformed + 1), "{broken}");
+    }
     for (name, value) in [
         ("v", "2"),
         ("v", ""),

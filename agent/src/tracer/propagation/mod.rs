@@ -106,6 +106,11 @@ pub(super) fn extract(formats: &[Format], arguments: &[Headers<'_>], tracestate:
     extracted
 }
 
+/// Is it a `tracestate` that may be passed on as it is?
+pub(super) fn is_tracestate(text: &str) -> bool {
+    w3c::parse_tracestate(text.as_bytes()).is_ok_and(|tracestate| tracestate.dropped == 0)
+}
+
 fn traceparent_context(header: &[u8]) -> Result<Context, Invalid> {
     let (trace_id, span_id, flags) = w3c::parse_traceparent(header).ok_or(Invalid)?;
     let decision = if flags.is_sampled() { CallersDecision::Accept } else { CallersDecision::Deny };
