@@ -10,64 +10,85 @@ use prost::{DecodeError, Message};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Spans of one origin.
-struct Group<'a> {
-    origin: &'a Arc<Origin>,
+/// Spans of one resource.
+struct OfResource<'a> {
+    head: &'a Arc<[u8]>,
+    scopes: Vec<OfScope<'a>>,
+}
+
+/// Those of one of its scopes.
+struct OfScope<'a> {
+    head: &'a [u8],
     spans: Vec<&'a [u8]>,
     /// Of the fields of the spans.
     len: usize,
 }
 
-impl Group<'_> {
-    fn scope_len(&self) -> usize {
-        self.origin.scope_spans.len() + self.len
+impl OfScope<'_> {
+    fn len(&self) -> usize {
+        self.head.len() + self.len
     }
+}
 
-    fn resource_len(&self) -> usize {
-        self.origin.resource_spans.len() + field_len(resource_spans::SCOPE_SPANS, self.scope_len())
+impl OfResource<'_> {
+    fn len(&self) -> usize {
+        let scopes = self.scopes.iter().map(|scope| field_len(resource_spans::SCOPE_SPANS, scope.len()));
+        self.head.len() + scopes.sum::<usize>()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        put_len(out, request::RESOURCE_SPANS, self.resource_len());
-        out.extend_from_slice(&self.origin.resource_spans);
-        put_len(out, resource_spans::SCOPE_SPANS, self.scope_len());
-        out.extend_from_slice(&self.origin.scope_spans);
-        for span in &self.spans {
-            put_len(out, scope_spans::SPANS, span.len());
-            out.extend_from_slice(span);
+        put_len(out, request::RESOURCE_SPANS, self.len());
+        out.extend_from_slice(self.head);
+        for scope in &self.scopes {
+            put_len(out, resource_spans::SCOPE_SPANS, scope.len());
+            out.extend_from_slice(scope.head);
+            for span in &scope.spans {
+                put_len(out, scope_spans::SPANS, span.len());
+                out.extend_from_slice(span);
+            }
         }
     }
 }
 
 /// The request for these spans, behind so many bytes for others.
 pub(crate) fn encode(spans: &[FinishedSpan], before: usize) -> Vec<u8> {
-    let groups = group(spans);
-    let len: usize = groups.iter().map(|group| field_len(request::RESOURCE_SPANS, group.resource_len())).sum();
+    let resources = by_resource(spans);
+    let len: usize = resources.iter().map(|resource| field_len(request::RESOURCE_SPANS, resource.len())).sum();
     let mut out = Vec::with_capacity(before + len);
     out.resize(before, 0);
-    groups.iter().for_each(|group| group.write(&mut out));
+    resources.iter().for_each(|resource| resource.write(&mut out));
     out
 }
 
-/// In the order in which the origins come.
-fn group(spans: &[FinishedSpan]) -> Vec<Group<'_>> {
-    let mut groups = Vec::<Group<'_>>::new();
-    let mut index = HashMap::new();
-    let mut last = 0;
+/// In the order in which resources, and their scopes, come.
+fn by_resource(spans: &[FinishedSpan]) -> Vec<OfResource<'_>> {
+    let mut resources = Vec::<OfResource<'_>>::new();
+    let (mut by_resource, mut by_origin) = (HashMap::new(), HashMap::new());
+    let mut last = None;
     for span in spans {
         let origin = span.origin();
-        if !groups.get(last).is_some_and(|group| Arc::ptr_eq(group.origin, origin)) {
-            last = *index.entry(Arc::as_ptr(origin)).or_insert_with(|| {
-                groups.push(Group { origin, spans: Vec::new(), len: 0 });
-                groups.len() - 1
-            });
-        }
-        if let Some(group) = groups.get_mut(last) {
-            group.spans.push(span.bytes());
-            group.len += field_len(scope_spans::SPANS, span.bytes().len());
+        let (resource, scope) = match last {
+            Some((known, place)) if Arc::ptr_eq(known, origin) => place,
+            _ => *by_origin.entry(Arc::as_ptr(origin)).or_insert_with(|| {
+                let head = &origin.resource_spans;
+                let resource = *by_resource.entry(Arc::as_ptr(head)).or_insert_with(|| {
+                    resources.push(OfResource { head, scopes: Vec::new() });
+                    resources.len() - 1
+                });
+                let scopes = resources.get_mut(resource).map(|resource| {
+                    resource.scopes.push(OfScope { head: &origin.scope_spans, spans: Vec::new(), len: 0 });
+                    resource.scopes.len()
+                });
+                (resource, scopes.unwrap_or(1) - 1)
+            }),
+        };
+        last = Some((origin, (resource, scope)));
+        if let Some(of) = resources.get_mut(resource).and_then(|resource| resource.scopes.get_mut(scope)) {
+            of.spans.push(span.bytes());
+            of.len += field_len(scope_spans::SPANS, span.bytes().len());
         }
     }
-    groups
+    resources
 }
 
 /// The spans of a request.
@@ -80,11 +101,12 @@ pub(crate) fn decode(request: &[u8]) -> Result<Vec<FinishedSpan>, DecodeError> {
     ExportTraceServiceRequest::decode(&*rest)?;
     for resource in resources {
         let (scopes, resource_head) = take_out(resource, resource_spans::SCOPE_SPANS);
-        let service = text::service_name(otlp::ResourceSpans::decode(&*resource_head)?.resource.as_ref());
+        let service = text::service_name(otlp::ResourceSpans::decode(&*resource_head)?.resource.as_ref()).into();
+        let resource_head = resource_head.into();
         for scope in scopes {
             let (of_scope, scope_head) = take_out(scope, scope_spans::SPANS);
             otlp::ScopeSpans::decode(&*scope_head)?;
-            let origin = Origin::received(&service, &resource_head, &scope_head);
+            let origin = Origin::received(&service, &resource_head, scope_head);
             for bytes in of_scope {
                 // One at a time: decoded they may be much larger.
                 otlp::Span::decode(bytes)?;
@@ -133,17 +155,40 @@ mod tests {
         let sent = ExportTraceServiceRequest { resource_spans };
         let spans = decode(&sent.encode_to_vec()).unwrap();
         assert_eq!(spans.len(), 204);
-        // Each scope has a resource of its own.
-        let expected = [of("a", 0..200), of("b", 2..5), of("c", 5..6)].to_vec();
         let made = encode(&spans, 5);
         assert_eq!(made.capacity(), made.len());
-        assert_eq!(ExportTraceServiceRequest::decode(&made[5..]).unwrap().resource_spans, expected);
+        assert_eq!(ExportTraceServiceRequest::decode(&made[5..]).unwrap(), sent);
         // Whatever the order in which they come.
         let mixed: Vec<_> = (0..204).map(|n| spans[n * 5 % 204].clone()).collect();
         let made = ExportTraceServiceRequest::decode(&*encode(&mixed, 0)).unwrap().resource_spans;
-        let lens: Vec<_> = made.iter().map(|resource| resource.scope_spans[0].spans.len()).collect();
-        assert_eq!(lens, [200, 3, 1]);
+        let lens = |of: &otlp::ResourceSpans| of.scope_spans.iter().map(|scope| scope.spans.len()).collect::<Vec<_>>();
+        assert_eq!(made.iter().map(lens).collect::<Vec<_>>(), [vec![200], vec![3, 1]]);
         assert!(encode(&[], 0).is_empty());
+    }
+
+    #[test]
+    fn many_scopes_share_their_large_resource() {
+        let large = "x".repeat(100_000);
+        let sent = ExportTraceServiceRequest {
+            resource_spans: vec![resource(&large, (0..1000).map(|n| scope(&n.to_string(), 1..2)).collect())],
+        };
+        let spans = decode(&sent.encode_to_vec()).unwrap();
+        let first = spans[0].origin();
+        assert!(spans.iter().all(|span| Arc::ptr_eq(&first.resource_spans, &span.origin().resource_spans)));
+        assert_eq!((spans.len(), ExportTraceServiceRequest::decode(&*encode(&spans, 0)).unwrap()), (1000, sent));
+    }
+
+    /// They take a byte or two, and no decoder takes them for messages.
+    #[test]
+    fn groups_are_neither_scopes_nor_spans() {
+        let group = |number: u8| vec![number << 3 | 3, number << 3 | 4];
+        let within = |number: u8, content: Vec<u8>| [vec![number << 3 | 2, content.len() as u8], content].concat();
+        for bytes in [group(1), within(1, group(2)), within(1, within(2, group(2)))] {
+            assert!(ExportTraceServiceRequest::decode(&*bytes).is_err());
+            assert!(decode(&bytes).is_err(), "{bytes:x?}");
+        }
+        // Of an unknown field, here 20, they are passed over.
+        assert_eq!(decode(&within(1, within(2, within(2, vec![0xa3, 1, 0xa4, 1])))).unwrap().len(), 1);
     }
 
     proptest! {

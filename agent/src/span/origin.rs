@@ -18,19 +18,19 @@ const MAX_SERVICES: usize = 256;
 /// The resource and the scope of spans, as they are sent. Shared by the spans that have them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Origin {
-    service: Box<str>,
-    /// `ResourceSpans` without spans.
-    pub(crate) resource_spans: Box<[u8]>,
+    service: Arc<str>,
+    /// `ResourceSpans` without spans. A received one may have very many scopes.
+    pub(crate) resource_spans: Arc<[u8]>,
     /// `ScopeSpans` without spans.
     pub(crate) scope_spans: Box<[u8]>,
 }
 
 impl Origin {
     /// Of spans that came from elsewhere. `resource_spans` and `scope_spans`: these messages without spans, encoded.
-    pub(crate) fn received(service: &str, resource_spans: &[u8], scope_spans: &[u8]) -> Arc<Self> {
+    pub(crate) fn received(service: &Arc<str>, resource_spans: &Arc<[u8]>, scope_spans: Vec<u8>) -> Arc<Self> {
         Arc::new(Self {
-            service: service.into(),
-            resource_spans: resource_spans.into(),
+            service: service.clone(),
+            resource_spans: resource_spans.clone(),
             scope_spans: scope_spans.into(),
         })
     }
@@ -40,10 +40,11 @@ impl Origin {
         &self.service
     }
 
-    /// Memory that it holds behind an `Arc`, in the blocks that an allocator gives out.
+    /// Memory that it holds behind an `Arc`, in the blocks that an allocator gives out. What it shares counts in full, since
+    /// it may be the last to hold it.
     pub(crate) fn held(&self) -> usize {
-        let parts = [self.service.len(), self.resource_spans.len(), self.scope_spans.len()];
-        shared(size_of::<Self>()) + parts.into_iter().map(block).sum::<usize>()
+        let parts = [size_of::<Self>(), self.service.len(), self.resource_spans.len()];
+        parts.into_iter().map(shared).sum::<usize>() + block(self.scope_spans.len())
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Content<'a> {
     Number(u64),
     /// A text, bytes or a message.
     Bytes(&'a [u8]),
+    /// What protobuf had before messages within messages; no field of OTLP is one.
+    Group,
 }
 
 /// A field of a message.
@@ -71,7 +73,7 @@ impl<'a> Iterator for Fields<'a> {
             }
             WireType::StartGroup | WireType::EndGroup => {
                 skip_field(wire_type, number, &mut rest, DecodeContext::default()).ok()?;
-                Content::Bytes(&[])
+                Content::Group
             }
         };
         self.0 = rest;
@@ -84,7 +86,7 @@ impl<'a> Content<'a> {
     fn bytes(self) -> &'a [u8] {
         match self {
             Content::Bytes(bytes) => bytes,
-            Content::Number(_) => &[],
+            Content::Number(_) | Content::Group => &[],
         }
     }
 
@@ -95,7 +97,7 @@ impl<'a> Content<'a> {
     fn number(self) -> u64 {
         match self {
             Content::Number(number) => number,
-            Content::Bytes(_) => 0,
+            Content::Bytes(_) | Content::Group => 0,
         }
     }
 

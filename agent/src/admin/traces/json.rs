@@ -22,8 +22,9 @@ use prost::Message;
 use serde::Serialize;
 use serde::ser::Error as _;
 use std::io;
+use std::sync::Arc;
 
-/// The traces, made one at a time while they are sent. Only their ids are held until then, so that a slow reader keeps no trace
+/// The traces, made part by part while they are sent. Only their ids are held until then, so that a slow reader keeps no trace
 /// that had to make room; it gets what is left.
 pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
     let spans = elements(pages.clone(), ids.clone(), spans_of);
@@ -35,29 +36,37 @@ pub(super) fn response(pages: Pages, ids: Vec<TraceId>) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-/// Bytes of spans that are decoded at once.
-const PART: usize = 256 * 1024;
+/// Bytes of spans that are decoded at once, and wait as JSON for their reader: they become many times as large.
+const PART: usize = 64 * 1024;
 
-/// What one trace adds to a list, with commas in between.
-type Elements = fn(&KeptTrace) -> serde_json::Result<Vec<u8>>;
+/// What a trace adds to a list from this one of its spans on, with commas in between, and the span to go on with, if it is
+/// not all.
+type Elements = fn(&KeptTrace, usize) -> serde_json::Result<(Vec<u8>, Option<usize>)>;
 
 /// A list of what the traces add that are still kept.
 fn elements(pages: Pages, ids: Vec<TraceId>, of: Elements) -> impl Stream<Item = io::Result<Bytes>> {
-    let state = (ids.into_iter(), pages, true);
-    stream::unfold(state, move |(mut ids, pages, is_first)| async move {
-        let id = ids.next()?;
-        let part = pages.run(move |recent| part(recent, id, is_first, of)).await;
-        let part = part.unwrap_or_else(|Failed| Err(io::Error::other("the task failed")));
+    let state = (ids.into_iter(), None, pages, true);
+    stream::unfold(state, move |(mut ids, next, pages, is_first)| async move {
+        let (id, from) = match next {
+            Some(next) => next,
+            None => (ids.next()?, 0),
+        };
+        let made = pages.run(move |recent| part(recent, id, from, is_first, of)).await;
+        let made = made.unwrap_or_else(|Failed| Err(io::Error::other("the task failed")));
+        let (part, next) = match made {
+            Ok((part, next)) => (Ok(part), next.map(|next| (id, next))),
+            Err(error) => (Err(error), None),
+        };
         let is_first = is_first && part.as_ref().is_ok_and(Bytes::is_empty);
-        Some((part, (ids, pages, is_first)))
+        Some((part, (ids, next, pages, is_first)))
     })
 }
 
-fn part(recent: &Recent, id: TraceId, is_first: bool, of: Elements) -> io::Result<Bytes> {
-    let Some(trace) = recent.trace(id) else { return Ok(Bytes::new()) };
-    match of(&trace) {
-        Ok(elements) if is_first || elements.is_empty() => Ok(elements.into()),
-        Ok(elements) => Ok([b",", &*elements].concat().into()),
+fn part(recent: &Recent, id: TraceId, from: usize, is_first: bool, of: Elements) -> io::Result<(Bytes, Option<usize>)> {
+    let Some(trace) = recent.trace(id) else { return Ok((Bytes::new(), None)) };
+    match of(&trace, from) {
+        Ok((elements, next)) if is_first || elements.is_empty() => Ok((elements.into(), next)),
+        Ok((elements, next)) => Ok(([b",", &*elements].concat().into(), next)),
         Err(error) => {
             tracing::error!(%error, trace = %id, "cannot write a trace as JSON");
             Err(error.into())
@@ -65,35 +74,31 @@ fn part(recent: &Recent, id: TraceId, is_first: bool, of: Elements) -> io::Resul
     }
 }
 
-fn spans_of(trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn spans_of(trace: &KeptTrace, from: usize) -> serde_json::Result<(Vec<u8>, Option<usize>)> {
+    let spans = trace.spans.get(from..).unwrap_or_default();
+    let part = first_part(spans);
+    let request = ExportTraceServiceRequest::decode(&*request::encode(part, 0)).map_err(serde_json::Error::custom)?;
     let mut out = Vec::new();
-    for part in parts(&trace.spans) {
-        let request =
-            ExportTraceServiceRequest::decode(&*request::encode(part, 0)).map_err(serde_json::Error::custom)?;
-        for mut resource_spans in request.resource_spans {
-            if !out.is_empty() {
-                out.push(b',');
-            }
-            make_finite(&mut resource_spans);
-            serde_json::to_writer(&mut out, &resource_spans)?;
+    for mut resource_spans in request.resource_spans {
+        if !out.is_empty() {
+            out.push(b',');
         }
+        make_finite(&mut resource_spans);
+        serde_json::to_writer(&mut out, &resource_spans)?;
     }
-    Ok(out)
+    Ok((out, Some(from + part.len()).filter(|_| part.len() < spans.len())))
 }
 
-/// The spans in parts that are decoded one after the other: decoded they are many times as large.
-fn parts(mut spans: &[FinishedSpan]) -> impl Iterator<Item = &[FinishedSpan]> {
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |span: &&FinishedSpan| {
-            bytes += span.bytes().len();
-            bytes <= PART
-        };
-        let len = spans.iter().take_while(fits).count().max(1);
-        let (part, rest) = spans.split_at_checked(len)?;
-        spans = rest;
-        Some(part)
-    })
+/// As many of the spans, at least one, as make a part.
+fn first_part(spans: &[FinishedSpan]) -> &[FinishedSpan] {
+    let (mut bytes, mut last) = (0, None);
+    let fits = |span: &&FinishedSpan| {
+        let origin = Arc::as_ptr(span.origin());
+        bytes += span.bytes().len() + if last.replace(origin) == Some(origin) { 0 } else { span.origin().held() };
+        bytes <= PART
+    };
+    let len = spans.iter().take_while(fits).count().max(1);
+    spans.get(..len).unwrap_or(spans)
 }
 
 /// What the page heads the trace by.
@@ -111,16 +116,11 @@ struct Heading<'a> {
     status: &'a str,
 }
 
-fn heading_of(trace: &KeptTrace) -> serde_json::Result<Vec<u8>> {
+fn heading_of(trace: &KeptTrace, _: usize) -> serde_json::Result<(Vec<u8>, Option<usize>)> {
     let Summary { trace, root, request, .. } = Summary::new(trace.clone());
     let HttpRequest { method, path, status } = &request;
-    serde_json::to_vec(&Heading {
-        trace_id: trace.id.to_string(),
-        name: trace.spans[root].view().name,
-        method,
-        path,
-        status,
-    })
+    let heading = Heading { trace_id: trace.id.to_string(), name: trace.spans[root].view().name, method, path, status };
+    Ok((serde_json::to_vec(&heading)?, None))
 }
 
 /// JSON has no numbers that are not finite, and what the library writes instead is refused by readers of OTLP: such a
@@ -164,7 +164,6 @@ mod tests {
     use crate::export::recent::RecentConfig;
     use http_body_util::BodyExt;
     use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
-    use std::sync::Arc;
     use tokio::sync::Semaphore;
 
     #[tokio::test]
@@ -185,5 +184,40 @@ mod tests {
             let read: ExportTraceServiceRequest = serde_json::from_slice(&body).unwrap();
             assert_eq!(read.resource_spans, expected.into_iter().map(of_trace).collect::<Vec<_>>());
         }
+    }
+
+    /// What waits for a slow reader is small, however large the trace is.
+    #[tokio::test]
+    async fn a_large_trace_is_written_in_parts() {
+        let recent = Recent::new(RecentConfig::default());
+        let span =
+            |n: u8| Span { trace_id: vec![1; 16], span_id: vec![n; 8], name: "n".repeat(1000), ..Default::default() };
+        let scope = |service: u8| ScopeSpans {
+            spans: (0..200).map(span).collect(),
+            schema_url: service.to_string(),
+            ..Default::default()
+        };
+        let resource_spans =
+            (0..3).map(|n| ResourceSpans { scope_spans: vec![scope(n)], ..Default::default() }).collect();
+        let sent = ExportTraceServiceRequest { resource_spans };
+        let request = ReceivedRequest::decode(sent.encode_to_vec().into(), 8 << 20).unwrap();
+        recent.accept(&Arc::new(request));
+        let pages = Pages { recent: Arc::new(recent), rendering: Arc::new(Semaphore::new(1)) };
+        let mut body = response(pages, vec![TraceId::from_bytes([1; 16])]).into_body();
+        let (mut whole, mut longest) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            longest = longest.max(data.len());
+            whole.extend_from_slice(&data);
+        }
+        assert!(longest < 2 * PART, "{longest}");
+        let read: ExportTraceServiceRequest = serde_json::from_slice(&whole).unwrap();
+        let spans = |request: ExportTraceServiceRequest| {
+            let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+            let spans =
+                scopes.flat_map(|scope| scope.spans.into_iter().map(move |span| (scope.schema_url.clone(), span)));
+            spans.collect::<Vec<_>>()
+        };
+        assert_eq!(spans(read), spans(sent));
     }
 }

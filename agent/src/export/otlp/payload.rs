@@ -192,7 +192,7 @@ mod tests {
             resource("s", vec![scope("c", 5..6)]),
         ]);
         let expected = [
-            request(vec![resource("r", vec![scope("a", 0..2)]), resource("r", vec![scope("b", 2..3)])]),
+            request(vec![resource("r", vec![scope("a", 0..2), scope("b", 2..3)])]),
             request(vec![resource("r", vec![scope("b", 3..5)]), resource("s", vec![scope("c", 5..6)])]),
         ];
         for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {

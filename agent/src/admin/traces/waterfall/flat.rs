@@ -29,7 +29,7 @@ pub(super) struct OriginTable {
     /// The service and the message of each.
     pub(super) resources: Vec<(String, ResourceSpans)>,
     known: HashMap<*const Origin, usize>,
-    known_resources: HashMap<Box<[u8]>, usize>,
+    known_resources: HashMap<Arc<[u8]>, usize>,
 }
 
 impl OriginTable {
