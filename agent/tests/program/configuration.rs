@@ -128,6 +128,7 @@ fn each_mistake_has_its_line_and_says_what_to_do() {
         ("[environment]\nOTEL_TRACES_SAMPLER = \"xray\"", 2, "unknown sampler \"xray\""),
         ("[environment]\nOTEL_TRACES_EXPORTER = \"zipkin\"", 2, "unknown exporter \"zipkin\""),
         ("[environment]\nOTEL_LOG_LEVEL = \"loud\"", 2, "OTEL_LOG_LEVEL=loud"),
+        ("[environment]\nOTEL_METRIC_EXPORT_INTERVAL = 5", 2, "has no effect without OTEL_METRICS_EXPORTER=otlp"),
         ("[environment]\nOTEL_EXPORTER_OTLP_ENDPOINT = \"c\"", 2, "OTEL_EXPORTER_OTLP_ENDPOINT: invalid URL"),
         (
             "otlp = \"https://c\"\n[environment]\nOTEL_EXPORTER_OTLP_CERTIFICATE = \"/nonexistent/ca.pem\"",

@@ -200,7 +200,12 @@ async fn the_environment_chooses_where_spans_go() {
         // The command line comes first.
         (flag, "none", &["otlp"]),
         (&["--console"], "otlp", &["otlp", "console"]),
+        (&["--console=false"], "otlp,console", &["otlp"]),
+        // Without an endpoint.
+        (&[], "", &["console"]),
+        (&["--console=false"], "", &[]),
     ] {
+        let endpoint = if list.is_empty() { ("OTEL_EXPORTER_OTLP_ENDPOINT", "") } else { endpoint };
         let mut session = Session::start(args, &[endpoint, ("OTEL_TRACES_EXPORTER", list)]).await;
         thirty_spans(&mut session).await;
         let lines = session.stop().await;

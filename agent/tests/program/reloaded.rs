@@ -1,6 +1,8 @@
 //! SIGHUP: the configuration is read again while HAProxy is served.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::Value as Json;
 
@@ -190,4 +192,53 @@ async fn files_that_are_named_are_read_again() {
     });
     assert!(named.await.contains("no PEM certificate in this file"));
     session.stop().await;
+}
+
+/// What is fixed stays as it was read, although its file is gone, and everything else changes.
+#[tokio::test]
+async fn a_secret_that_moved_does_not_stand_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let [former, latter] = ["former", "latter"].map(|name| {
+        let path = dir.path().join(name);
+        fs::write(&path, "token\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    });
+    let text = |token: &Path, ratio: u8| {
+        format!(
+            "otlp-listen = \"127.0.0.1:0\"\notlp-token-file = \"{}\"\nsample = [\"ratio={ratio}\"]\n",
+            token.display()
+        )
+    };
+    let file = File::new(&text(&former, 1));
+    let mut session = Session::start(&["--config", file.arg()], &[]).await;
+    spans(&mut session, 0..10).await;
+    fs::remove_file(&former).unwrap();
+    for round in 0..2 {
+        let metrics = reload(&session, &file, &text(&latter, 0), "ok").await;
+        assert_eq!(metrics.get("config_reloads_total{result=\"failed\"}"), 0.0, "{round}");
+    }
+    spans(&mut session, 10..30).await;
+    let lines = session.stop().await;
+    let warnings = messages(&lines, "WARN");
+    let told = warnings.iter().filter(|warning| warning.starts_with("otlp-token-file cannot change")).count();
+    assert_eq!((told, messages(&lines, "ERROR")), (2, vec![]), "{warnings:#?}");
+    assert_figures(account(&lines, "console"), &[("exported", 10), ("unsampled", 20)]);
+}
+
+#[tokio::test]
+async fn the_export_of_metrics_begins_with_the_agent() {
+    let collector = Collector::start().await;
+    let text = |disabled: bool| {
+        let url = &collector.url;
+        format!("otlp = \"{url}\"\n[environment]\nOTEL_METRICS_EXPORTER = \"otlp\"\nOTEL_SDK_DISABLED = {disabled}\n")
+    };
+    let file = File::new(&text(true));
+    // It has an effect, if not now.
+    let session = Session::start(&["--config", file.arg()], &[("OTEL_METRIC_EXPORT_INTERVAL", "60000")]).await;
+    reload(&session, &file, &text(false), "ok").await;
+    let lines = session.stop().await;
+    let warnings = messages(&lines, "WARN");
+    let said = |text: &str| warnings.iter().filter(|warning| warning.contains(text)).count();
+    assert_eq!((said("the export of metrics does not begin"), said("has no effect")), (1, 0), "{warnings:#?}");
 }

@@ -127,7 +127,7 @@ A value of an OTEL_ variable that cannot be used is ignored with a warning, exce
 Exit status:
   0  stopped by SIGTERM, SIGINT or SIGUSR1 (SIGHUP reads the configuration again); the log says what became of every span.
      --check found no mistake
-  1  cannot start: an address is in use, for instance
+  1  cannot start: an address is in use, for instance; or the end took longer than --grace
   2  an option, an endpoint in a variable, the configuration file, or a file that one of them names cannot be used";
 
 /// How spans are kept until they end.
@@ -216,6 +216,10 @@ pub struct ExportOptions {
     /// Print each finished trace as a tree; the default without a collector
     #[arg(long)]
     console: bool,
+
+    /// It was said, on or off, by the command line or the file.
+    #[arg(skip)]
+    pub console_is_given: bool,
 
     /// Print a trace once it had no new and no open span for so long
     #[arg(long, value_name = "TIME", default_value = duration::text(ConsoleConfig::default().quiet), value_parser = duration::parse)]
@@ -372,15 +376,21 @@ impl ExportOptions {
         MetricsConfig::resolve(Given { or_default: true, ..self.given(in_file) }, env, warnings)
     }
 
-    /// `None` if a collector is enough, or the environment chooses other destinations.
+    /// `None` if a collector is enough, an option wants none, or the environment chooses other destinations.
     pub fn console(
         &self,
         chosen: Option<Destinations>,
         in_file: &InFile,
         has_collector: bool,
     ) -> Option<ConsoleConfig> {
-        let by_option = self.console && (chosen.is_none() || !in_file.has("console"));
-        (by_option || chosen.map_or(!has_collector, |chosen| chosen.console)).then(|| ConsoleConfig {
+        // The environment comes before the file, and after the command line.
+        let by_option = self.console_is_given && (chosen.is_none() || !in_file.has("console"));
+        let is_wanted = match chosen {
+            _ if by_option => self.console,
+            Some(chosen) => chosen.console,
+            None => !has_collector,
+        };
+        is_wanted.then(|| ConsoleConfig {
             quiet: self.console_quiet,
             max_bytes: self.console_bytes,
             ..ConsoleConfig::for_stdout()

@@ -163,14 +163,20 @@ impl Reloader<'_> {
             (Some(exporter), Some(config)) => {
                 Some((exporter, exporter.prepare(config).map_err(|error| mistake(&error))?))
             }
-            _ => None,
+            (None, None) => None,
+            (has, _) => {
+                let stays = if has.is_some() { "goes on" } else { "does not begin" };
+                warn!("the export of metrics {stays}: it begins and ends with the agent; restart it");
+                None
+            }
         };
-        running.secrets.reload().map_err(|wrong| wrong.into_iter().map(Mistake::new).collect::<Vec<_>>())?;
+        let changed: Vec<_> = self.fixed.changed_in(&fixed).collect();
+        running.secrets.reload(&changed).map_err(|wrong| wrong.into_iter().map(Mistake::new).collect::<Vec<_>>())?;
 
         for warning in plan.warnings {
             warn!("{warning}");
         }
-        for name in self.fixed.changed_in(&fixed) {
+        for name in changed {
             warn!("{name} cannot change while the agent runs: it stays as it was, restart the agent");
         }
         self.log.set_filter(plan.log);

@@ -51,13 +51,18 @@ impl Secrets {
         (secrets, wrong)
     }
 
-    /// Reads the files again.
+    /// Reads the files again, but those of options that are among `changed`: the agent goes on with what it has of the
+    /// former ones, which may be gone.
     ///
     /// # Errors
     /// Some cannot be used: what was read of them before stays in use.
-    pub fn reload(&self) -> Result<(), Vec<Box<dyn Error>>> {
-        let tls = self.tls.as_ref().and_then(|tls| tls.reload().err()).map(Box::<dyn Error>::from);
-        let credentials = [&self.admin, &self.otlp].into_iter().flatten();
+    pub fn reload(&self, changed: &[&str]) -> Result<(), Vec<Box<dyn Error>>> {
+        let same = |options: &[&str]| !options.iter().any(|option| changed.contains(option));
+        let tls = self.tls.as_ref().filter(|_| same(&["tls-cert", "tls-key", "tls-client-ca"]));
+        let tls = tls.and_then(|tls| tls.reload().err()).map(Box::<dyn Error>::from);
+        let admin = self.admin.as_ref().filter(|_| same(&["admin-token-file", "admin-basic-file"]));
+        let otlp = self.otlp.as_ref().filter(|_| same(&["otlp-token-file", "otlp-basic-file"]));
+        let credentials = admin.into_iter().chain(otlp);
         let credentials = credentials.filter_map(|credentials| credentials.reload().err()).map(Box::<dyn Error>::from);
         let wrong: Vec<_> = tls.into_iter().chain(credentials).collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }

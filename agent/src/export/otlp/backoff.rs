@@ -117,6 +117,8 @@ impl Turn<'_> {
             state.asked = false;
         }
         if let Some(wait) = retry_after {
+            // Even if it took another request meanwhile.
+            state.failures = state.failures.max(1);
             let at = now + wait.min(config.max_retry_after);
             state.asked |= at > state.next;
             state.next = state.next.max(at);
@@ -182,6 +184,22 @@ mod tests {
         // A probe that is given up makes way.
         backoff.turn().await.failed(None);
         drop(backoff.turn().await);
+        assert!(backoff.turn().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_collector_asks_for_counts_although_it_took_another_request() {
+        let backoff = backoff();
+        let (one, two) = (backoff.turn().await, backoff.turn().await);
+        assert_eq!(one.answered(), 0);
+        two.failed(Some(Duration::from_secs(30)));
+        let (wait, turn) = waited(&backoff).await;
+        assert!((29.9..=30.1).contains(&wait), "{wait}");
+        assert_eq!(turn.answered(), 1);
+        // Without such a wish the one that was taken says more.
+        let (one, two) = (backoff.turn().await, backoff.turn().await);
+        assert_eq!(one.answered(), 0);
+        two.failed(None);
         assert!(backoff.turn().now_or_never().is_some());
     }
 

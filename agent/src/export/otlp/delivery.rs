@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 use spop_agent::ratelimit::excerpt;
 use std::sync::Arc;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// What all deliveries of an exporter share.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl Delivery {
     async fn is_too_large(&self, mut payload: Payload, since: Instant) -> Option<Payload> {
         let spans = payload.spans;
         let mut targets = self.target.clone();
+        let mut attempted = false;
         loop {
             let target = targets.borrow_and_update().clone();
             payload = match payload.made_for(&target.config).await {
@@ -63,15 +64,19 @@ impl Delivery {
             };
             let too_old = since + target.config.max_age;
             let turn = tokio::select! {
-                turn = timeout_at(too_old, target.backoff.turn()) => turn,
+                biased;
+                // Also if a turn is always to be had.
+                () = sleep_until(too_old), if attempted => None,
+                turn = timeout_at(too_old, target.backoff.turn()) => turn.ok(),
                 // Not to be waited for any more.
                 Ok(()) = targets.changed() => continue,
             };
-            let Ok(turn) = turn else {
+            let Some(turn) = turn else {
                 self.stats.add_failure();
                 self.drop_log.dropped(&self.stats, DropCause::Expired, spans);
                 return None;
             };
+            attempted = true;
             self.stats.add_attempt();
             let start = Instant::now();
             let outcome = target.transport.send(&target.config, &payload).await;

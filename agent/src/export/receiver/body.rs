@@ -96,6 +96,8 @@ pub(super) async fn read(body: Body, max: usize, part: &mut Part) -> Result<Byte
         }
         read.extend_from_slice(&data);
     }
+    // What is kept of it counts by its length.
+    read.shrink_to_fit();
     Ok(read.into())
 }
 

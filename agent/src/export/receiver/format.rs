@@ -112,6 +112,8 @@ fn read(compressed: impl Read, name: &str, max: usize) -> Result<Bytes, Refusal>
     if plain.len() > max {
         return Err(Refusal::too_large(max));
     }
+    // What is kept of it counts by its length.
+    plain.shrink_to_fit();
     Ok(plain.into())
 }
 

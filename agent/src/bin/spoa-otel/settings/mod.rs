@@ -121,7 +121,8 @@ impl Source {
         args.extend(line.args.into_iter().skip(1));
         let in_file = InFile(places);
         let read = command.clone().try_get_matches_from(args).and_then(|matches| {
-            let options = Options::from_arg_matches(&matches)?;
+            let mut options = Options::from_arg_matches(&matches)?;
+            options.export.console_is_given = matches.value_source("console") == Some(ValueSource::CommandLine);
             Ok((options, matches))
         });
         let settings = match read {

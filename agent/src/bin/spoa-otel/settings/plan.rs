@@ -35,7 +35,9 @@ impl Plan {
         let has_metrics = environment::exports_metrics(env, &mut warnings);
         // A disabled SDK exports nothing.
         let exports_metrics = has_metrics && !tracer.disabled;
-        warnings.extend(environment::without_effect(std::env::vars_os(), exports_metrics));
+        let of_file = variables.of_file().into_iter().map(|(name, value)| (name.into(), value.into()));
+        let set = std::env::vars_os().chain(of_file);
+        warnings.extend(environment::without_effect(set, has_metrics));
         let chosen = Destinations::chosen(env, &mut warnings);
         let otlp = options.export.otlp(chosen, &env, in_file, &mut warnings);
         let otlp = usable(otlp, |otlp| otlp, variables, &mut mistakes);
