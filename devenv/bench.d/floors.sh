@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What an event and a line cost HAProxy at the least, for devenv/bench: a NOTIFY without arguments to a bare loop over sockets, and a line
-# that says nothing. No tracing by these means can keep more.
+# What an event and a line cost HAProxy at the least, for devenv/bench: a NOTIFY without arguments to a bare loop over sockets, and HAProxy's
+# own line, which every mode writes to standard output, to a receiver as well. No tracing by these means can keep more.
 
 mode_notify() { floor_mode notify notify ""; }
 mode_line_ring() { floor_mode line_ring "" ring@lines; }
@@ -47,6 +47,7 @@ global
     $([ -z "$target" ] || echo "log \"$target\" len 65535 format rfc5424 local0 info")
 defaults http
     mode http
+    option httplog
     timeout connect 2s
     timeout client 30s
     timeout server 30s
@@ -62,7 +63,8 @@ RING
 )
 frontend asked from http
     bind "$ASKED"
-    $([ -z "$target" ] || printf 'log global\n    log-format "-"\n')
+    log stdout format raw local0 info
+    $([ -z "$target" ] || echo "log global")
     $([ -z "$notify" ] || echo "filter spoe engine floor config $TMP/$name.spoe")
     default_backend servers
 backend servers from http

@@ -13,8 +13,8 @@ MODES=(
     "log_only_udp:log-only, by UDP"
     # The floors of floors.sh.
     "notify:a NOTIFY with nothing"
-    "line_ring:a line of nothing, by ring"
-    "line_udp:a line of nothing, by UDP"
+    "line_ring:its own line, by ring"
+    "line_udp:its own line, by UDP"
     "both_ring:both, by ring"
     "both_udp:both, by UDP"
 )
