@@ -134,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         let mut armed: Option<Instant> = None;
         let mut heard = self.started;
         let mut closing: Option<Closing> = None;
+        let mut ends = false;
         loop {
             let want = self.agent.want(self.inbound.input.unread());
             if want == Want::Close {
@@ -142,7 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             let may_read = want.bytes() > 0 && !self.has_all_in_flight();
             // A timer that is early does no harm, so it is moved only when a deadline comes before it.
             let deadline = self.agent.poll_timeout().map(|at| self.started + Duration::from_millis(at));
-            let deadline = deadline.into_iter().chain(closing.as_ref().map(Closing::at)).min();
+            // Once it ends, the last answer is waited for, and no time.
+            let end = closing.as_ref().filter(|_| !ends).map(Closing::at);
+            let deadline = deadline.into_iter().chain(end).min();
             if let Some(at) = deadline.filter(|&at| armed.is_none_or(|armed| at < armed)) {
                 timer.as_mut().reset(at.into());
                 armed = Some(at);
@@ -188,6 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 // What was there may be the begin of more.
                 if self.is_over(closing.as_ref(), received.clock) {
                     self.agent.close(Status::NORMAL);
+                    ends = true;
                 }
             }
             self.flush().await?;
