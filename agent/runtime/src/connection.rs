@@ -57,9 +57,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     let stopping = draining.clone();
     let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
-    if !*stopping.borrow() {
-        session.leave_to_others();
-    }
+    session.leave_to_others();
     session.end();
     // It answers no more for others.
     session.engine = None;
@@ -193,6 +191,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                     self.agent.close(Status::NORMAL);
                     ends = true;
                 }
+            }
+            if self.agent.want(self.inbound.input.unread()) == Want::Close {
+                // HAProxy waits on for what its other connections may bring, whoever ended this one.
+                self.leave_to_others();
             }
             self.flush().await?;
             self.report();

@@ -220,6 +220,7 @@ impl Server {
             logs: Arc::default(),
             engines: Arc::default(),
         });
+        let _end = EndOfEngines(shared.clone());
         let (draining, watch_draining) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in self.listeners {
@@ -237,6 +238,15 @@ impl Server {
             tracing::warn!(connections = open, "not all connections ended within the grace time");
             acceptors.shutdown().await;
         }
+    }
+}
+
+/// Whatever ends a server ends what its connections left to each other.
+struct EndOfEngines(Arc<Shared>);
+
+impl Drop for EndOfEngines {
+    fn drop(&mut self) {
+        self.0.engines.end(&self.0.stats);
     }
 }
 
