@@ -99,7 +99,8 @@ impl Server {
         }
     }
 
-    /// Other limits and timeouts than the default.
+    /// Other limits and timeouts than the default. A [`max_in_flight`](ServerConfig::max_in_flight) beyond its bounds is
+    /// brought into them.
     pub fn config(self, config: ServerConfig) -> Self {
         self.config.set(config);
         self
@@ -267,7 +268,7 @@ impl LiveConfig {
     /// Other limits and timeouts, for the connections that begin from now on. Those that are open keep theirs, and count
     /// towards the most that may be.
     pub fn set(&self, config: ServerConfig) {
-        self.0.send_replace(config);
+        self.0.send_replace(config.bounded());
     }
 }
 
