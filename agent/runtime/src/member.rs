@@ -88,7 +88,7 @@ impl Member {
         tokio::spawn(async move {
             let work = async {
                 while let Some(done) = tasks.join_next().await {
-                    // Who cancels one accounts for it.
+                    // Who cancels one accounts for it; one that panicked is forgotten below.
                     let Ok(outcome) = done else { continue };
                     part.shared.stats.handler_durations.observe(outcome.took);
                     let answer = outcome.result.unwrap_or_else(|failure| {
@@ -97,6 +97,7 @@ impl Member {
                     });
                     part.answer((connection, outcome.ticket.to_bits()), answer);
                 }
+                part.forget(connection);
                 part.expire().await;
             };
             tokio::select! {
@@ -139,6 +140,16 @@ impl Part {
         state.answers.push_back(Waiting { since: Instant::now(), ids, answer });
         drop(state);
         self.engine.ready.notify_one();
+    }
+
+    /// All handlers of a connection have ended: those without an answer panicked as they were dropped.
+    fn forget(&self, connection: u64) {
+        let mut state = lock(&self.engine.state);
+        let before = state.at_work.len();
+        state.at_work.retain(|&(of, _), _| of != connection);
+        let forgotten = before - state.at_work.len();
+        drop(state);
+        self.lost(forgotten);
     }
 
     /// Ends when no answer has waited for long any more: without a connection they do not wait for ever.

@@ -343,6 +343,36 @@ async fn a_later_notify_supersedes_an_answer_that_waits() {
     assert_eq!((stats.notifies, stats.superseded, stats.acks, stats.unanswered), (2, 1, 1, 0), "{stats:?}");
 }
 
+/// A handler may panic where no answer can be made of it: as its future is dropped, late. It keeps no place.
+#[tokio::test]
+async fn who_panics_at_the_end_keeps_no_place() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("told to panic");
+        }
+    }
+    let config = config(|config| {
+        (config.async_answers, config.max_orphans) = (true, 1);
+        config.handler_timeout = Duration::from_millis(500);
+    });
+    let handler = |request: Request| async move {
+        let _panics = request.messages().any(|message| message.name == b"panic").then(|| Panics);
+        takes_its_time(request).await
+    };
+    let server = Running::start(Server::new_async(handler).config(config)).await;
+    let mut second = Peer::hello(&server.addr, of_engine("one")).await;
+    for (name, n, answered) in [("panic", 60_000, 0), ("m", 200, 1)] {
+        let mut first = Peer::hello(&server.addr, of_engine("one")).await;
+        first.notify(7, name, n).await;
+        server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
+        drop(first);
+        assert_eq!(acks(&mut second, answered).await, &[7][..answered]);
+        server.wait_for("it is counted", |stats| stats.unanswered == 1).await;
+    }
+    assert_eq!(server.stats.snapshot().orphans_refused, 0);
+}
+
 /// What nobody can answer any more when the agent stops ends with it, and is counted.
 #[tokio::test]
 async fn the_stop_ends_what_has_no_connection() {
