@@ -200,6 +200,39 @@ async fn the_account_is_kept_while_connections_go() {
     assert!(!acks(&mut stays, 1).await.is_empty());
 }
 
+/// So when ids come again on other connections, and whatever ends a connection; at the stop nothing is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_account_is_kept_when_ids_come_again() {
+    let (server, at_work) = start_counted(|config| config.max_orphans = 15).await;
+    let _stays = Peer::hello(&server.addr, of_engine("one")).await;
+    for round in 0..60_u64 {
+        let mut goes = Peer::hello(&server.addr, of_engine("one")).await;
+        for n in 0..10 {
+            goes.notify(n, "m", [0, 4, 8, 40, 80][n as usize % 5]).await;
+        }
+        server.wait_for("they came", |stats| stats.notifies == (round + 1) * 10).await;
+        match round % 3 {
+            0 => {}
+            1 => goes.stream.write_all(&BROKEN).await.unwrap(),
+            _ => {
+                goes.client.close(Status::NORMAL);
+                goes.send_own().await;
+            }
+        }
+    }
+    let stats = server.stats.clone();
+    patiently("the server ends", server.stop()).await.unwrap();
+    let stats = stats.snapshot();
+    assert_eq!(stats.notifies, stats.acks + stats.superseded + stats.unanswered, "{stats:?}");
+    assert!(stats.superseded > 0 && stats.answered_elsewhere > 0, "{stats:?}");
+    patiently("all handlers end", async {
+        while at_work.load(Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 /// What an engine that is gone had to do at last does not make another one with its id forgotten.
 #[tokio::test]
 async fn an_engine_that_comes_again_is_known() {
