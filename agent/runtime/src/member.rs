@@ -3,6 +3,7 @@
 //! An answer leaves on the connection that brought its NOTIFY for as long as that lives, which HAProxy takes in any case: so nothing is
 //! shared on the way of an answer. What a connection leaves behind at its end is worked on, and answered by another connection of its
 //! engine: also by one that comes later, since HAProxy lets its requests wait when the last connection breaks, and connects again.
+//! It uses ids again when it has given up what had them: then what a connection left behind with these ids is given up here, too.
 //! Engines are told apart by their ids, random UUIDs that HAProxy makes: who names one is that HAProxy, or has read its traffic.
 
 use std::sync::Arc;
