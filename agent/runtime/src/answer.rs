@@ -8,12 +8,13 @@ use spop_core::{AckEncoder, Action, AgentEvent, Capabilities, PREFIX_LEN, Status
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::engine::AtWork;
 use crate::handler::{Answer, AsyncHandler, Handler};
 use crate::member::Member;
 use crate::notify::{Ack, Connection, Notify, Request};
 use crate::outcome::{Failure, Outcome, run};
 use crate::ratelimit::excerpt;
-use crate::session::Session;
+use crate::session::{Asked, Session};
 use crate::shared::{AnyHandler, Shared};
 use crate::stats::{ServerStats, Side};
 use crate::time::Timestamp;
@@ -36,9 +37,6 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
                 self.connection = Arc::new(Connection { id, negotiated, engine_id });
             }
             AgentEvent::Disconnect(disconnect) => {
-                // HAProxy waits on for what its other connections may bring.
-                self.leave_to_others();
-                let shared = &self.shared;
                 let status = disconnect.status.unwrap_or(Status::NORMAL);
                 shared.stats.disconnect(Side::Haproxy, status);
                 if status != Status::NORMAL && status != Status::TIMEOUT {
@@ -49,6 +47,8 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
                 }
             }
             AgentEvent::TooBig { stream_id, frame_id } => {
+                self.supersede((stream_id, frame_id));
+                let shared = &self.shared;
                 if let Some(left_out) = shared.logs.too_big.pass() {
                     tracing::warn!(
                         connection = id,
@@ -93,19 +93,18 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         let request = Request::new(self.connection.clone(), received, notify);
         let limit = self.shared.config.handler_timeout;
         self.request_bytes += notify.payload().len();
+        let (ticket, ids) = (notify.ticket, (notify.stream_id, notify.frame_id));
+        self.supersede(ids);
+        let task = self.tasks.spawn(run(handler, request, ticket, limit));
         if self.engine.is_some() {
-            let ids = (notify.stream_id, notify.frame_id);
-            // The one before is superseded.
-            self.asked.retain(|(_, asked)| *asked != ids);
-            self.asked.push((notify.ticket, ids));
+            self.asked.push(Asked { ticket, at_work: AtWork { ids, task }, superseded: false });
         }
-        self.tasks.spawn(run(handler, request, notify.ticket, limit));
     }
 
     pub(crate) fn on_outcome(&mut self, Outcome { ticket, result, took, request_bytes }: Outcome) {
         let id = self.connection.id;
         self.request_bytes -= request_bytes;
-        self.asked.retain(|(asked, _)| *asked != ticket);
+        self.asked.retain(|asked| asked.ticket != ticket);
         self.durations.observe(took);
         let answer = result.unwrap_or_else(|failure| {
             failure.report(&self.shared, id);

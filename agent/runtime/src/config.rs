@@ -80,7 +80,7 @@ pub struct ServerConfig {
     #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.write_timeout), value_parser = duration::parse))]
     pub write_timeout: Duration,
 
-    /// How long a handler may take; then the NOTIFY gets an empty ACK
+    /// How long a handler may take; longer is counted and logged, and an asynchronous one is ended by an empty ACK
     #[cfg_attr(feature = "clap", arg(long, value_name = "TIME"))]
     #[cfg_attr(feature = "clap", arg(default_value = duration::text(Self::DEFAULT.handler_timeout), value_parser = duration::parse))]
     pub handler_timeout: Duration,
@@ -128,6 +128,11 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Brings what the options refuse into their bounds.
+    pub(crate) fn bounded(self) -> Self {
+        Self { max_in_flight: self.max_in_flight.clamp(1, MAX_IN_FLIGHT), ..self }
+    }
+
     pub(crate) fn agent(&self) -> spop_core::AgentConfig {
         let fragmentation = if self.max_reassembly > 0 { Capabilities::FRAGMENTATION } else { Capabilities::NONE };
         let asynchronous = if self.async_answers { Capabilities::ASYNC } else { Capabilities::NONE };

@@ -57,9 +57,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     let stopping = draining.clone();
     let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
-    if !*stopping.borrow() {
-        session.leave_to_others();
-    }
+    session.leave_to_others();
     session.end();
     // It answers no more for others.
     session.engine = None;
@@ -134,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         let mut armed: Option<Instant> = None;
         let mut heard = self.started;
         let mut closing: Option<Closing> = None;
+        let mut ends = false;
         loop {
             let want = self.agent.want(self.inbound.input.unread());
             if want == Want::Close {
@@ -142,7 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             let may_read = want.bytes() > 0 && !self.has_all_in_flight();
             // A timer that is early does no harm, so it is moved only when a deadline comes before it.
             let deadline = self.agent.poll_timeout().map(|at| self.started + Duration::from_millis(at));
-            let deadline = deadline.into_iter().chain(closing.as_ref().map(Closing::at)).min();
+            // Once it ends, the last answer is waited for, and no time.
+            let end = closing.as_ref().filter(|_| !ends).map(Closing::at);
+            let deadline = deadline.into_iter().chain(end).min();
             if let Some(at) = deadline.filter(|&at| armed.is_none_or(|armed| at < armed)) {
                 timer.as_mut().reset(at.into());
                 armed = Some(at);
@@ -188,7 +189,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 // What was there may be the begin of more.
                 if self.is_over(closing.as_ref(), received.clock) {
                     self.agent.close(Status::NORMAL);
+                    ends = true;
                 }
+            }
+            if self.agent.want(self.inbound.input.unread()) == Want::Close {
+                // HAProxy waits on for what its other connections may bring, whoever ended this one.
+                self.leave_to_others();
             }
             self.flush().await?;
             self.report();

@@ -84,7 +84,9 @@ pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
 /// A handler that may wait; any `Fn(Request) -> impl Future<Output = Result<Answer>>` is one. Each NOTIFY runs as a task of
 /// its own, bounded in number by [`max_in_flight`](crate::ServerConfig::max_in_flight) for each connection and in time by
 /// [`handler_timeout`](crate::ServerConfig::handler_timeout); ACKs go out in the order in which the answers come. When
-/// the connection ends, its tasks are cancelled.
+/// the connection ends, its tasks are cancelled: the future is dropped where it waits. With
+/// [`async_answers`](crate::ServerConfig::async_answers) those go on that another connection can answer, until HAProxy uses
+/// the ids of their NOTIFY again, or the server ends.
 pub trait AsyncHandler: Send + Sync + 'static {
     /// Answers a NOTIFY.
     fn notify(&self, request: Request) -> AnswerFuture;

@@ -3,20 +3,25 @@
 //! An answer leaves on the connection that brought its NOTIFY for as long as that lives, which HAProxy takes in any case: so nothing is
 //! shared on the way of an answer. What a connection leaves behind at its end is worked on, and answered by another connection of its
 //! engine: also by one that comes later, since HAProxy lets its requests wait when the last connection breaks, and connects again.
+//! It uses ids again when it has given up what had them: then what a connection left behind with these ids is given up here, too.
 //! Engines are told apart by their ids, random UUIDs that HAProxy makes: who names one is that HAProxy, or has read its traffic.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use spop_core::Ticket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::engine::{Engine, Ids, Waiting};
+use crate::engine::{AtWork, Engine, Ids, Key, Waiting, lock};
 use crate::handler::Answer;
 use crate::outcome::Outcome;
 use crate::shared::Shared;
 use crate::stats::ServerStats;
+
+/// So long at least is between two looks for answers that waited too long.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// A connection among those of its engine.
 pub(crate) struct Member(Part);
@@ -72,44 +77,88 @@ impl Member {
         reserved
     }
 
-    /// Goes on with the handlers of a connection that ends; `open` are those that HAProxy waits for, by their tickets, as many as were
-    /// reserved.
-    pub(crate) fn adopt(&self, mut tasks: JoinSet<Outcome>, mut open: HashMap<u64, Ids>, connection: u64) {
+    /// Goes on with the handlers of a connection that ends: those that HAProxy waits for, as many as were reserved.
+    pub(crate) fn adopt(&self, mut tasks: JoinSet<Outcome>, open: Vec<(Ticket, AtWork)>, connection: u64) {
         let part = self.0.clone();
-        lock(&part.engine.state).at_work += open.len();
+        let open = open.into_iter().map(|(ticket, at_work)| ((connection, ticket.to_bits()), at_work));
+        lock(&part.engine.state).at_work.extend(open);
+        let mut over = part.shared.engines.over.subscribe();
+        if *over.borrow() {
+            part.shared.engines.give_up(&part.engine, &part.shared.stats);
+        }
         tokio::spawn(async move {
-            while let Some(done) = tasks.join_next().await {
-                let Ok(outcome) = done else { continue };
-                part.shared.stats.handler_durations.observe(outcome.took);
-                let Some(ids) = open.remove(&outcome.ticket.to_bits()) else { continue };
-                let answer = outcome.result.unwrap_or_else(|failure| {
-                    failure.report(&part.shared, connection);
-                    Answer::new()
-                });
-                part.answer(ids, answer);
+            let work = async {
+                while let Some(done) = tasks.join_next().await {
+                    // Who cancels one accounts for it; one that panicked is forgotten below.
+                    let Ok(outcome) = done else { continue };
+                    part.shared.stats.handler_durations.observe(outcome.took);
+                    let answer = outcome.result.unwrap_or_else(|failure| {
+                        failure.report(&part.shared, connection);
+                        Answer::new()
+                    });
+                    part.answer((connection, outcome.ticket.to_bits()), answer);
+                }
+                part.forget(connection);
+                part.expire().await;
+            };
+            tokio::select! {
+                () = work => {}
+                _ = over.wait_for(|&over| over) => {}
             }
-            lock(&part.engine.state).at_work -= open.len();
-            part.lost(open.len());
-            part.expire().await;
         });
+    }
+
+    /// HAProxy has used these ids again, since it gave up what had them before: an answer to that would be taken for one to this.
+    pub(crate) fn supersede(&self, ids: Ids) {
+        let Shared { engines, stats, .. } = &*self.0.shared;
+        // Nothing is shared on the way of a NOTIFY unless a connection left something behind.
+        if engines.orphans.load(Relaxed) == 0 {
+            return;
+        }
+        let mut state = lock(&self.0.engine.state);
+        let before = state.at_work.len() + state.answers.len();
+        state.answers.retain(|waiting| waiting.ids != ids);
+        state.at_work.retain(|_, at_work| {
+            let stays = at_work.ids != ids;
+            if !stays {
+                at_work.task.abort();
+            }
+            stays
+        });
+        let superseded = before - state.at_work.len() - state.answers.len();
+        drop(state);
+        engines.orphans.fetch_sub(superseded, Relaxed);
+        ServerStats::add(&stats.superseded, superseded as u64);
     }
 }
 
 impl Part {
     /// An answer for whichever connection has room, or comes in time.
-    fn answer(&self, ids: Ids, answer: Answer) {
+    fn answer(&self, key: Key, answer: Answer) {
         let mut state = lock(&self.engine.state);
-        state.at_work -= 1;
+        // Nobody waits for it if it was superseded as it ended.
+        let Some(AtWork { ids, .. }) = state.at_work.remove(&key) else { return };
         state.answers.push_back(Waiting { since: Instant::now(), ids, answer });
         drop(state);
         self.engine.ready.notify_one();
+    }
+
+    /// All handlers of a connection have ended: those without an answer panicked as they were dropped.
+    fn forget(&self, connection: u64) {
+        let mut state = lock(&self.engine.state);
+        let before = state.at_work.len();
+        state.at_work.retain(|&(of, _), _| of != connection);
+        let forgotten = before - state.at_work.len();
+        drop(state);
+        self.lost(forgotten);
     }
 
     /// Ends when no answer has waited for long any more: without a connection they do not wait for ever.
     async fn expire(&self) {
         let timeout = self.shared.config.orphan_timeout;
         loop {
-            tokio::time::sleep(timeout).await;
+            // An answer may wait for a connection that does not read.
+            tokio::time::sleep(timeout.max(BETWEEN_LOOKS)).await;
             let is_old = |waiting: &Waiting| waiting.since.elapsed() >= timeout;
             let mut state = lock(&self.engine.state);
             let before = state.answers.len();
@@ -132,10 +181,11 @@ impl Part {
         self.tidy();
     }
 
-    /// Forgets an engine that nobody needs.
+    /// Forgets an engine that nobody needs, unless that was done before and its id is another one's by now.
     fn tidy(&self) {
         let mut by_id = lock(&self.shared.engines.by_id);
-        if lock(&self.engine.state).is_over() {
+        let is_known = by_id.get(&self.id).is_some_and(|known| Arc::ptr_eq(known, &self.engine));
+        if is_known && lock(&self.engine.state).is_over() {
             by_id.remove(&self.id);
         }
     }
@@ -146,8 +196,4 @@ impl Drop for Member {
         lock(&self.0.engine.state).members -= 1;
         self.0.tidy();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -99,7 +99,8 @@ impl Server {
         }
     }
 
-    /// Other limits and timeouts than the default.
+    /// Other limits and timeouts than the default. A [`max_in_flight`](ServerConfig::max_in_flight) beyond its bounds is
+    /// brought into them.
     pub fn config(self, config: ServerConfig) -> Self {
         self.config.set(config);
         self
@@ -220,6 +221,7 @@ impl Server {
             logs: Arc::default(),
             engines: Arc::default(),
         });
+        let _end = EndOfEngines(shared.clone());
         let (draining, watch_draining) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in self.listeners {
@@ -240,6 +242,15 @@ impl Server {
     }
 }
 
+/// Whatever ends a server ends what its connections left to each other.
+struct EndOfEngines(Arc<Shared>);
+
+impl Drop for EndOfEngines {
+    fn drop(&mut self) {
+        self.0.engines.end(&self.0.stats);
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
@@ -257,7 +268,7 @@ impl LiveConfig {
     /// Other limits and timeouts, for the connections that begin from now on. Those that are open keep theirs, and count
     /// towards the most that may be.
     pub fn set(&self, config: ServerConfig) {
-        self.0.send_replace(config);
+        self.0.send_replace(config.bounded());
     }
 }
 

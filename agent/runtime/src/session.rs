@@ -7,7 +7,7 @@ use spop_core::{Agent, AgentStats, FrameType, Negotiated, Ticket};
 use tokio::task::JoinSet;
 
 use crate::buffer::{Input, Output};
-use crate::engine::Ids;
+use crate::engine::{AtWork, Ids};
 use crate::gauge::Part;
 use crate::member::Member;
 use crate::notify::Connection;
@@ -23,13 +23,13 @@ pub(crate) struct Session<S, const OPEN: usize> {
     pub(crate) agent: Agent<OPEN>,
     pub(crate) inbound: Inbound,
     pub(crate) output: Output,
-    /// The asynchronous handlers at work; they end with the connection.
+    /// The asynchronous handlers at work; they end with the connection, unless others answer for it.
     pub(crate) tasks: JoinSet<Outcome>,
     /// The payloads that they hold.
     pub(crate) request_bytes: usize,
     /// With `async`: its place among the connections of its engine, and what their handlers are at work on.
     pub(crate) engine: Option<Member>,
-    pub(crate) asked: Vec<(Ticket, Ids)>,
+    pub(crate) asked: Vec<Asked>,
     pub(crate) started: Instant,
     pub(crate) turn: Turn,
     /// What of the agent's counters the shared ones have already.
@@ -41,6 +41,14 @@ pub(crate) struct Session<S, const OPEN: usize> {
     in_flight: Part,
     /// Bytes held beyond [`OWN_BUFFERS`](crate::OWN_BUFFERS).
     pub(crate) buffered: Part,
+}
+
+/// What a handler is at work on.
+pub(crate) struct Asked {
+    pub(crate) ticket: Ticket,
+    pub(crate) at_work: AtWork,
+    /// Did HAProxy use its ids again? Then it waits for its answer no more.
+    pub(crate) superseded: bool,
 }
 
 /// What was received and is not handled yet. Events borrow from it, not from the rest of the connection.
@@ -161,22 +169,36 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         ServerStats::add(&stats.ignored, now.ignored - then.ignored);
     }
 
+    /// HAProxy waits for no earlier answer to these ids any more, neither of this connection nor of one that is gone.
+    pub(crate) fn supersede(&mut self, ids: Ids) {
+        let Some(engine) = &self.engine else { return };
+        for earlier in self.asked.iter_mut().filter(|asked| asked.at_work.ids == ids) {
+            earlier.superseded = true;
+        }
+        engine.supersede(ids);
+    }
+
     /// At its end, before what became void is reported: other connections of its engine answer what is open, if they can.
     pub(crate) fn leave_to_others(&mut self) {
         let Some(engine) = &self.engine else { return };
-        let asked = std::mem::take(&mut self.asked);
-        if asked.is_empty() || !engine.reserve(asked.len()) {
+        let (superseded, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.asked).into_iter().partition(|asked| asked.superseded);
+        // They are not among those that are bounded.
+        for asked in superseded {
+            asked.at_work.task.abort();
+        }
+        if open.is_empty() || !engine.reserve(open.len()) {
             return;
         }
-        for (ticket, _) in &asked {
-            // They count when they are answered; a DISCONNECT of HAProxy has made them void already.
-            let counted = match self.agent.release(*ticket) {
+        for asked in &open {
+            // They count when they are answered; what has ended the connection may have made them void already.
+            let counted = match self.agent.release(asked.ticket) {
                 Some(_) => &mut self.reported.acks,
                 None => &mut self.reported.voided,
             };
             *counted += 1;
         }
-        let open = asked.into_iter().map(|(ticket, ids)| (ticket.to_bits(), ids)).collect();
+        let open = open.into_iter().map(|asked| (asked.ticket, asked.at_work)).collect();
         engine.adopt(std::mem::take(&mut self.tasks), open, self.connection.id);
     }
 

@@ -245,6 +245,16 @@ async fn no_more_in_flight_than_allowed() {
     assert_eq!(server.stats.snapshot().handler_durations.count(), 10);
 }
 
+/// 0 would be a connection that is never read.
+#[tokio::test]
+async fn one_in_flight_is_allowed_in_any_case() {
+    let config = config(|config| config.max_in_flight = 0);
+    let server = Running::start(Server::new(echo).config(config)).await;
+    let mut peer = Peer::hello(&server.addr, client()).await;
+    peer.notify(1, "echo", 9).await;
+    assert_eq!(peer.ack().await, (1, vars(9)));
+}
+
 #[tokio::test]
 async fn what_a_lost_connection_left_open_is_not_in_flight_any_more() {
     let server = Running::start(asynchronous(Arc::new(Semaphore::new(0)), ServerConfig::default())).await;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::{Event, Peer, Running, config, patiently};
+use crate::cpu;
 use futures_util::FutureExt;
 use spop_agent::{Ack, Answer, Notify, Request, Result, Server};
 use spop_core::{ClientConfig, Scope, Value};
@@ -161,5 +162,26 @@ async fn a_silent_connection_ends() {
     let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
     let stopped = server.stop();
     assert!(matches!(patiently("the end", peer.event()).await, Event::Disconnect(_)));
+    patiently("the server ends", stopped).await.unwrap();
+}
+
+/// Who waits for the last answers waits in peace.
+#[tokio::test]
+async fn an_open_notify_keeps_no_processor_busy() {
+    let handler = |_: Request| async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(Answer::new())
+    };
+    let server = Running::start(Server::new_async(handler)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    peer.notify(1, "m", 0).await;
+    server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
+    let (used, since) = (cpu::of_this_thread(), Instant::now());
+    let stopped = server.stop();
+    assert_eq!(peer.ack().await, (1, vec![]));
+    let (used, took) = (cpu::of_this_thread() - used, since.elapsed());
+    assert!(took > Duration::from_secs(1) && used < took / 10, "{used:?} of {took:?}");
+    assert!(matches!(peer.event().await, Event::Disconnect(_)));
+    drop(peer);
     patiently("the server ends", stopped).await.unwrap();
 }

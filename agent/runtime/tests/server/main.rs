@@ -7,6 +7,8 @@ mod common;
 mod authority;
 #[path = "../common/certificates.rs"]
 mod certificates;
+#[path = "../common/cpu.rs"]
+mod cpu;
 
 mod answers;
 mod drain;
