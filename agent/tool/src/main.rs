@@ -46,7 +46,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and everything as expected
-  1  not as expected: an answer other than --expect, errors under load, input that does not decode or re-encode
+  1  not as expected: an answer other than --expect, errors of any kind under load, input that does not decode or re-encode
   2  the command line is wrong
   3  cannot connect
   4  the agent broke the protocol, refused or disconnected

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -39,11 +40,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Connects, to the first address of a name that answers, and makes the TLS handshake if there is to be one.
+    /// Connects, to the first address of a name that answers, and makes the TLS handshake if there is to be one; all of it in
+    /// this time.
     pub(crate) fn connect(addr: &Addr, tls: Option<&Tls>, timeout: Duration) -> Result<Self, Failure> {
         let until = Instant::now() + timeout;
         let connected = match addr {
-            Addr::Tcp(host) => connect_tcp(host, timeout).map(Socket::Tcp),
+            Addr::Tcp(host) => connect_tcp(host, until).map(Socket::Tcp),
             Addr::Unix(path) => {
                 SocketAddrUnix::new(path).map_err(io::Error::from).and_then(connect_unix).map(Socket::Unix)
             }
@@ -122,16 +124,42 @@ pub(crate) fn wait_for_any(fds: &mut [PollFd<'_>], limit: Duration) -> io::Resul
     Ok(poll(fds, limit.as_ref())?)
 }
 
-fn connect_tcp(host: &str, timeout: Duration) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = host.to_socket_addrs()?.collect();
+fn connect_tcp(host: &str, until: Instant) -> io::Result<TcpStream> {
+    let addresses = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => {
+            let name = host.to_owned();
+            let asked = before(until, move || name.to_socket_addrs().map(Iterator::collect));
+            asked
+                .unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in time")))?
+        }
+    };
+    let stream = connect_any(&addresses, until)?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// What the work gives, unless the time comes first. The system's resolver takes as long as it likes.
+fn before<T: Send + 'static>(until: Instant, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        // Nobody may wait any more.
+        let _late = sender.send(work());
+    });
+    receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+}
+
+/// The first that answers. Those that say nothing share the time, so that each has its turn.
+fn connect_any(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
+    for (address, left) in addresses.iter().zip((1..=addresses.len() as u32).rev()) {
+        let time = until.saturating_duration_since(Instant::now()) / left;
+        if time.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(address, time) {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
@@ -205,5 +233,57 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A listener whose queue is full: the system answers nobody.
+    fn silent() -> (OwnedFd, SocketAddr, Vec<TcpStream>) {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        rustix::net::listen(&socket, 0).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+        let (mut filling, mut most) = (Vec::new(), 16);
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+            filling.push(stream);
+            most -= 1;
+            assert!(most > 0, "the queue takes anybody");
+        }
+        (socket, address, filling)
+    }
+
+    #[test]
+    fn addresses_that_say_nothing_share_the_time() {
+        let (_socket, dead, _filling) = silent();
+        let limit = Duration::from_millis(600);
+        let begin = Instant::now();
+        let error = connect_any(&[dead; 3], begin + limit).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let took = begin.elapsed();
+        assert!(took >= limit - Duration::from_millis(50) && took < 2 * limit, "{took:?}");
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let alive = listener.local_addr().unwrap();
+        let begin = Instant::now();
+        let stream = connect_any(&[dead, dead, alive], begin + limit).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), alive);
+        assert!(begin.elapsed() >= Duration::from_millis(350), "{:?}", begin.elapsed());
+        assert_eq!(connect_any(&[], begin + limit).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(connect_any(&[alive], begin).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_resolver_that_hangs() {
+        let (hold, held) = mpsc::channel::<()>();
+        let begin = Instant::now();
+        assert_eq!(before(begin + Duration::from_millis(100), move || held.recv().is_err()), None);
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        drop(hold);
+        assert_eq!(before(Instant::now() + Duration::from_secs(10), || 7), Some(7));
     }
 }

@@ -12,7 +12,7 @@ use spop_core::{
 };
 
 use crate::check::{engine_id, to_json};
-use crate::expect::{self, Expected};
+use crate::expect::{self, Expected, Mismatch};
 use crate::failure::Failure;
 use crate::link::{Goodbye, Link};
 use crate::message;
@@ -85,18 +85,28 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     if options.fragment.is_some() && !negotiated.capabilities.contains(Capabilities::FRAGMENTATION) {
         return Err(Failure::Agent("the agent does not announce fragmentation".to_owned()));
     }
-    let mut unmet = None;
+    let (mut broken, mut unmet) = (None, None);
     for n in 0..options.repeat {
         // As HAProxy 3.1 and later number them.
         let stream_id = StreamId(n.wrapping_mul(2).wrapping_add(1));
         let verdict = exchange(options, &mut link, stream_id, &payload, out)?;
-        unmet = unmet.or(verdict.err());
+        match verdict {
+            Ok(()) => {}
+            Err(Mismatch::Malformed(error)) => broken = broken.or(Some(error)),
+            Err(mismatch) => unmet = unmet.or(Some(mismatch)),
+        }
     }
     match link.goodbye()? {
         Goodbye::Disconnect(..) => {}
         other => eprintln!("spop: the agent's answer to our DISCONNECT: {other}"),
     }
-    unmet.map_or(Ok(()), |mismatch| Err(Failure::Unexpected(format!("not as expected: {mismatch}"))))
+    match (broken, unmet) {
+        (Some(error), _) => {
+            Err(Failure::Agent(format!("the agent broke the protocol: the actions of an ACK are malformed: {error}")))
+        }
+        (None, Some(mismatch)) => Err(Failure::Unexpected(format!("not as expected: {mismatch}"))),
+        (None, None) => Ok(()),
+    }
 }
 
 /// One NOTIFY and its ACK; the inner result is that of the expectations.
@@ -106,7 +116,7 @@ fn exchange(
     stream_id: StreamId,
     payload: &[u8],
     out: &mut impl Write,
-) -> Result<Result<(), expect::Mismatch>, Failure> {
+) -> Result<Result<(), Mismatch>, Failure> {
     let start = Instant::now();
     match options.fragment {
         None => send_whole(link, stream_id, payload)?,

@@ -57,8 +57,10 @@ pub(super) struct Connection<'p> {
     pub(super) link: Option<Link>,
     /// When to connect again, or until when the HELLO has to be there.
     deadline: u64,
-    /// Since when there is no connection.
+    /// When the last connection was lost that was of use.
     lost_at: u64,
+    /// This one was of use: a NOTIFY was sent, or it lasted for a while. One that ends with its HELLO is as good as none.
+    of_use: bool,
     slots: Vec<Slot>,
     free: Vec<usize>,
     out: Vec<u8>,
@@ -84,6 +86,7 @@ impl<'p> Connection<'p> {
             link: Some(link),
             deadline: u64::MAX,
             lost_at: 0,
+            of_use: true,
             slots: vec![Slot::default(); plan.in_flight],
             free: (0..plan.in_flight).rev().collect(),
             out: vec![0; (frame * plan.in_flight).max(MAX_TRANSMIT_LEN)],
@@ -142,6 +145,7 @@ impl<'p> Connection<'p> {
                 self.lose(now, Kind::Timeout, "no AGENT-HELLO in time", tally);
             }
             Some(link) => {
+                self.of_use |= link.client.negotiated().is_some();
                 let late = |slot: &Slot| slot.busy && now.saturating_sub(slot.sent) > self.plan.timeout;
                 for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| late(slot)) {
                     slot.busy = false;
@@ -159,6 +163,7 @@ impl<'p> Connection<'p> {
         match Link::connect(&self.plan.addr, self.plan.tls.as_ref(), self.plan.config, RECONNECT) {
             Ok(mut link) => {
                 tally.reconnects += 1;
+                self.of_use = false;
                 self.ignored = 0;
                 self.written = 0;
                 // The buffer has room for the HELLO.
@@ -189,7 +194,10 @@ impl<'p> Connection<'p> {
         self.free = (0..self.slots.len()).rev().collect();
         (self.written, self.filled) = (0, 0);
         self.deadline = now.saturating_add(RETRY);
-        self.lost_at = now;
+        // Else an agent that accepts and closes would keep the run going for good.
+        if self.of_use {
+            self.lost_at = now;
+        }
     }
 
     /// Writes the NOTIFYs that are due by `until` and for which there is a place.
@@ -232,6 +240,7 @@ impl<'p> Connection<'p> {
                 pace.count += 1;
             }
             tally.sent += 1;
+            self.of_use = true;
         }
         self.flush(now, tally);
     }

@@ -131,7 +131,8 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.map_or((cores / 2).max(1), usize::from).min(links.len());
-    let before = usages(options.pid)?;
+    let agent_before = options.pid.map(|pid| process::usage(Some(pid))).transpose()?;
+    let tool_before = own_cpu();
     let clock = Clock(Instant::now());
     let mut workers = Vec::new();
     for links in deal(links, threads) {
@@ -158,11 +159,10 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-    let after = usages(options.pid)?;
-    let agent = match (options.pid, before.1, after.1) {
-        (Some(pid), Some(before), Some(after)) => Some(Agent::new(pid, before, after)),
-        _ => None,
-    };
+    let tool_cpu = own_cpu().saturating_sub(tool_before);
+    // It may have died under the load, which is no reason to keep the report back.
+    let agent =
+        options.pid.zip(agent_before).map(|(pid, before)| Agent::new(pid, before, process::usage(Some(pid)).ok()));
     let report = Report {
         addr: options.addr.to_string(),
         connections: options.connections.into(),
@@ -170,7 +170,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
         threads,
         rate: options.rate,
         tally: &tally,
-        tool_cpu: after.0.saturating_sub(before.0),
+        tool_cpu,
         agent,
     };
     if options.json {
@@ -232,12 +232,9 @@ fn connect(plan: &Plan, timeout: Duration) -> Result<Link, Failure> {
     Ok(link)
 }
 
-/// This tool's CPU time, and what the agent used.
-fn usages(pid: Option<u32>) -> Result<(Duration, Option<process::Usage>), Failure> {
-    let agent = pid.map(|pid| process::usage(Some(pid))).transpose()?;
-    // Where there is no /proc the tool's own share is left at 0.
-    let own = process::usage(None).map_or(Duration::ZERO, |usage| usage.cpu);
-    Ok((own, agent))
+/// This tool's CPU time. Where there is no /proc it is left at 0.
+fn own_cpu() -> Duration {
+    process::usage(None).map_or(Duration::ZERO, |usage| usage.cpu)
 }
 
 /// Deals the connections, with their numbers, out to the threads.

@@ -26,14 +26,16 @@ pub(super) struct Report<'a> {
 
 /// What the agent's process used.
 pub(super) struct Agent {
-    pub(super) pid: u32,
-    pub(super) cpu: Duration,
-    pub(super) peak_bytes: u64,
+    pid: u32,
+    /// CPU time during the run and peak memory in bytes; `None` if it is gone.
+    used: Option<(Duration, u64)>,
 }
 
 impl Agent {
-    pub(super) fn new(pid: u32, before: Usage, after: Usage) -> Self {
-        Agent { pid, cpu: after.cpu.saturating_sub(before.cpu), peak_bytes: after.peak_bytes }
+    pub(super) fn new(pid: u32, before: Usage, after: Option<Usage>) -> Self {
+        let after = after.filter(|after| after.began == before.began);
+        let used = after.map(|after| (after.cpu.saturating_sub(before.cpu), after.peak_bytes));
+        Agent { pid, used }
     }
 }
 
@@ -71,13 +73,17 @@ impl Report<'_> {
             "this tool  {:.3} CPU s per million ACKs ({cores:.2} cores; threads: {threads})",
             self.per_million(self.tool_cpu)
         )?;
-        if let Some(Agent { pid, cpu, peak_bytes }) = &self.agent {
-            let (million, cores) = (self.per_million(*cpu), self.cores(*cpu));
-            let (seconds, peak) = (cpu.as_secs_f64(), mib(*peak_bytes));
-            writeln!(
-                out,
-                "agent      {million:.3} CPU s per million ACKs ({seconds:.2} s, {cores:.2} cores), peak memory {peak:.1} MiB (pid {pid})"
-            )?;
+        match &self.agent {
+            Some(Agent { pid, used: Some((cpu, peak_bytes)) }) => {
+                let (million, cores) = (self.per_million(*cpu), self.cores(*cpu));
+                let (seconds, peak) = (cpu.as_secs_f64(), mib(*peak_bytes));
+                writeln!(
+                    out,
+                    "agent      {million:.3} CPU s per million ACKs ({seconds:.2} s, {cores:.2} cores), peak memory {peak:.1} MiB (pid {pid})"
+                )?;
+            }
+            Some(Agent { pid, used: None }) => writeln!(out, "agent      gone before the end (pid {pid})")?,
+            None => {}
         }
         if tally.reconnects > 0 {
             writeln!(out, "connected  {} times again", tally.reconnects)?;
@@ -141,9 +147,12 @@ impl Serialize for Report<'_> {
         map.serialize_entry("tool_cores", &self.cores(self.tool_cpu))?;
         map.serialize_entry("tool_cpu_seconds_per_million_acks", &self.per_million(self.tool_cpu))?;
         if let Some(agent) = &self.agent {
-            map.serialize_entry("agent_cpu_seconds", &agent.cpu.as_secs_f64())?;
-            map.serialize_entry("agent_cpu_seconds_per_million_acks", &self.per_million(agent.cpu))?;
-            map.serialize_entry("agent_peak_memory_bytes", &agent.peak_bytes)?;
+            map.serialize_entry("agent_gone", &agent.used.is_none())?;
+            if let Some((cpu, peak_bytes)) = agent.used {
+                map.serialize_entry("agent_cpu_seconds", &cpu.as_secs_f64())?;
+                map.serialize_entry("agent_cpu_seconds_per_million_acks", &self.per_million(cpu))?;
+                map.serialize_entry("agent_peak_memory_bytes", &peak_bytes)?;
+            }
         }
         map.end()
     }

@@ -1,6 +1,5 @@
 //! One connection of HAProxy, and the one to the agent that belongs to it.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net;
@@ -17,11 +16,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::faults::{Fate, Faults};
 use super::frames::{Frames, Piece};
 use super::shared::Shared;
+use super::waiting::{Ids, Waiting};
 use crate::tap::{Connection, From, Passing};
 
 /// One read.
 const CHUNK: usize = 64 << 10;
-/// NOTIFYs whose ACK is awaited; of further ones the latency is not known.
+/// NOTIFYs whose ACK is awaited; beyond it the latency of the oldest is not known.
 const WAITING: usize = 4096;
 /// ACKs that are delayed or held; nothing is read meanwhile.
 const QUEUED: usize = 4096;
@@ -35,7 +35,7 @@ type Writer = WriteHalf<Box<dyn Connection>>;
 struct Link {
     shared: Arc<Shared>,
     passing: Mutex<Passing>,
-    waiting: Mutex<HashMap<(u64, u64), Instant>>,
+    waiting: Mutex<Waiting>,
     /// A health check is shown only if all is.
     health_check: AtomicBool,
 }
@@ -58,8 +58,8 @@ pub(super) async fn relay(haproxy: Box<dyn Connection>, peer: String, number: u6
     };
     let passing = Passing::new(shared.tap.clone(), &peer, &shared.agent.to_string());
     let faults = [shared.faults.of(2 * number), shared.faults.of(2 * number + 1)];
-    let link =
-        Link { shared, passing: Mutex::new(passing), waiting: Mutex::default(), health_check: AtomicBool::new(false) };
+    let waiting = Mutex::new(Waiting::new(WAITING));
+    let link = Link { shared, passing: Mutex::new(passing), waiting, health_check: AtomicBool::new(false) };
     let ((from_haproxy, to_haproxy), (from_agent, to_agent)) = (split(haproxy), split(agent));
     let [of_notifys, of_acks] = faults;
     // The end of one direction is passed on; a failure ends both.
@@ -89,6 +89,7 @@ impl Link {
     async fn there(&self, mut from: Reader, mut to: Writer, mut faults: Faults) -> io::Result<()> {
         let (mut chunk, mut frames) = (vec![0; CHUNK], Frames::default());
         let chooses = faults.chooses_notifies();
+        let mut dropping = None;
         loop {
             let bytes = self.read(From::Haproxy, &mut from, &mut chunk).await?;
             if bytes.is_empty() {
@@ -102,9 +103,7 @@ impl Link {
             while let Some(piece) = frames.next() {
                 match piece {
                     Piece::Frame(frame) => {
-                        let drops = self.sent_by_haproxy(frame) && faults.notify() == Fate::Drop;
-                        self.shared.counts.dropped_notifies.fetch_add(drops.into(), Relaxed);
-                        if !drops {
+                        if self.sent_by_haproxy(frame, &mut faults, &mut dropping) {
                             chosen.extend_from_slice(frame);
                         }
                     }
@@ -180,25 +179,40 @@ impl Link {
         to.shutdown().await
     }
 
-    /// True if it is the (first) frame of a NOTIFY.
-    fn sent_by_haproxy(&self, frame: &[u8]) -> bool {
+    /// False if the agent is not to get it. A NOTIFY in fragments is dropped as a whole: HAProxy sends one at a time, and until its
+    /// end `dropping` has its ids.
+    fn sent_by_haproxy(&self, frame: &[u8], faults: &mut Faults, dropping: &mut Option<Ids>) -> bool {
         let Some(header) = Header::peek(frame) else {
             self.passing().frame(From::Haproxy, frame, true, None);
-            return false;
+            return true;
         };
+        let (ids, ends) = ((header.stream_id.0, header.frame_id.0), header.flags.fin());
         let is_notify = header.frame_type == FrameType::NOTIFY;
+        let mut drops = false;
         if is_notify {
-            self.shared.counts.notifies.fetch_add(1, Relaxed);
-            let mut waiting = lock(&self.waiting);
-            if waiting.len() < WAITING {
-                waiting.insert((header.stream_id.0, header.frame_id.0), Instant::now());
+            let counts = &self.shared.counts;
+            counts.notifies.fetch_add(1, Relaxed);
+            drops = faults.notify() == Fate::Drop;
+            counts.dropped_notifies.fetch_add(drops.into(), Relaxed);
+            *dropping = (drops && !ends).then_some(ids);
+            if !drops && !lock(&self.waiting).enter(ids, Instant::now()) {
+                counts.forgotten.fetch_add(1, Relaxed);
+            }
+        } else if header.frame_type == FrameType::UNSET {
+            drops = *dropping == Some(ids);
+            if drops && ends {
+                *dropping = None;
+            }
+            if header.flags.abort() {
+                // It is given up: no ACK comes.
+                lock(&self.waiting).take(ids);
             }
         }
         if header.frame_type == FrameType::HAPROXY_HELLO && frame.windows(11).any(|word| word == b"healthcheck") {
             self.health_check.store(true, Relaxed);
         }
         self.passing().frame(From::Haproxy, frame, is_notify || self.shared.all, None);
-        is_notify
+        !drops
     }
 
     /// True if it is an ACK.
@@ -208,7 +222,8 @@ impl Link {
             return false;
         };
         let is_ack = header.frame_type == FrameType::ACK;
-        let asked = lock(&self.waiting).remove(&(header.stream_id.0, header.frame_id.0)).filter(|_| is_ack);
+        let ids = (header.stream_id.0, header.frame_id.0);
+        let asked = if is_ack { lock(&self.waiting).take(ids) } else { None };
         let took = asked.map(|asked| asked.elapsed());
         self.shared.counts.acks.fetch_add(is_ack.into(), Relaxed);
         if let Some(took) = took {

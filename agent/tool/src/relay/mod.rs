@@ -4,6 +4,7 @@ mod connection;
 mod faults;
 mod frames;
 mod shared;
+mod waiting;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};

@@ -29,6 +29,7 @@ pub(super) struct Counts {
     pub(super) unconnected: AtomicU64,
     pub(super) notifies: AtomicU64,
     pub(super) acks: AtomicU64,
+    pub(super) forgotten: AtomicU64,
     pub(super) no_frames: AtomicU64,
     pub(super) delayed: AtomicU64,
     pub(super) dropped_acks: AtomicU64,
@@ -61,6 +62,10 @@ impl Shared {
         for (counter, what) in [
             (&counts.refused, "connections refused: --max-connections were open"),
             (&counts.unconnected, "connections closed: the agent could not be reached"),
+            (
+                &counts.forgotten,
+                "NOTIFYs forgotten, their latency is not known: 4096 later ones had no ACK on their connection",
+            ),
             (&counts.no_frames, "directions of connections passed on without decoding: they are not SPOP"),
             (&counts.delayed, "ACKs delayed"),
             (&counts.dropped_acks, "ACKs dropped"),

@@ -17,8 +17,10 @@ use super::shared::Shared;
 use crate::message::OwnedValue;
 use crate::tap::{Connection, From, Passing};
 
-/// NOTIFYs that may be open on a connection.
+/// NOTIFYs that may be open on a connection: those whose ACK is delayed, and the one that is looked at.
 const OPEN: usize = 1024;
+/// So many ACKs can be delayed.
+pub(super) const MAX_DELAYED: usize = OPEN - 1;
 /// A NOTIFY in fragments has so many bytes at most.
 const REASSEMBLY: usize = 1 << 20;
 /// How long HAProxy may take to read what is sent, and to close at the end.
@@ -43,10 +45,10 @@ enum Action {
 /// What is to become of a NOTIFY, or of its connection.
 enum Plan {
     Answer(Planned, Duration),
-    NoAck,
+    NoAck(Ticket),
     Close,
     Disconnect(Status),
-    Garbage,
+    Garbage(Ticket),
 }
 
 /// An answer that is not due yet; the earliest is the greatest.
@@ -77,6 +79,8 @@ struct Session {
     output: Vec<u8>,
     delayed: BinaryHeap<Waiting>,
     serial: u64,
+    /// HAProxy waits in vain for an answer.
+    unanswered: bool,
     /// Of a NOTIFY in fragments, so far.
     fragments: u32,
     /// It is a health check, which is shown only if all is.
@@ -92,8 +96,18 @@ pub(super) async fn serve(
     ends: watch::Receiver<bool>,
 ) {
     let passing = Passing::new(shared.tap.clone(), &peer, &own);
-    let (agent, output, delayed) = (Agent::new(shared.config), Vec::new(), BinaryHeap::new());
-    let mut session = Session { stream, shared, agent, passing, output, delayed, serial: 0, fragments: 0, shown: true };
+    let mut session = Session {
+        stream,
+        agent: Agent::new(shared.config),
+        shared,
+        passing,
+        output: Vec::new(),
+        delayed: BinaryHeap::new(),
+        serial: 0,
+        unanswered: false,
+        fragments: 0,
+        shown: true,
+    };
     // What broke the connection is not ours: HAProxy resets as it likes.
     let _ended = session.run(ends).await;
 }
@@ -116,8 +130,10 @@ impl Session {
             let due = self.delayed.peek().map(|Waiting(Reverse((at, _)), _)| *at);
             let timer = self.agent.poll_timeout().map(|at| begin + Duration::from_millis(at));
             let wake = due.into_iter().chain(timer).min();
+            // What cannot be taken yet waits with HAProxy, not in memory.
+            let reads = self.agent.want(&input).bytes() > 0;
             tokio::select! {
-                read = self.stream.read_buf(&mut input) => {
+                read = self.stream.read_buf(&mut input), if reads => {
                     let read = read?;
                     if read == 0 {
                         return Ok(());
@@ -131,9 +147,8 @@ impl Session {
                     while let Some(Waiting(_, planned)) = self.delayed.pop() {
                         self.answer(planned);
                     }
-                    // With any other status than that of the end the open ones are void, as those without an answer have to be.
-                    let status = if self.agent.open() == 0 { Status::NORMAL } else { Status::TIMEOUT };
-                    self.agent.close(status);
+                    // To those without an answer it is no normal end.
+                    self.agent.close(if self.unanswered { Status::TIMEOUT } else { Status::NORMAL });
                 }
             }
         }
@@ -146,6 +161,8 @@ impl Session {
         while go_on {
             let unread = input.get(used..).unwrap_or_default();
             let (len, event) = match self.agent.handle_input(unread, reassembly) {
+                // It takes nothing before its own frame is sent; what is behind that is here already.
+                Ok((0, _)) if self.transmit() => continue,
                 Ok((0, _)) => break,
                 Ok(step) => step,
                 Err(error) => {
@@ -216,10 +233,10 @@ impl Session {
                     Deed::UnsetVar(scope, name) => actions.push(Action::Unset(*scope, name.clone())),
                     Deed::Delay(time) => delay = delay.max(*time),
                     Deed::Fragment(size) => fragment = Some(*size),
-                    Deed::NoAck => instead = instead.or(Some(Plan::NoAck)),
+                    Deed::NoAck => instead = instead.or(Some(Plan::NoAck(notify.ticket))),
                     Deed::Close => instead = Some(Plan::Close),
                     Deed::Disconnect(status) => instead = Some(Plan::Disconnect(*status)),
-                    Deed::Garbage => instead = Some(Plan::Garbage),
+                    Deed::Garbage => instead = Some(Plan::Garbage(notify.ticket)),
                 }
             }
         }
@@ -238,7 +255,7 @@ impl Session {
                 self.serial += 1;
                 self.delayed.push(Waiting(Reverse((planned.came + delay, self.serial)), planned));
             }
-            Plan::NoAck => {}
+            Plan::NoAck(ticket) => self.leave(ticket),
             Plan::Close => return false,
             Plan::Disconnect(status) => {
                 self.delayed.clear();
@@ -247,12 +264,18 @@ impl Session {
                 self.disconnect(status);
                 return false;
             }
-            Plan::Garbage => {
+            Plan::Garbage(ticket) => {
+                self.leave(ticket);
                 self.output.extend_from_slice(GARBAGE);
                 self.passing.no_frame(From::Agent, GARBAGE.len(), "garbage, as a rule asks for it".to_owned(), None);
             }
         }
         true
+    }
+
+    /// Without an answer. Were it left open, the agent would read nothing more once it has enough of them.
+    fn leave(&mut self, ticket: Ticket) {
+        self.unanswered |= self.agent.release(ticket).is_some();
     }
 
     fn send_what_is_due(&mut self) {
@@ -297,14 +320,17 @@ impl Session {
         }
     }
 
-    /// The frames of the agent itself.
-    fn transmit(&mut self) {
+    /// The frames of the agent itself; was there any?
+    fn transmit(&mut self) -> bool {
         let mut own = [0; MAX_TRANSMIT_LEN];
+        let mut any = false;
         while let Ok(Some(len)) = self.agent.poll_transmit(&mut own) {
             let frame = own.get(..len).unwrap_or_default();
             self.passing.frame(From::Agent, frame, self.shared.all, None);
             self.output.extend_from_slice(frame);
+            any = true;
         }
+        any
     }
 
     fn disconnect(&mut self, status: Status) {

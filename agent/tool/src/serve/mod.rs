@@ -36,9 +36,9 @@ pub(crate) struct Options {
     /// What to announce, as far as HAProxy has it too; none is ""
     #[arg(long, value_name = "LIST", default_value = "pipelining,fragmentation", value_parser = capabilities)]
     capabilities: Capabilities,
-    /// The most delayed ACKs of a connection at once; further ones come without a delay
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    max_delayed: usize,
+    /// The most delayed ACKs of a connection at once (0 to 1023); further ones come without a delay
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(0..=connection::MAX_DELAYED as i64))]
+    max_delayed: u16,
     #[command(flatten)]
     tap: TapOptions,
 }
@@ -105,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .with_max_frame_size(options.max_frame_size)
         .with_capabilities(options.capabilities)
         .with_half_frame_timeout(Some(10_000));
-    let (max_delayed, all, counts) = (options.max_delayed, options.tap.all, Counts::default());
+    let (max_delayed, all, counts) = (options.max_delayed.into(), options.tap.all, Counts::default());
     let shared = Arc::new(Shared { rules, config, max_delayed, all, tap: tap.clone(), counts });
     let runtime = crate::tap::runtime()?;
     runtime.block_on(listen(options, &shared))?;

@@ -185,17 +185,21 @@ fn notify_fails_as_it_should() {
     let other = answering(&[agent_hello(""), wrong].concat());
     notify(&[&other.addr, "m"]).failed(4, "answers no open NOTIFY");
 
-    let broken = Scripted::start(1, |mut stream| {
-        read_frame(&mut stream);
-        stream.write_all(&agent_hello("")).unwrap();
-        read_frame(&mut stream);
-        stream.write_all(&framed(b"\x67\0\0\0\x01\x01\x01\x02\x02\x02\x01a\x07")).unwrap();
-        read_frame(&mut stream)
-    });
-    let output = notify(&[&broken.addr, "m"]).failed(1, "unknown action type 7");
-    assert!(output.stdout.contains("unset-var  txn.a"), "{output:?}");
-    assert!(output.stdout.contains("then malformed"), "{output:?}");
-    assert!(output.stderr.contains("answer to our DISCONNECT: none"), "{output:?}");
+    // Actions that are malformed break the protocol, whatever is expected of those before them.
+    for expect in [&[][..], &["--expect", "txn.a=unset"], &["--expect", "txn.b=unset"]] {
+        let broken = Scripted::start(1, |mut stream| {
+            read_frame(&mut stream);
+            stream.write_all(&agent_hello("")).unwrap();
+            read_frame(&mut stream);
+            stream.write_all(&framed(b"\x67\0\0\0\x01\x01\x01\x02\x02\x02\x01a\x07")).unwrap();
+            read_frame(&mut stream)
+        });
+        let output = notify(&[expect, &[&broken.addr, "m"]].concat()).failed(4, "unknown action type 7");
+        assert!(output.stderr.contains("the agent broke the protocol"), "{output:?}");
+        assert!(output.stdout.contains("unset-var  txn.a"), "{output:?}");
+        assert!(output.stdout.contains("then malformed"), "{output:?}");
+        assert!(output.stderr.contains("answer to our DISCONNECT: none"), "{output:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{Output, RealAgent, Scripted, agent_hello, framed, read_frame, spop, unhex, vectors};
+use crate::support::{Output, RealAgent, Scripted, agent_hello, framed, read_frame, spop, unhex, until, vectors};
 use serde_json::{Value, json};
 
 fn load(args: &[&str]) -> Output {
@@ -34,6 +34,7 @@ fn closed_loop_presets_and_messages_of_ones_own() {
     let report = run(&["--pid", &agent.pid()]);
     assert!(report["agent_cpu_seconds"].as_f64().is_some(), "{report}");
     assert!(report["agent_peak_memory_bytes"].as_u64() > Some(1 << 20), "{report}");
+    assert_eq!(report["agent_gone"], false, "{report}");
     let text = spop(&["load", &agent.addr, "-n", "10", "-c", "2"]).ok().stdout;
     assert!(text.contains("2 connections, 20 in flight on each, closed loop\nACKs       10 in "), "{text}");
     assert!(text.contains("errors     none"), "{text}");
@@ -197,4 +198,72 @@ fn an_agent_that_dies() {
     assert_eq!(output.code, 1, "{output:?}");
     assert_eq!(errors["closed"], 2, "{output:?}");
     assert!(errors["connect"].as_u64() > Some(0), "{output:?}");
+}
+
+/// A number of NOTIFYs may take any time, an agent that does not come back may not.
+#[test]
+fn an_agent_that_is_not_back_in_time_ends_the_run() {
+    let disconnect = framed(b"\x66\0\0\0\x01\0\0\x0bstatus-code\x03\x0d\x07message\x08\x02no");
+    // What it does with each connection but the first: closes it, says nothing, or takes its leave with its HELLO.
+    let later: [(&str, Option<Vec<u8>>); 3] = [
+        ("closed", None),
+        ("timeout", Some(Vec::new())),
+        ("disconnected", Some([agent_hello("pipelining"), disconnect].concat())),
+    ];
+    for (kind, says) in later {
+        let first = std::cell::Cell::new(true);
+        // More of them than the tool ever makes.
+        let agent = Scripted::start(10_000, move |mut stream: TcpStream| {
+            if first.replace(false) {
+                read_frame(&mut stream);
+                stream.write_all(&agent_hello("pipelining")).unwrap();
+                return read_frame(&mut stream);
+            }
+            if let Some(bytes) = &says {
+                let _unread = stream.write_all(bytes);
+                let _closed = stream.read_to_end(&mut Vec::new());
+            }
+            Vec::new()
+        });
+        let args = ["-n", "50", "-c", "1", "-i", "1", "--timeout", "400ms"];
+        let output = load(&[&[agent.addr.as_str()], &args[..]].concat());
+        assert_eq!(output.code, 1, "{kind}: {output:?}");
+        let errors = report(&output)["errors"].clone();
+        assert_eq!((&errors["lost"], &errors["unsent"]), (&json!(1), &json!(49)), "{kind}: {output:?}");
+        assert!(errors[kind].as_u64() > Some(0), "{kind}: {output:?}");
+    }
+}
+
+/// The CPU time of a process.
+fn cpu_ticks(pid: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
+    fields.take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// What it used is not known any more; all else is.
+#[test]
+fn the_report_survives_the_agent() {
+    for json in [true, false] {
+        let agent = RealAgent::start();
+        let (addr, pid) = (agent.addr.clone(), agent.pid());
+        let args = ["-d", "2s", "-c", "2", "--timeout", "300ms", "--pid"];
+        let mut args: Vec<_> = ["load", &addr, "--quiet"].into_iter().chain(args).map(str::to_owned).collect();
+        args.push(pid.clone());
+        args.extend(json.then(|| "--json".to_owned()));
+        let run = std::thread::spawn(move || spop(&args.iter().map(String::as_str).collect::<Vec<_>>()));
+        let idle = cpu_ticks(&pid);
+        until("the agent has work", || cpu_ticks(&pid) > idle + 10);
+        drop(agent);
+        let output = run.join().unwrap().failed(1, " errors in ");
+        if json {
+            let report = report(&output);
+            assert_eq!(report["errors"]["closed"], 2, "{output:?}");
+            assert_eq!(report["agent_gone"], true, "{output:?}");
+            assert_eq!(report.get("agent_cpu_seconds"), None, "{output:?}");
+        } else {
+            assert!(output.stdout.contains(&format!("agent      gone before the end (pid {pid})\n")), "{output:?}");
+            assert!(output.stdout.contains("errors     2 closed"), "{output:?}");
+        }
+    }
 }

@@ -4,11 +4,15 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use spop_core::{Flags, FrameType};
 use tempfile::tempdir;
 
 use crate::proxy::{Proxy, with_each};
 use crate::serve::Listening;
-use crate::support::{RealAgent, Scripted, framed, read_frame, spop, unhex, until, vectors};
+use crate::support::{
+    RealAgent, Scripted, agent_hello, frame_of, framed, ids_of, notify_frame, read_frame, shaken, spop, unhex, until,
+    vectors,
+};
 
 fn relay(agent: &str, args: &[&str]) -> Listening {
     Listening::start(&[&["relay", "127.0.0.1:0", agent][..], args].concat())
@@ -146,15 +150,104 @@ fn acks_come_late_or_not_at_all() {
     assert!(cutting.stop().ok().stderr.contains("1 connections cut"));
 }
 
+/// A NOTIFY without an end, or an end without a beginning, would be an error of the protocol to the agent.
+#[test]
+fn a_notify_is_dropped_with_all_its_fragments() {
+    let agent = RealAgent::start();
+    let relay = relay(&agent.addr, &["--drop-notify", "1/2"]);
+    let mut stream = shaken(&relay.addr);
+    let fragments = |id, flags| {
+        [
+            frame_of(FrameType::NOTIFY, Flags(0), id, b"\x01"),
+            frame_of(FrameType::UNSET, Flags(0), id, b"m"),
+            frame_of(FrameType::UNSET, flags, id, if flags.abort() { b"" } else { b"\0" }),
+        ]
+        .concat()
+    };
+    let given_up = Flags::FIN.union(Flags::ABORT);
+    let sent = [
+        notify_frame(1, "m"),
+        fragments(2, Flags::FIN),
+        fragments(3, Flags::FIN),
+        fragments(4, given_up),
+        notify_frame(5, "m"),
+        notify_frame(6, "m"),
+        // The ids of one that was dropped are not those of one that passes.
+        fragments(2, Flags::FIN),
+    ];
+    for frames in sent {
+        // In single bytes: what is dropped is a frame, however it comes.
+        for byte in frames {
+            stream.write_all(&[byte]).unwrap();
+        }
+    }
+    let acks: Vec<_> = (0..4).map(|_| ids_of(&read_frame(&mut stream))).collect();
+    assert_eq!(acks, [1, 3, 5, 2].map(|id| (FrameType::ACK, id)));
+    drop(stream);
+    let told = relay.stop().ok().stderr;
+    assert!(told.contains("3 NOTIFYs dropped") && told.contains("7 NOTIFYs, 4 ACKs"), "{told}");
+}
+
+/// Those that never get an ACK, by a fault or by their agent, cost later ones nothing.
+#[test]
+fn latencies_go_on_behind_notifys_without_an_ack() {
+    const MANY: u64 = 5000;
+    let latencies = |relay: Listening, acks: usize| {
+        let output = relay.stop().ok();
+        let lines = output.json_lines();
+        let of_acks: Vec<_> = lines.iter().filter(|frame| frame["type"] == "ACK").collect();
+        assert_eq!(of_acks.len(), acks, "{}", output.stderr);
+        assert!(of_acks.iter().all(|ack| ack["latency_ms"].as_f64() > Some(0.0)), "{of_acks:?}");
+        assert!(output.stderr.contains("latency of the agent: p50 "), "{}", output.stderr);
+        output.stderr
+    };
+    let agent = RealAgent::start();
+    let dropping = relay(&agent.addr, &["--json", "--drop-notify", "99%"]);
+    let mut stream = shaken(&dropping.addr);
+    let sent: Vec<u8> = (1..=MANY).flat_map(|id| notify_frame(id, "m")).collect();
+    stream.write_all(&sent).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut acks = 0;
+    while read_frame(&mut stream).get(4) == Some(&103) {
+        acks += 1;
+    }
+    assert!((20..100).contains(&acks), "{acks}");
+    let told = latencies(dropping, acks);
+    assert!(!told.contains("forgotten"), "{told}");
+
+    let lazy = Scripted::start(1, |mut stream| {
+        read_frame(&mut stream);
+        stream.write_all(&agent_hello("pipelining")).unwrap();
+        loop {
+            let notify = read_frame(&mut stream);
+            if notify.is_empty() {
+                return notify;
+            }
+            let (_, id) = ids_of(&notify);
+            if id > MANY {
+                stream.write_all(&frame_of(FrameType::ACK, Flags::FIN, id, b"")).unwrap();
+            }
+        }
+    });
+    let relay = relay(&lazy.addr, &["--json"]);
+    let mut stream = shaken(&relay.addr);
+    stream.write_all(&sent).unwrap();
+    for id in MANY + 1..=MANY + 10 {
+        stream.write_all(&notify_frame(id, "m")).unwrap();
+        assert_eq!(ids_of(&read_frame(&mut stream)), (FrameType::ACK, id));
+    }
+    drop(stream);
+    lazy.end();
+    let told = latencies(relay, 10);
+    assert!(told.contains("905 NOTIFYs forgotten"), "{told}");
+}
+
 /// NOTIFYs that are open at the same time get their ACKs in another order.
 #[test]
 fn acks_come_in_another_order() {
     let agent = RealAgent::start();
     let relay = relay(&agent.addr, &["--reorder", "3", "--all"]);
-    let hello = vectors("frames_valid.json").into_iter().find(|vector| vector["id"] == "haproxy-hello-2.6").unwrap();
-    let mut stream = TcpStream::connect(&relay.addr).unwrap();
-    stream.write_all(&unhex(hello["hex"].as_str().unwrap())).unwrap();
-    assert_eq!(read_frame(&mut stream)[4], 101);
+    let mut stream = shaken(&relay.addr);
     let asked: Vec<u8> = (1..=4_u8).flat_map(|n| framed(&[3, 0, 0, 0, 1, n, 1, 1, b'm', 0])).collect();
     stream.write_all(&asked).unwrap();
     let order: Vec<_> = (0..4).map(|_| read_frame(&mut stream)[9]).collect();

@@ -6,10 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use spop_core::FrameType;
 use tempfile::tempdir;
 
 use crate::proxy::{Proxy, is_old, with_each};
-use crate::support::{Output, Process, framed, read_frame, spop, unhex, until, vectors, wait};
+use crate::support::{
+    Output, Process, framed, haproxy_hello, ids_of, notify_frame, read_frame, shaken, spop, unhex, until, vectors, wait,
+};
 
 /// A `spop` that listens until it is told to stop.
 pub struct Listening {
@@ -258,4 +261,88 @@ fn the_end_is_in_good_order() {
     let output = agent.stop().ok();
     asking.join().unwrap().ok();
     assert!(output.stderr.contains("1 connections refused"), "{}", output.stderr);
+}
+
+/// They stay without an answer, and are in nobody's way.
+#[test]
+fn after_many_without_an_answer_it_still_listens() {
+    for instead in ["no-ack", "garbage"] {
+        let agent = Listening::start(&["serve", "127.0.0.1:0", "--quiet", "--on", "lost", instead]);
+        let mut stream = shaken(&agent.addr);
+        let sent: Vec<u8> = (1..=3000).flat_map(|id| notify_frame(id, "lost")).collect();
+        stream.write_all(&sent).unwrap();
+        stream.write_all(&notify_frame(4000, "other")).unwrap();
+        let mut garbage = vec![0; if instead == "garbage" { 3000 * b"\xff\xff\xff\xffno frame".len() } else { 0 }];
+        stream.read_exact(&mut garbage).unwrap_or_else(|error| panic!("{instead}: {error}"));
+        let ack = read_frame(&mut stream);
+        assert!(!ack.is_empty(), "{instead}: no ACK");
+        assert_eq!(ids_of(&ack), (FrameType::ACK, 4000), "{instead}");
+        drop(stream);
+        let told = agent.stop().ok().stderr;
+        assert!(told.contains("3001 NOTIFYs, 1 ACKs"), "{instead}: {told}");
+    }
+}
+
+/// What is delayed beyond the limit comes without a delay; a limit that the connection cannot keep is refused.
+#[test]
+fn so_many_acks_are_delayed_and_no_more() {
+    let agent = Listening::start(&[
+        "serve",
+        "127.0.0.1:0",
+        "--quiet",
+        "--max-delayed",
+        "1023",
+        "--on",
+        "slow",
+        "delay 1h",
+        "set-var txn.late=bool:true",
+    ]);
+    let mut stream = shaken(&agent.addr);
+    let sent: Vec<u8> = (1..=1100).flat_map(|id| notify_frame(id, "slow")).collect();
+    stream.write_all(&sent).unwrap();
+    for id in 1024..=1100 {
+        assert_eq!(ids_of(&read_frame(&mut stream)), (FrameType::ACK, id));
+    }
+    // Those that wait are answered at the end, in their order.
+    let reading = std::thread::spawn(move || {
+        let frames = std::iter::repeat_with(|| read_frame(&mut stream)).take_while(|frame| !frame.is_empty());
+        frames.map(|frame| ids_of(&frame)).collect::<Vec<_>>()
+    });
+    let told = agent.stop().ok().stderr;
+    let late = reading.join().unwrap();
+    assert!(late.iter().take(1023).copied().eq((1..=1023).map(|id| (FrameType::ACK, id))), "{late:?}");
+    assert_eq!(late.get(1023..), Some(&[(FrameType::AGENT_DISCONNECT, 0)][..]), "{late:?}");
+    assert!(told.contains("77 ACKs without their delay"), "{told}");
+    spop(&["serve", "127.0.0.1:0", "--max-delayed", "1024"]).failed(2, "1024 is not in 0..=1023");
+}
+
+/// HAProxy need not send more for the agent to look at what it sent already.
+#[test]
+fn what_came_behind_a_frame_that_has_an_answer_is_taken() {
+    let agent = Listening::start(&["serve", "127.0.0.1:0", "--quiet"]);
+    let mut stream = TcpStream::connect(&agent.addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(&[haproxy_hello(), notify_frame(1, "m")].concat()).unwrap();
+    assert_eq!(ids_of(&read_frame(&mut stream)).0, FrameType::AGENT_HELLO);
+    let ack = read_frame(&mut stream);
+    assert!(!ack.is_empty(), "no ACK");
+    assert_eq!(ids_of(&ack), (FrameType::ACK, 1));
+    drop(stream);
+    agent.stop().ok();
+}
+
+/// Whoever waits in vain when the agent stops is told that it is no normal end.
+#[test]
+fn the_last_word_tells_of_answers_that_are_missing() {
+    for (message, status) in [("lost", "status-code=uint32:2"), ("other", "status-code=uint32:0")] {
+        let agent = Listening::start(&["serve", "127.0.0.1:0", "--all", "--on", "lost", "no-ack"]);
+        let mut stream = shaken(&agent.addr);
+        stream.write_all(&[notify_frame(1, message), notify_frame(2, "other")].concat()).unwrap();
+        until("both came", || agent.read("out").matches(" NOTIFY ").count() == 2);
+        let reading = std::thread::spawn(move || while !read_frame(&mut stream).is_empty() {});
+        let output = agent.stop().ok();
+        reading.join().unwrap();
+        let last = output.stdout.lines().last().unwrap();
+        assert!(last.contains("AGENT-DISCONNECT") && last.contains(status), "{message}: {}", output.stdout);
+    }
 }

@@ -12,8 +12,10 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde_json::Value;
+use spop_core::{Flags, FrameEncoder, FrameId, FrameType, Header, MAX_HEADER_LEN, StreamId};
 
 pub use golden::{unhex, vectors};
 pub use programs::{Process, example, program, say, skipped, until, wait};
@@ -184,6 +186,45 @@ pub fn agent_hello(capabilities: &str) -> Vec<u8> {
 /// A body with its prefix.
 pub fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], body].concat()
+}
+
+/// A frame of the stream with this id, prefix included.
+pub fn frame_of(frame_type: FrameType, flags: Flags, stream_id: u64, payload: &[u8]) -> Vec<u8> {
+    let header = Header { frame_type, flags, stream_id: StreamId(stream_id), frame_id: FrameId(1) };
+    let mut bytes = vec![0; MAX_HEADER_LEN + payload.len()];
+    let mut encoder = FrameEncoder::new(&mut bytes, u32::MAX, header).unwrap();
+    encoder.payload().bytes(payload).unwrap();
+    let len = encoder.finish();
+    bytes.truncate(len);
+    bytes
+}
+
+/// A whole NOTIFY of one message without arguments.
+pub fn notify_frame(stream_id: u64, message: &str) -> Vec<u8> {
+    let payload = [&[message.len() as u8], message.as_bytes(), &[0]].concat();
+    frame_of(FrameType::NOTIFY, Flags::FIN, stream_id, &payload)
+}
+
+/// The type and the stream-id of a frame, prefix included.
+pub fn ids_of(frame: &[u8]) -> (FrameType, u64) {
+    let header = Header::peek(frame).unwrap_or_else(|| panic!("no frame: {frame:?}"));
+    (header.frame_type, header.stream_id.0)
+}
+
+/// A HAPROXY-HELLO with pipelining.
+pub fn haproxy_hello() -> Vec<u8> {
+    let hello = vectors("frames_valid.json").into_iter().find(|vector| vector["id"] == "haproxy-hello-2.6").unwrap();
+    unhex(hello["hex"].as_str().unwrap())
+}
+
+/// A connection after HAProxy's HELLO and the agent's. Reads end in time.
+pub fn shaken(addr: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(&haproxy_hello()).unwrap();
+    assert_eq!(ids_of(&read_frame(&mut stream)).0, FrameType::AGENT_HELLO);
+    stream
 }
 
 /// The top folder of the sources.

@@ -137,7 +137,7 @@ impl core::error::Error for AckError {}
 pub struct AgentStats {
     /// NOTIFYs given out as events.
     pub notifies: u64,
-    /// ACKs begun by [`Agent::ack`](super::Agent::ack) or released for another connection.
+    /// ACKs begun by [`Agent::ack`](super::Agent::ack) or given out by [`Agent::release`](super::Agent::release).
     pub acks: u64,
     /// NOTIFYs that a later one with the same ids, or without pipelining any later one, made void.
     pub superseded: u64,

@@ -359,7 +359,8 @@ impl<const OPEN: usize> Agent<OPEN> {
     }
 
     /// Takes a NOTIFY over, to be answered on another connection of the same engine-id by an
-    /// [`AckEncoder`] of one's own. Only if `async` was agreed on. `None` if it is not open.
+    /// [`AckEncoder`] of one's own, which is allowed only if `async` was agreed on; or never, so that HAProxy waits in vain.
+    /// `None` if it is not open.
     #[inline]
     pub fn release(&mut self, ticket: Ticket) -> Option<(StreamId, FrameId)> {
         let (at, _) = self.open.find(ticket.0)?;
