@@ -143,6 +143,11 @@ static inline spop_error spop_conn_begin(spop_conn *conn, uint64_t ticket, spop_
 /*
  * The same for a NOTIFY of another connection, which is gone. SPOP_E_NOT_OPEN if this one is not of its engine, has not agreed on
  * SPOP_CAP_ASYNC, or is ending.
+ *
+ * The caller owes one thing: HAProxy gives an event up after `timeout processing`, and the next one of its stream has the same ids. What the
+ * caller keeps under the ids and the engine-id of a NOTIFY that arrives, of whatever connection, it must drop, by spop_agent_release() if
+ * that connection lives; else HAProxy takes the old answer for one to the new event (forget() of examples/later.c). Who asks for
+ * SPOP_CAP_ASYNC and keeps NOTIFYs owes it for spop_conn_begin() too.
  */
 static inline spop_error spop_conn_begin_for(spop_conn *conn, const char *engine_id, size_t engine_id_len, spop_ids ids, spop_writer *ack)
 {
