@@ -38,7 +38,8 @@
  * RULES FOR CALLERS
  *
  * 1. A pointer is NULL, or points to a live object of its type; a pointer with a length, to that many bytes.
- * 2. Memory that a call writes overlaps no other memory that the same call is given: not the input, not a name.
+ * 2. Memory that a call writes overlaps no other memory that the same call is given: not the input, not a name. It may be
+ *    uninitialised.
  * 3. What the library gives out (struct spop_bytes, cursors, events) points into the memory that was given in. It holds
  *    as long as that memory is unchanged; nothing is to be freed.
  * 4. No object is used by two threads at the same time. Different objects may be, and one may go from thread to thread.
