@@ -38,7 +38,8 @@
  * RULES FOR CALLERS
  *
  * 1. A pointer is NULL, or points to a live object of its type; a pointer with a length, to that many bytes.
- * 2. Memory that a call writes overlaps no other memory that the same call is given: not the input, not a name.
+ * 2. Memory that a call writes overlaps no other memory that the same call is given: not the input, not a name. It may be
+ *    uninitialised.
  * 3. What the library gives out (struct spop_bytes, cursors, events) points into the memory that was given in. It holds
  *    as long as that memory is unchanged; nothing is to be freed.
  * 4. No object is used by two threads at the same time. Different objects may be, and one may go from thread to thread.
@@ -1712,8 +1713,15 @@ spop_error spop_ack_begin(struct spop_agent *agent, uint64_t ticket, void *out, 
 /**
  * Takes a NOTIFY over, to be answered on another connection of the same engine-id by spop_ack_begin_ids(); only if
  * SPOP_CAP_ASYNC was agreed on. SPOP_E_NOT_OPEN.
+ *
+ * With SPOP_CAP_ASYNC it is also how to drop one: an event that HAProxy gave up (`timeout processing`) and the next one of
+ * its stream have the same ids, perhaps on two connections of the engine. When the second arrives, the first, released or
+ * not, must not be answered any more.
  */
-spop_error spop_agent_release(struct spop_agent *agent, uint64_t ticket, uint64_t *stream_id, uint64_t *frame_id);
+spop_error spop_agent_release(struct spop_agent *agent,
+                              uint64_t ticket,
+                              uint64_t *stream_id,
+                              uint64_t *frame_id);
 
 /**
  * Ends the connection by a DISCONNECT, which spop_agent_send() gives.

@@ -60,6 +60,8 @@ typedef struct spop_conn {
     int failed;
     spop_agent *agent;
     uint64_t since, progress, write_timeout;
+    /* The socket takes nothing, since `progress`. */
+    int blocked;
     size_t room, in_len, out_len, out_sent;
     char *in, *out;
 } spop_conn;
@@ -79,7 +81,7 @@ static inline size_t spop_conn_size(const spop_agent_config *config)
 
 /*
  * Begins a connection of a socket that does not block, in memory of spop_conn_size() bytes. `config.reassembly` is set here. A peer that does not
- * read for `write_timeout` ms is given up. NULL if the configuration is not valid; the socket is the caller's then.
+ * read for `write_timeout` ms is given up; UINT64_MAX: never. NULL if the configuration is not valid; the socket is the caller's then.
  */
 static inline spop_conn *spop_conn_init(void *memory, const spop_agent_config *config, int fd, uint64_t write_timeout, uint64_t now)
 {
@@ -93,7 +95,7 @@ static inline spop_conn *spop_conn_init(void *memory, const spop_agent_config *c
     own.reassembly = own.reassembly_len > 0 ? at + SPOP_CONN_FRAMES_OUT * conn->room : NULL;
     conn->fd = fd;
     conn->write_timeout = write_timeout;
-    conn->since = conn->progress = now;
+    conn->since = now;
     return spop_agent_init(agent, spop_agent_size(), &own, &conn->agent) == SPOP_OK ? conn : NULL;
 }
 
@@ -103,14 +105,21 @@ static inline short spop_conn_events(const spop_conn *conn)
     return (short)(conn->out_len > 0 ? POLLOUT : spop_agent_want_read(conn->agent) > 0 ? POLLIN : 0);
 }
 
-/* How long poll() may wait for this connection: milliseconds, `at_most` unless a timeout comes before; -1 is for ever. */
+static inline uint64_t spop_conn_later(uint64_t at, uint64_t by) { return by < UINT64_MAX - at ? at + by : UINT64_MAX; }
+
+/*
+ * How long poll() may wait for this connection: milliseconds, `at_most` unless a timeout comes before; -1 is for ever. 0 if an answer waits
+ * that no turn has tried to send.
+ */
 static inline int spop_conn_timeout(const spop_conn *conn, uint64_t now, int at_most)
 {
-    uint64_t at = UINT64_MAX;
+    uint64_t at = UINT64_MAX, give_up = spop_conn_later(conn->progress, conn->write_timeout);
+    if (conn->out_len > 0 && !conn->blocked)
+        return 0;
     if (spop_agent_poll_timeout(conn->agent, &at) == SPOP_OK)
-        at += conn->since;
-    if (conn->out_len > 0 && conn->progress + conn->write_timeout < at)
-        at = conn->progress + conn->write_timeout;
+        at = spop_conn_later(conn->since, at);
+    if (conn->blocked && give_up < at)
+        at = give_up;
     if (at == UINT64_MAX)
         return at_most;
     at = at > now ? at - now : 0;
@@ -134,6 +143,11 @@ static inline spop_error spop_conn_begin(spop_conn *conn, uint64_t ticket, spop_
 /*
  * The same for a NOTIFY of another connection, which is gone. SPOP_E_NOT_OPEN if this one is not of its engine, has not agreed on
  * SPOP_CAP_ASYNC, or is ending.
+ *
+ * The caller owes one thing: HAProxy gives an event up after `timeout processing`, and the next one of its stream has the same ids. What the
+ * caller keeps under the ids and the engine-id of a NOTIFY that arrives, of whatever connection, it must drop, by spop_agent_release() if
+ * that connection lives; else HAProxy takes the old answer for one to the new event (forget() of examples/later.c). Who asks for
+ * SPOP_CAP_ASYNC and keeps NOTIFYs owes it for spop_conn_begin() too.
  */
 static inline spop_error spop_conn_begin_for(spop_conn *conn, const char *engine_id, size_t engine_id_len, spop_ids ids, spop_writer *ack)
 {
@@ -200,10 +214,14 @@ static inline int spop_conn_flush(spop_conn *conn, uint64_t now)
 {
     while (conn->out_sent < conn->out_len) {
         ssize_t n = send(conn->fd, conn->out + conn->out_sent, conn->out_len - conn->out_sent, MSG_NOSIGNAL);
-        if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+        if (n < 0) {
+            int blocked = errno == EAGAIN || errno == EWOULDBLOCK;
+            if (blocked && !conn->blocked)
+                conn->blocked = 1, conn->progress = now;
+            return blocked || errno == EINTR;
+        }
         conn->out_sent += (size_t)n;
-        conn->progress = now;
+        conn->blocked = 0;
     }
     conn->out_sent = conn->out_len = 0;
     return 1;
@@ -221,12 +239,6 @@ static inline int spop_conn_turn(spop_conn *conn, short found, uint64_t now, spo
         conn->error = error;
         conn->failed |= error != SPOP_E_IDLE_TIMEOUT;
     }
-    if (conn->out_len == 0) {
-        conn->progress = now;
-    } else if (now - conn->progress >= conn->write_timeout) {
-        conn->failed = 1;
-        return 0;
-    }
     if (found & (POLLIN | POLLHUP | POLLERR)) {
         ssize_t n = recv(conn->fd, conn->in + conn->in_len, SPOP_CONN_FRAMES_IN * conn->room - conn->in_len, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
@@ -239,6 +251,11 @@ static inline int spop_conn_turn(spop_conn *conn, short found, uint64_t now, spo
         if (!spop_conn_flush(conn, now))
             return 0;
     } while (sent && conn->out_len == 0);
+    /* Only now: this turn may be late, and the peer may have read meanwhile. */
+    if (conn->blocked && now >= spop_conn_later(conn->progress, conn->write_timeout)) {
+        conn->failed = 1;
+        return 0;
+    }
     return !(spop_agent_want_close(conn->agent) && conn->out_len == 0);
 }
 

@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 {
     struct pollfd fds[1 + MAX_LISTENERS + MAX_CONNECTIONS];
     int listeners = 0, stopping = 0, i;
-    uint64_t stop_at = 0;
+    uint64_t stop_at = 0, now = 0;
     size_t k;
     struct sigaction action = {0};
     action.sa_handler = on_signal;
@@ -223,9 +223,9 @@ int main(int argc, char **argv)
     for (; listeners < argc - 1; listeners++)
         fds[1 + listeners].fd = listen_on(argv[1 + listeners]);
 
-    while (!stopping || (connection_count > 0 && now_ms() < stop_at)) {
+    while (!stopping || (connection_count > 0 && (now = now_ms()) < stop_at)) {
         size_t polled = connection_count;
-        int timeout = prepare(fds + 1 + listeners, stopping ? (int)(stop_at - now_ms()) : -1);
+        int timeout = prepare(fds + 1 + listeners, stopping ? (int)(stop_at - now) : -1);
         for (i = 1; i <= listeners; i++)
             fds[i].events = POLLIN;
         if (poll(fds, (nfds_t)(1 + (size_t)listeners + polled), timeout) < 0)

@@ -52,14 +52,37 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/*
+ * HAProxy gives an event up after `timeout processing`, and the next one of its stream has the same ids, perhaps on another connection: with
+ * `option async` an answer to the first would be taken for one to the second. So who waits under these ids is dropped.
+ */
+static void forget(const spop_conn *conn, const spop_notify_event *notify)
+{
+    uint64_t ids[2];
+    int i;
+    if (!(conn->agreed.capabilities & SPOP_CAP_ASYNC) || conn->engine_id_len == 0)
+        return; /* an answer counts on the connection of its NOTIFY only */
+    for (i = job_count; i-- > 0;) {
+        struct job *job = &jobs[i];
+        if (job->ids.stream_id != notify->stream_id || job->ids.frame_id != notify->frame_id ||
+            job->engine_id_len != conn->engine_id_len || memcmp(job->engine_id, conn->engine_id, conn->engine_id_len) != 0)
+            continue;
+        if (job->conn) /* on this very connection its ticket is void already */
+            spop_agent_release(job->conn->agent, job->ticket, &ids[0], &ids[1]);
+        *job = jobs[--job_count], lost++;
+    }
+}
+
 /* Takes a NOTIFY over. Its bytes are gone when this returns, so it copies what it needs. */
 static int keep(void *context, spop_conn *conn, const spop_notify_event *notify)
 {
     spop_cursor messages = notify->messages;
     spop_message message;
     spop_value ms;
-    struct job *job = &jobs[job_count];
+    struct job *job;
     (void)context;
+    forget(conn, notify);
+    job = &jobs[job_count];
     if (job_count == MAX_JOBS)
         return 0;
     job->conn = conn, job->ticket = notify->ticket, job->due = now_ms();
@@ -130,7 +153,7 @@ int main(int argc, char **argv)
     socklen_t len = sizeof addr;
     int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, told = 0, i;
     struct sigaction action = {0};
-    uint64_t end = 0;
+    uint64_t end = UINT64_MAX; /* until the connections were told */
     spop_agent_config config;
     spop_agent_config_init(&config, sizeof config);
     config.max_frame_size = 16380;

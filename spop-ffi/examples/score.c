@@ -57,7 +57,7 @@ int main(int argc, char **argv)
     socklen_t len = sizeof addr;
     int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, count = 0, told = 0, i;
     struct sigaction action = {0};
-    uint64_t end = 0;
+    uint64_t end = UINT64_MAX; /* until the connections were told */
     spop_agent_config config;
     spop_agent_config_init(&config, sizeof config);
     config.max_frame_size = 16380;

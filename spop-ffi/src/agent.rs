@@ -220,6 +220,10 @@ pub unsafe extern "C" fn spop_ack_begin(
 
 /// Takes a NOTIFY over, to be answered on another connection of the same engine-id by spop_ack_begin_ids(); only if
 /// SPOP_CAP_ASYNC was agreed on. SPOP_E_NOT_OPEN.
+///
+/// With SPOP_CAP_ASYNC it is also how to drop one: an event that HAProxy gave up (`timeout processing`) and the next one of
+/// its stream have the same ids, perhaps on two connections of the engine. When the second arrives, the first, released or
+/// not, must not be answered any more.
 #[no_mangle]
 pub unsafe extern "C" fn spop_agent_release(
     agent: *mut spop_agent,

@@ -11,6 +11,7 @@
 //! 4. No object is used by two threads at the same time.
 //! 5. An object is set up by its function (`..._init`, `..._begin`, `..._decode`) before others use it, and its private
 //!    fields are left alone.
+//! 6. From Rust, where the compiler may see through a call: memory that is given to be written is initialised.
 //!
 //! NULL, short buffers and lengths above half the address space are not covered by the rules: they give an error. So does
 //! misaligned memory for an agent or client.

@@ -51,8 +51,8 @@ pub(crate) unsafe fn input<'a>(ptr: *const c_void, len: usize) -> Result<&'a [u8
     Ok(unsafe { core::slice::from_raw_parts(ptr.cast(), len) })
 }
 
-/// The bytes that a caller lets us write. They may be uninitialised: the core writes below a length that it counts, and
-/// reads nothing back.
+/// The bytes that a caller lets us write. C's callers give them as malloc() does, uninitialised: the core writes below a
+/// length that it counts, and reads nothing back that it has not written.
 ///
 /// # Safety
 /// The rules of the crate; the view is used no longer than they allow.
@@ -62,7 +62,10 @@ pub(crate) unsafe fn output<'a>(ptr: *mut c_void, len: usize) -> Result<&'a mut 
     if len == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: not NULL, not above `isize::MAX`, writable by rule 1 and ours alone by rules 2 and 4.
+    // SAFETY: not NULL, not above `isize::MAX`, writable by rule 1 and ours alone by rules 2 and 4. That the bytes are
+    // initialised, which `from_raw_parts_mut` asks for too, is rule 6 for callers in Rust. Callers in C do not keep it; what
+    // is relied on there is that the library is compiled apart from them (no LTO across languages), so that these are to
+    // the compiler bytes of any value, and that none is read before it is written, which the tests in C hold under valgrind.
     Ok(unsafe { core::slice::from_raw_parts_mut(ptr.cast(), len) })
 }
 

@@ -22,8 +22,22 @@ local function close(connection)
   end
 end
 
+-- HAProxy gives an event up after `timeout processing`, and the next one of its stream has the same ids, perhaps on another connection: with
+-- `option async` an answer to the first would be taken for one to the second. So who waits under these ids is dropped.
+local function forget(engine, notify)
+  for i = #jobs, 1, -1 do
+    local other = jobs[i].notify
+    if jobs[i].connection.engine == engine and other.stream_id == notify.stream_id and other.frame_id == notify.frame_id then
+      jobs[i].connection.agent:release(other) -- nil if it is gone, or void already
+      table.remove(jobs, i)
+      lost = lost + 1
+    end
+  end
+end
+
 -- Takes a NOTIFY over; false if too many wait already.
 local function keep(connection, notify)
+  if connection.engine then forget(connection.engine, notify) end
   if #jobs == MAX_JOBS then return false end
   local ms = 0
   for _, message in ipairs(notify:messages()) do
@@ -66,10 +80,12 @@ local function write(connection)
   end
 end
 
--- Another living connection of the engine, for what one that is gone left open.
+-- Another living connection of the engine, for what one that is gone left open; not one that is ending: nothing follows a DISCONNECT.
 local function other(engine)
   for _, connection in ipairs(connections) do
-    if engine and connection.engine == engine and #connection.unsent < MAX_UNSENT then return connection end
+    if engine and connection.engine == engine and #connection.unsent < MAX_UNSENT and select(2, connection.agent:want()) ~= "close" then
+      return connection
+    end
   end
 end
 

@@ -261,6 +261,8 @@ function Agent:ack(notify, actions) end
 
 --- Takes a NOTIFY over, to be answered by encode_ack() on another connection of the same engine_id. nil: `async` was not
 --- agreed on, or it is not open any more. What is open when a connection ends needs no release.
+--- Also to drop one: an event that HAProxy gave up (`timeout processing`) and the next one of its stream have the same ids,
+--- perhaps on two connections of the engine. When the second arrives, the first must not be answered any more.
 ---@param notify spop.Frame
 ---@return integer|spop.Value|nil stream_id
 ---@return integer|spop.Value|string frame_id_or_message

@@ -200,6 +200,32 @@ async fn the_order_of_the_propagators_decides_between_formats() {
     }
 }
 
+/// Whatever the caller speaks: what is left of its own headers would name its span as the parent of the server's.
+#[tokio::test]
+async fn no_header_of_the_caller_stays_beside_those_of_the_agent() {
+    let b3_multi = [
+        ("X-B3-TraceId", TRACE),
+        ("X-B3-SpanId", PARENT),
+        ("X-B3-ParentSpanId", "05e3ac9a4f6e3b90"),
+        ("X-B3-Sampled", "1"),
+        ("X-B3-Flags", "1"),
+    ];
+    let jaeger = format!("{TRACE}:{PARENT}:0:1");
+    for program in programs() {
+        let env = [("OTEL_PROPAGATORS", "tracecontext,baggage,b3,b3multi,jaeger")];
+        let chain = Formats::start(&program, &env).await;
+        for (path, headers) in [("/all/b3multi", &b3_multi[..]), ("/all/jaeger", &[("uber-trace-id", &*jaeger)])] {
+            let hit = chain.request("ALL", path, headers).await;
+            let told = hit.header("traceparent").unwrap();
+            assert!(told.starts_with(&format!("00-{TRACE}-")) && !told.contains(PARENT), "joined: {told}");
+            assert_eq!(hit.header("b3").unwrap()[..49], told[3..52], "the same in both formats");
+            for (name, _) in headers {
+                assert_eq!(hit.header(&name.to_ascii_lowercase()), None, "{program:?} {path} {name}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_disabled_agent_passes_the_callers_context_on() {
     for program in programs() {
