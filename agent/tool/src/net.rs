@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn addresses_that_say_nothing_share_the_time() {
         let (_socket, dead, _filling) = silent();
-        let limit = Duration::from_millis(600);
+        let limit = Duration::from_millis(1500);
         let begin = Instant::now();
         let error = connect_any(&[dead; 3], begin + limit).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -272,7 +272,7 @@ mod tests {
         let begin = Instant::now();
         let stream = connect_any(&[dead, dead, alive], begin + limit).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), alive);
-        assert!(begin.elapsed() >= Duration::from_millis(350), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() >= Duration::from_millis(900), "{:?}", begin.elapsed());
         assert_eq!(connect_any(&[], begin + limit).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(connect_any(&[alive], begin).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

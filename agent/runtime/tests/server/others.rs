@@ -249,7 +249,7 @@ async fn an_engine_that_comes_again_is_known() {
     let mut third = Peer::hello(&server.addr, of_engine("one")).await;
     // The answer would have expired by then, had nobody come.
     tokio::time::sleep(2 * timeout).await;
-    third.notify(2, "m", 300).await;
+    third.notify(2, "m", 1000).await;
     server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
     let mut fourth = Peer::hello(&server.addr, of_engine("one")).await;
     drop(third);
@@ -266,7 +266,7 @@ async fn another_connection_answers_after_an_error_of_the_protocol() {
         let server = start(|config| config.max_orphans = max_orphans).await;
         let mut first = Peer::hello(&server.addr, of_engine("one")).await;
         let mut second = Peer::hello(&server.addr, of_engine("one")).await;
-        first.notify(7, "m", 300).await;
+        first.notify(7, "m", 1000).await;
         server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
         first.stream.write_all(&BROKEN).await.unwrap();
         assert!(matches!(first.event().await, Event::Disconnect(Status::INVALID_FRAME)));
@@ -287,7 +287,7 @@ async fn too_big_a_notify_supersedes_one_at_work() {
     let asks = asks.with_capabilities(asks.capabilities | Capabilities::FRAGMENTATION);
     let mut first = Peer::hello(&server.addr, asks).await;
     let mut second = Peer::hello(&server.addr, asks).await;
-    first.notify(5, "m", 300).await;
+    first.notify(5, "m", 1000).await;
     server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
     // HAProxy has given up the first one.
     let mut again = Peer::hello(&server.addr, asks).await;
@@ -353,12 +353,12 @@ async fn a_later_notify_supersedes_what_is_at_work_without_a_connection() {
 async fn a_later_notify_supersedes_an_answer_that_waits() {
     let (server, at_work) = start_counted(|_| {}).await;
     let mut first = Peer::hello(&server.addr, of_engine("one")).await;
-    first.notify(7, "m", 300).await;
+    first.notify(7, "m", 1000).await;
     server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
     first.client.forget(StreamId(7), FrameId(1));
     let again = first.encode_notify(7, 1, |notify| {
         notify.message("m").unwrap();
-        notify.arg("n", 301_i64).unwrap();
+        notify.arg("n", 1001_i64).unwrap();
     });
     drop(first);
     server.wait_for("its answer waits", |stats| stats.connections_open == 0 && at_work.load(Relaxed) == 0).await;
@@ -370,7 +370,7 @@ async fn a_later_notify_supersedes_an_answer_that_waits() {
     frames.extend(again);
     later.stream.write_all(&frames).await.unwrap();
     assert_eq!(later.event().await, Event::Hello);
-    assert_eq!(answers(&mut later, 1).await, [(7, 301)]);
+    assert_eq!(answers(&mut later, 1).await, [(7, 1001)]);
     says_nothing(&mut later).await;
     let stats = server.stats.snapshot();
     assert_eq!((stats.notifies, stats.superseded, stats.acks, stats.unanswered), (2, 1, 1, 0), "{stats:?}");
@@ -387,7 +387,7 @@ async fn who_panics_at_the_end_keeps_no_place() {
     }
     let config = config(|config| {
         (config.async_answers, config.max_orphans) = (true, 1);
-        config.handler_timeout = Duration::from_millis(500);
+        config.handler_timeout = Duration::from_millis(1500);
     });
     let handler = |request: Request| async move {
         let _panics = request.messages().any(|message| message.name == b"panic").then(|| Panics);
@@ -395,7 +395,7 @@ async fn who_panics_at_the_end_keeps_no_place() {
     };
     let server = Running::start(Server::new_async(handler).config(config)).await;
     let mut second = Peer::hello(&server.addr, of_engine("one")).await;
-    for (name, n, answered) in [("panic", 60_000, 0), ("m", 200, 1)] {
+    for (name, n, answered) in [("panic", 60_000, 0), ("m", 1000, 1)] {
         let mut first = Peer::hello(&server.addr, of_engine("one")).await;
         first.notify(7, name, n).await;
         server.wait_for("it is at work", |stats| stats.in_flight == 1).await;
@@ -411,7 +411,7 @@ async fn who_panics_at_the_end_keeps_no_place() {
 async fn the_stop_ends_what_has_no_connection() {
     let (server, at_work) = start_counted(|_| {}).await;
     let mut first = Peer::hello(&server.addr, of_engine("one")).await;
-    first.notify(1, "m", 200).await;
+    first.notify(1, "m", 1000).await;
     first.notify(2, "m", 60_000).await;
     server.wait_for("they are at work", |stats| stats.in_flight == 2).await;
     drop(first);
@@ -451,11 +451,11 @@ async fn no_time_to_wait_is_no_haste() {
         deaf.client.forget(StreamId(n), FrameId(1));
     }
     let mut first = Peer::hello(&server.addr, of_engine("one")).await;
-    first.notify(MUCH, "m", 300).await;
+    first.notify(MUCH, "m", 1000).await;
     server.wait_for("it is at work", |stats| stats.in_flight > 0).await;
     drop(first);
     server.wait_for("it is gone", |stats| stats.connections_open == 1).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     let (used, time) = (cpu::of_this_thread(), Duration::from_secs(1));
     tokio::time::sleep(time).await;
     let used = cpu::of_this_thread() - used;
