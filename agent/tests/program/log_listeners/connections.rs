@@ -12,7 +12,8 @@ use crate::process::PATIENCE;
 
 #[tokio::test]
 async fn lines_in_a_stream_split_anywhere() {
-    let running = Running::tcp(|_| {}).await;
+    // A reader that comes late finds very many at once.
+    let running = Running::tcp(|config| (config.max_connections, config.max_per_peer) = (10_000, 10_000)).await;
     let [one, two] = [line(1), line(2)];
     let counted = format!("{} {one}{} {two}", one.len(), two.len());
     let lines = format!("{one}\n{two}\n");
