@@ -62,7 +62,8 @@ enum Bound {
 
 impl Listeners {
     /// Listens on all addresses and gives each line to `sink`: those of datagrams from a thread for each socket, those of
-    /// connections from one thread. To be called on a Tokio runtime. An address may be the name of `passed` sockets, which are taken from there.
+    /// connections from one thread. To be called on a Tokio runtime. An address may be the name of `passed` sockets, which
+    /// are taken from there.
     ///
     /// # Errors
     /// An address is beyond loopback and nobody is allowed to send, is in use, or not of this host; no sockets were passed

@@ -22,7 +22,7 @@ impl LineThread {
     pub(super) fn start() -> io::Result<Self> {
         let (tell, told) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
-        // Made and dropped in its thread: another runtime's, as which this may be called, must not drop it.
+        // Made and dropped in its own thread: a thread of another runtime, as the caller may be, must not drop one.
         let run = move || match runtime() {
             Ok(runtime) => {
                 let _ = tell.send(Ok(runtime.handle().clone()));
