@@ -75,11 +75,11 @@ fn by_resource(spans: &[FinishedSpan]) -> Vec<OfResource<'_>> {
                     resources.push(OfResource { head, scopes: Vec::new() });
                     resources.len() - 1
                 });
-                let scopes = resources.get_mut(resource).map(|resource| {
+                let scope = resources.get_mut(resource).map_or(0, |resource| {
                     resource.scopes.push(OfScope { head: &origin.scope_spans, spans: Vec::new(), len: 0 });
-                    resource.scopes.len()
+                    resource.scopes.len() - 1
                 });
-                (resource, scopes.unwrap_or(1) - 1)
+                (resource, scope)
             }),
         };
         last = Some((origin, (resource, scope)));
