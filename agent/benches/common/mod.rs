@@ -82,13 +82,13 @@ pub(crate) fn lean(_: u64) -> Vec<Vec<u8>> {
     vec![buf]
 }
 
-/// The line of HAProxy's log about such a request, which a server answered.
+/// The line of HAProxy's log about such a request, which a server answered, as haproxy-lean.cfg has it.
 pub(crate) fn log_line(number: u64) -> Vec<u8> {
     let now = Timestamp::now().wall.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
     let (accepted, first_rule) = (now - 9_000, now - 8_500);
     let context = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00f067aa0ba902b7-53995c3f42cd8ad8-03";
     format!(
-        r#"<134>1 2026-11-28T19:00:00.000000+00:00 - haproxy 4711 - [otel@32473 v="1" svc="haproxy-1" c="{context}" tst="-" n="{number}" a="1795892400.123" au="{accepted}" ss="200" t0="{first_rule}" e="{now}" Th="0" Ti="0" TR="1" Tw="0" Tc="0" Tr="6" Td="1" Ta="8" st="200" ts="--" rc="0" f="www" b="app" s="s1" m="GET" u="%2Findex.html%3Fpage%3D7" hv="1.1" h="www.example.com" ua="Mozilla%2F5.0%20%28X11%3B%20Linux%20x86_64%29" route="-" tls="0" ci="192.0.2.17" cp="51234" fi="192.0.2.1" fp="80" si="192.0.2.33" sp="8080" U="231" B="1532" id="5a0b5b6c-3a3f-4c1f-9b0e-0d6a5d7f1c2e" z="1"] 192.0.2.17:51234 www app/s1 200"#
+        r#"<134>1 2026-11-28T19:00:00.000000+00:00 - haproxy 4711 - [otel@32473 v="1" svc="haproxy-1" c="{context}" p="-" n="{number}" a="1795892400.123" au="{accepted}" ss="200" t0="{first_rule}" e="{now}" Th="0" Ti="0" TR="1" Tw="0" Tc="0" Tr="6" st="200" ts="--" rc="0" f="www" b="app" s="s1" m="GET" u="%2Fcatalogue%2Fitems%3Fpage%3D7" hv="1.1" h="www.example.com" ua="Mozilla%2F5.0%20%28X11%3B%20Linux%20x86_64%3B%20rv%3A145.0%29%20Gecko%2F20100101%20Firefox%2F145.0" tst="-" route="-" tls="0" stls="0" ci="C0000211" cp="51234" fi="C0000201" fp="80" si="192.0.2.33" sp="8080" U="231" B="1532" id="5a0b5b6c-3a3f-4c1f-9b0e-0d6a5d7f1c2e" z="1"] 192.0.2.17:51234 [28/Nov/2026:19:00:00.123] www app/s1 1/0/0/6/8 200 1532 - "GET /catalogue/items?page=7 HTTP/1.1" trace=0af7651916cd43dd8448eb211c80319c spoe_error=-"#
     )
     .into_bytes()
 }
