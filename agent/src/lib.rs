@@ -19,6 +19,7 @@ pub mod export;
 mod heap;
 mod hex;
 mod http_server;
+mod ipv4;
 pub mod line;
 mod list;
 mod lossy;

@@ -16,6 +16,7 @@ mod sink;
 mod spans;
 mod syslog;
 mod times;
+mod word;
 
 pub use config::LineConfig;
 pub use counters::LineStats;

@@ -1,12 +1,14 @@
 //! What a line tells about a request: the parameters of our element, checked.
 
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use memchr::memchr;
 
-use super::syslog::Params;
+use super::syslog::{Params, is_name};
+use super::word;
 use crate::hex;
+use crate::ipv4;
 use crate::lossy::lossy;
 
 /// What stands for an absent value, beside nothing.
@@ -129,8 +131,13 @@ impl<'a> Record<'a> {
     pub(super) fn read(mut params: Params<'a>) -> Result<Self, Unusable> {
         let mut raw = Raw([&[]; Param::ALL.len()]);
         for (name, value) in params.by_ref() {
-            if let Some(param) = Param::named(name)
-                && !matches!(value, b"" | ABSENT)
+            let Some(param) = Param::named(name) else {
+                if is_name(name) {
+                    continue;
+                }
+                return Err(Unusable::Malformed("an element's parameter"));
+            };
+            if !matches!(value, b"" | ABSENT)
                 && let Some(slot) = raw.0.get_mut(param as usize)
                 && !std::mem::replace(slot, value).is_empty()
             {
@@ -190,14 +197,13 @@ impl<'a> Raw<'a> {
 
     /// An address, as a text or as its bytes in hexadecimal digits: for those HAProxy needs a fifth of the time.
     fn address(&self, param: Param) -> Result<Cow<'a, str>, Unusable> {
-        let text = self.name(param)?;
-        let bits = || hex::any_hex(text.as_bytes());
-        Ok(match text.len() {
-            8 => bits().and_then(|bits| u32::try_from(bits).ok()).map(|bits| Ipv4Addr::from_bits(bits).to_string()),
-            32 => bits().map(|bits| Ipv6Addr::from_bits(bits).to_string()),
+        let bytes = self.of(param);
+        let text = match bytes.len() {
+            8 => hex::decode_any_case::<4>(bytes).map(|ip| ipv4::text(ip.into(), &mut [0; 15]).to_owned()),
+            32 => hex::decode_any_case::<16>(bytes).map(|ip| Ipv6Addr::from(ip).to_string()),
             _ => None,
-        }
-        .map_or(Cow::Borrowed(text), Cow::Owned))
+        };
+        text.map_or_else(|| self.name(param).map(Cow::Borrowed), |text| Ok(Cow::Owned(text)))
     }
 
     /// With a sign if another server was tried.
@@ -264,13 +270,21 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// Numbers of so many digits have no more than 64 bits.
+const FEW_DIGITS: usize = 19;
+
 /// Of digits alone. (`option logasap` gives some a `+`: such a line is not written at the end.)
 fn digits<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
-    let number = digits.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    });
-    N::try_from(number?).ok()
+    let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let (few, more) = digits.split_at_checked(FEW_DIGITS).unwrap_or((digits, &[]));
+    let mut number = 0;
+    for byte in few {
+        number = number * 10 + digit(byte)?;
+    }
+    for byte in more {
+        number = number.checked_mul(10)?.checked_add(digit(byte)?)?;
+    }
+    N::try_from(number).ok()
 }
 
 /// A port; of a unix socket there is none.
@@ -315,24 +329,37 @@ fn decoded_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'%', bytes).is_none() {
         return Cow::Borrowed(bytes);
     }
-    // Piece by piece: `percent_encoding` gives byte by byte, and each would be appended by itself.
-    let mut pieces = bytes.split(|&byte| byte == b'%');
-    let mut decoded = Vec::with_capacity(bytes.len());
-    decoded.extend_from_slice(pieces.next().unwrap_or_default());
-    for piece in pieces {
-        // Without two digits behind it a percent sign stands for itself.
-        let (byte, rest) = escaped(piece).unwrap_or((b'%', piece));
-        decoded.push(byte);
-        decoded.extend_from_slice(rest);
+    let (mut rest, mut decoded) = (bytes, Vec::with_capacity(bytes.len()));
+    // Most escapes are near to each other: words are copied whole, and what was too much is taken back.
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let start = decoded.len();
+        decoded.extend_from_slice(word);
+        rest = match word::position(*word, *b"%") {
+            None => behind,
+            Some(at) => {
+                decoded.truncate(start + at);
+                unescape(rest.get(at..).unwrap_or_default(), &mut decoded)
+            }
+        };
+    }
+    while !rest.is_empty() {
+        rest = unescape(rest, &mut decoded);
     }
     Cow::Owned(decoded)
 }
 
-/// The byte of the two hexadecimal digits that this begins with, and what is behind them.
-fn escaped(piece: &[u8]) -> Option<(u8, &[u8])> {
-    let (digits, rest) = piece.split_first_chunk()?;
-    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-    Some(((high? << 4 | low?) as u8, rest))
+/// Appends what begins with this byte, and gives what is behind that. Without two hexadecimal digits behind it a percent
+/// sign stands for itself.
+fn unescape<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    if let [b'%', high, low, rest @ ..] = bytes
+        && let Some(byte) = hex::byte([*high, *low])
+    {
+        out.push(byte);
+        return rest;
+    }
+    let (first, rest) = bytes.split_at_checked(1).unwrap_or_default();
+    out.extend_from_slice(first);
+    rest
 }
 
 #[cfg(test)]

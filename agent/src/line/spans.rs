@@ -191,7 +191,7 @@ impl Source<'_> {
                 host => Cow::Borrowed(host),
             };
             let mark = if request.query.is_empty() { "" } else { "?" };
-            out.text(URL_FULL, &[request.server_scheme(), "://", &host, request.path, mark, &request.query].concat());
+            out.joined(URL_FULL, &[request.server_scheme(), "://", &host, request.path, mark, &request.query]);
         }
         number(out, HTTP_RESPONSE_STATUS_CODE, outcome.status);
         for (address, port) in [(SERVER_ADDRESS, SERVER_PORT), (NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT)] {

@@ -2,7 +2,9 @@
 //!
 //! Structured data is looked for at its place and nowhere else: the text behind it may be a client's.
 
-use memchr::memmem;
+use memchr::{memchr2, memmem};
+
+use super::word::{self, Word};
 
 /// The element that is ours.
 const ELEMENT: &[u8] = b"otel@32473";
@@ -63,7 +65,8 @@ fn find<'a>(process: &'a [u8], mut data: &'a [u8]) -> Message<'a> {
     Message::Foreign
 }
 
-/// The parameters of an element, in their order: names and values as they stand there.
+/// The parameters of an element, in their order: names and values as they stand there. Who does not know a name has to ask
+/// whether it is one, see [`is_name`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Params<'a> {
     rest: &'a [u8],
@@ -73,8 +76,8 @@ pub(super) struct Params<'a> {
 impl<'a> Params<'a> {
     /// What stands behind the element, once all parameters are read; `None` if it is malformed.
     pub(super) fn end(mut self) -> Option<&'a [u8]> {
-        while self.next().is_some() {}
-        if self.malformed { None } else { self.rest.strip_prefix(b"]") }
+        let are_names = self.by_ref().all(|(name, _)| is_name(name));
+        if self.malformed || !are_names { None } else { self.rest.strip_prefix(b"]") }
     }
 
     /// Reading stopped at something malformed, and the element goes on behind it: it was not cut there.
@@ -85,8 +88,7 @@ impl<'a> Params<'a> {
     #[inline(always)]
     fn param(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let [b' ', param @ ..] = self.rest else { return None };
-        let name = param.iter().position(|byte| !IN_NAMES[usize::from(*byte)])?;
-        let (name @ [_, ..], [b'=', b'"', value @ ..]) = param.split_at_checked(name)? else { return None };
+        let (name, [b'=', b'"', value @ ..]) = param.split_at_checked(equals_sign(param)?)? else { return None };
         let end = quote_or_backslash(value)?;
         let end = if value.get(end) == Some(&b'"') { end } else { end_of_escaped(value, end)? };
         let (value, [_, rest @ ..]) = value.split_at_checked(end)? else { return None };
@@ -95,16 +97,20 @@ impl<'a> Params<'a> {
     }
 }
 
-/// What names consist of.
-const IN_NAMES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 0x7f {
-        table[byte as usize] = byte.is_ascii_graphic() && !matches!(byte, b'=' | b']' | b'"');
-        byte += 1;
+/// May this be the name of a parameter?
+pub(super) fn is_name(name: &[u8]) -> bool {
+    let may_be_in_it = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'=' | b']' | b'"');
+    !name.is_empty() && name.iter().all(may_be_in_it)
+}
+
+/// Where the name ends.
+#[inline(always)]
+fn equals_sign(param: &[u8]) -> Option<usize> {
+    match param.first_chunk().and_then(|word| word::position(*word, *b"=")) {
+        None => param.iter().position(|byte| *byte == b'='),
+        found => found,
     }
-    table
-};
+}
 
 /// Where a value with a backslash at `at` ends. Few have one.
 #[cold]
@@ -116,36 +122,20 @@ fn end_of_escaped(value: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Where the first of them is. Most values are a few bytes long, so that a call of `memchr2` takes longer than they are
-/// worth: eight bytes are looked at together.
+/// Where the first of them is.
 #[inline(always)]
 fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    match bytes.first_chunk().and_then(in_word) {
-        None => in_words(bytes),
-        found => found,
+    match bytes.split_first_chunk() {
+        Some((word, rest)) => {
+            word::position(*word, *b"\"\\").or_else(|| Some(size_of::<Word>() + far_quote_or_backslash(rest)?))
+        }
+        None => far_quote_or_backslash(bytes),
     }
 }
 
 #[inline(never)]
-fn in_words(bytes: &[u8]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks();
-    let in_words = words.iter().enumerate().find_map(|(at, word)| Some(8 * at + in_word(word)?));
-    in_words.or_else(|| Some(8 * words.len() + rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?))
-}
-
-#[inline(always)]
-fn in_word(word: &[u8; 8]) -> Option<usize> {
-    let word = u64::from_le_bytes(*word);
-    let found = bytes_of(word, b'"') | bytes_of(word, b'\\');
-    (found != 0).then(|| found.trailing_zeros() as usize / 8)
-}
-
-/// The highest bit of the lowest byte of a word that is this one; bits above it mean nothing.
-#[inline(always)]
-fn bytes_of(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let zero = word ^ (ONES * u64::from(byte));
-    zero.wrapping_sub(ONES) & !zero & (ONES << 7)
+fn far_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    memchr2(b'"', b'\\', bytes)
 }
 
 impl<'a> Iterator for Params<'a> {

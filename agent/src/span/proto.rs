@@ -88,8 +88,10 @@ pub(crate) const FIXED32_LEN: usize = 1 + 4;
 pub(crate) const NUMBER_LEN: usize = 1 + 1;
 
 /// Bytes of a varint.
+#[inline(always)]
 pub(crate) fn varint_len(value: usize) -> usize {
-    prost::encoding::encoded_len_varint(value as u64)
+    // Nearly all.
+    if value < 0x80 { 1 } else { prost::encoding::encoded_len_varint(value as u64) }
 }
 
 /// Bytes of a field whose content is so long.

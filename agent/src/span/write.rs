@@ -92,6 +92,18 @@ impl<'o> AttributeWriter<'o> {
         }
     }
 
+    /// The same of a text in parts.
+    pub(crate) fn joined(&mut self, name: &str, parts: &[&str]) {
+        let len = parts.iter().map(|part| part.len()).sum();
+        // Characters are not shorter than a byte.
+        if self.max_value_len.is_some_and(|max| len > max) {
+            self.text(name, &parts.concat());
+        } else if self.begin(name, field_len(any_value::STRING, len)) {
+            begin_text_value(self.out, len);
+            parts.iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn number(&mut self, name: &str, number: i64) {
         if self.begin(name, number_len(any_value::INT, number as u64)) {
@@ -107,9 +119,14 @@ impl<'o> AttributeWriter<'o> {
 
 /// The field `value` of a `KeyValue`: a text.
 pub(crate) fn put_text_value(out: &mut Vec<u8>, text: &[u8]) {
-    let len = field_len(any_value::STRING, text.len());
-    put_lens(out, (key_value::VALUE, len), (any_value::STRING, text.len()));
+    begin_text_value(out, text.len());
     out.extend_from_slice(text);
+}
+
+/// Its beginning; so many bytes of text follow.
+#[inline(always)]
+fn begin_text_value(out: &mut Vec<u8>, len: usize) {
+    put_lens(out, (key_value::VALUE, field_len(any_value::STRING, len)), (any_value::STRING, len));
 }
 
 /// The same of a number or a truth.
@@ -156,10 +173,12 @@ mod tests {
                 attribute("text", Value::StringValue("\u{e9}\u{e9}\u{e9}".to_owned())),
                 attribute("empty", Value::StringValue(String::new())),
                 attribute("long", Value::StringValue("abcd".to_owned())),
+                attribute("parts", Value::StringValue("abcd".to_owned())),
+                attribute("cut", Value::StringValue("abcd".to_owned())),
                 attribute("number", Value::IntValue(-1)),
                 attribute("zero", Value::IntValue(0)),
             ],
-            dropped_attributes_count: 2,
+            dropped_attributes_count: 3,
             status: Some(Status { code: StatusCode::Error as i32, message: "no".to_owned() }),
             flags: 0x301,
             ..Default::default()
@@ -176,15 +195,18 @@ mod tests {
             end: 6,
         };
         head.write(&mut out);
-        let mut attributes = AttributeWriter::new(&mut out, 5, Some(4));
+        let mut attributes = AttributeWriter::new(&mut out, 7, Some(4));
         attributes.text("text", "\u{e9}\u{e9}\u{e9}");
         attributes.text("empty", "");
         attributes.text("long", "abcde");
+        attributes.joined("parts", &["a", "", "bcd"]);
+        attributes.joined("cut", &["abc", "de"]);
         attributes.number("number", -1);
         attributes.number("zero", 0);
         attributes.text("beyond", "abcde");
         attributes.number("beyond too", 7);
-        assert_eq!((attributes.dropped, attributes.cut), (2, 1));
+        attributes.joined("beyond as well", &["a"]);
+        assert_eq!((attributes.dropped, attributes.cut), (3, 2));
         attributes.finish();
         put_end(&mut out, StatusCode::Error, "no", 1, true);
         assert_eq!(Span::decode(&*out).unwrap(), expected);

@@ -228,6 +228,7 @@ impl<'a> Items<'a> {
     }
 
     /// The next item; what nobody asked for of the one before is passed over.
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Option<Item<'_, 'a>> {
         while self.more().next().is_some() {}
         let Kv { key, value } = self.args.next()?;
