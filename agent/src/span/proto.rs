@@ -141,6 +141,29 @@ fn put_long_len(out: &mut Vec<u8>, field: u32, len: usize) {
     put_varint(out, len as u64);
 }
 
+/// Ends a field that began at `head` by [`put_len`] with a length of 0, as most are so short that their length takes a byte:
+/// its content goes to the end of `out`.
+#[inline(always)]
+pub(crate) fn close_len(out: &mut Vec<u8>, head: usize) {
+    let len = out.len() - (head + NUMBER_LEN);
+    match out.get_mut(head + 1) {
+        Some(slot) if len < 0x80 => *slot = len as u8,
+        _ => close_long_len(out, head, len),
+    }
+}
+
+#[cold]
+fn close_long_len(out: &mut Vec<u8>, head: usize, len: usize) {
+    let (from, more) = (head + NUMBER_LEN, varint_len(len) - 1);
+    // Not twice what there is: a span may stay open for long, among very many.
+    out.reserve_exact(more);
+    out.resize(from + len + more, 0);
+    out.copy_within(from..from + len, from + more);
+    if let Some(mut varint) = out.get_mut(head + 1..from + more) {
+        prost::encoding::encode_varint(len as u64, &mut varint);
+    }
+}
+
 /// A text, bytes or a message.
 #[inline]
 pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {

@@ -17,6 +17,7 @@ use super::pool::Pool;
 use super::propagation::{self, Headers};
 use super::span::{OpenSpan, Reference, StatusSpec};
 use super::value;
+use crate::span::proto::event;
 use spop_agent::time::Timestamp;
 
 /// Explicit times may be so far from the receipt of their message, or as far as an id may live.
@@ -263,7 +264,7 @@ impl<'a> Run<'_, 'a> {
     fn log(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.attribute_name(&item.value) else { return };
         let Some(block) = &mut self.block else { return };
-        let log = block.log.get_or_insert_with(Attributes::default);
+        let log = block.log.get_or_insert_with(|| Attributes::new(event::ATTRIBUTES));
         let limits = &self.env.config.span_limits;
         log.set(&name, item.more, limits.max_attributes_per_event, limits, &self.env.counters);
     }
@@ -271,7 +272,7 @@ impl<'a> Run<'_, 'a> {
     fn event(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.name(&item.value) else { return };
         let (now, env) = (self.now, self.env);
-        let mut attributes = Attributes::default();
+        let mut attributes = Attributes::new(event::ATTRIBUTES);
         let mut values = item.more;
         while let Some(key) = values.next() {
             let value = values.next();

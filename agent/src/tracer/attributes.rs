@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::limits::SpanLimits;
 use super::value;
 use crate::heap::{block, block_of};
-use crate::span::proto::{field_len, key_value, put_bytes, put_number, varint_len};
+use crate::span::proto::{close_len, field_len, key_value, put_lens, put_number, varint_len};
 use crate::span::view;
 
 /// So many are found faster one by one than by hash.
@@ -28,9 +28,11 @@ const LEAST: usize = 64;
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 /// A bounded list of attributes with unique names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attributes {
-    /// Messages `KeyValue`, also replaced ones.
+    /// The number of the field that each is in what they belong to.
+    field: u32,
+    /// These fields, messages `KeyValue`, also replaced ones.
     bytes: Vec<u8>,
     places: Vec<Place>,
     /// Indices of places by name, once there are more than [`FEW`].
@@ -49,18 +51,31 @@ struct Place {
 }
 
 impl Place {
-    fn attribute(self, bytes: &[u8]) -> &[u8] {
+    /// Its field.
+    fn field(self, bytes: &[u8]) -> &[u8] {
         let start = self.start as usize;
         bytes.get(start..start + self.len as usize).unwrap_or_default()
     }
 
+    /// Its message, which is what the field has.
+    fn attribute(self, bytes: &[u8]) -> &[u8] {
+        let field = self.field(bytes);
+        field.get(head_len(field)..).unwrap_or_default()
+    }
+
     fn name(self, bytes: &[u8]) -> &[u8] {
-        let start = self.start as usize + 1 + varint_len(self.name_len as usize);
-        bytes.get(start..start + self.name_len as usize).unwrap_or_default()
+        let name_len = self.name_len as usize;
+        let name = self.attribute(bytes).get(1 + varint_len(name_len)..);
+        name.and_then(|name| name.get(..name_len)).unwrap_or_default()
     }
 }
 
 impl Attributes {
+    /// None yet. `field`: the number of the field that each of them is, below 16.
+    pub(super) const fn new(field: u32) -> Self {
+        Self { field, bytes: Vec::new(), places: Vec::new(), index: None, replaced: 0, dropped: 0 }
+    }
+
     /// Sets an attribute, instead of one of the same name; nothing if the values are NULL.
     pub(super) fn set<'v>(
         &mut self,
@@ -70,16 +85,16 @@ impl Attributes {
         limits: &SpanLimits,
         counters: &Counters,
     ) {
-        let start = self.bytes.len();
+        let before = self.bytes.len();
         self.make_room(name.len() + SHORT);
-        put_bytes(&mut self.bytes, key_value::KEY, name);
+        self.begin(name);
         let Some(cut) = value::put(&mut self.bytes, values, limits.max_value_len) else {
-            self.bytes.truncate(start);
+            self.bytes.truncate(before);
             return;
         };
         counters.values_cut.add(usize::from(cut));
-        if !self.place(start, name, max as usize) {
-            self.bytes.truncate(start);
+        if !self.end(before, name, max as usize) {
+            self.bytes.truncate(before);
             self.dropped = self.dropped.saturating_add(1);
             counters.attributes_dropped.one();
         }
@@ -87,10 +102,26 @@ impl Attributes {
 
     /// Sets a text, limits or not.
     pub(super) fn put(&mut self, name: &str, text: &str) {
-        let start = self.bytes.len();
-        put_bytes(&mut self.bytes, key_value::KEY, name.as_bytes());
+        let before = self.bytes.len();
+        self.begin(name.as_bytes());
         value::put(&mut self.bytes, std::iter::once(Value::from(text)), None);
-        self.place(start, name.as_bytes(), usize::MAX);
+        self.end(before, name.as_bytes(), usize::MAX);
+    }
+
+    /// The head of a field and the name; the value follows.
+    #[inline(always)]
+    fn begin(&mut self, name: &[u8]) {
+        // Most are so short that their length takes a byte.
+        put_lens(&mut self.bytes, (self.field, 0), (key_value::KEY, name.len()));
+        self.bytes.extend_from_slice(name);
+    }
+
+    /// The field that begins at `before` is whole: its length is known, and it is taken into the list; false if there are too
+    /// many.
+    #[inline(always)]
+    fn end(&mut self, before: usize, name: &[u8], max: usize) -> bool {
+        close_len(&mut self.bytes, before);
+        self.place(before, name, max)
     }
 
     /// Grows by half, not to twice what there is: a span may stay open for long, among very many.
@@ -101,28 +132,28 @@ impl Attributes {
         }
     }
 
-    /// Takes the attribute that begins at `start` into the list; false if there are too many.
+    /// Takes the field that begins at `start` into the list; false if there are too many.
     fn place(&mut self, start: usize, name: &[u8], max: usize) -> bool {
         let hash = self.hash(name);
         let known = self.find(name, hash);
-        let len = self.bytes.len() - start;
-        let as_u32 = |(a, b, c)| Some((u32::try_from(a).ok()?, u32::try_from(b).ok()?, u32::try_from(c).ok()?));
-        let Some((at, len32, name_len)) = as_u32((start, len, name.len())) else { return false };
+        // No more bytes than the limits let a span have are told apart.
+        let Ok(end) = u32::try_from(self.bytes.len()) else { return false };
+        let new = Place { start: start as u32, len: end - start as u32, name_len: name.len() as u32 };
         match known {
             Some(index) => {
                 let Some(place) = self.places.get_mut(index) else { return false };
-                if place.len == len32 {
+                if place.len == new.len {
                     self.bytes.copy_within(start.., place.start as usize);
                     self.bytes.truncate(start);
                     return true;
                 }
                 self.replaced = self.replaced.saturating_add(place.len);
-                (place.start, place.len) = (at, len32);
+                *place = new;
                 self.compact();
             }
             None if self.places.len() >= max => return false,
             None => {
-                self.places.push(Place { start: at, len: len32, name_len });
+                self.places.push(new);
                 self.enter(hash);
             }
         }
@@ -134,6 +165,7 @@ impl Attributes {
         self.index.as_ref().map(|_| hash(name))
     }
 
+    #[inline(always)]
     fn find(&self, name: &[u8], hash: Option<u64>) -> Option<usize> {
         let is_it = |place: &Place| place.name_len as usize == name.len() && place.name(&self.bytes) == name;
         match (&self.index, hash) {
@@ -175,7 +207,7 @@ impl Attributes {
         for place in &mut self.places {
             // It is not longer than before.
             let start = bytes.len() as u32;
-            bytes.extend_from_slice(place.attribute(&self.bytes));
+            bytes.extend_from_slice(place.field(&self.bytes));
             place.start = start;
         }
         self.bytes = bytes;
@@ -188,18 +220,19 @@ impl Attributes {
         view::attribute_text(place.attribute(&self.bytes))
     }
 
-    /// Bytes of the fields that [`write`](Self::write) appends.
-    pub(super) fn encoded_len(&self, field: u32, dropped_field: u32) -> usize {
-        let attributes = self.places.iter().map(|place| field_len(field, place.len as usize));
+    /// Bytes of what [`write`](Self::write) appends.
+    pub(super) fn encoded_len(&self, dropped_field: u32) -> usize {
         let dropped =
             if self.dropped == 0 { 0 } else { field_len(dropped_field, 0) - 1 + varint_len(self.dropped as usize) };
-        attributes.sum::<usize>() + dropped
+        self.bytes.len() - self.replaced as usize + dropped
     }
 
-    /// Appends the attributes as fields of this number, and the number of dropped ones.
-    pub(super) fn write(&self, out: &mut Vec<u8>, field: u32, dropped_field: u32) {
-        for place in &self.places {
-            put_bytes(out, field, place.attribute(&self.bytes));
+    /// Appends the attributes, and the number of dropped ones as a field of this number.
+    pub(super) fn write(&self, out: &mut Vec<u8>, dropped_field: u32) {
+        if self.replaced == 0 {
+            out.extend_from_slice(&self.bytes);
+        } else {
+            self.places.iter().for_each(|place| out.extend_from_slice(place.field(&self.bytes)));
         }
         put_number(out, dropped_field, self.dropped.into());
     }
@@ -220,6 +253,11 @@ impl Attributes {
     }
 }
 
+/// Bytes of a field before its content.
+fn head_len(field: &[u8]) -> usize {
+    2 + field.iter().skip(1).take_while(|byte| **byte >= 0x80).count()
+}
+
 fn hash(name: &[u8]) -> u64 {
     HASHER.hash_one(name)
 }
@@ -236,8 +274,8 @@ mod tests {
 
     fn written(attributes: &Attributes) -> Vec<(String, String)> {
         let mut out = Vec::new();
-        attributes.write(&mut out, 9, 10);
-        assert_eq!(out.len(), attributes.encoded_len(9, 10));
+        attributes.write(&mut out, 10);
+        assert_eq!(out.len(), attributes.encoded_len(10));
         let view = SpanView::of(&out);
         let texts = view.attributes().map(|(name, value)| (name.to_owned(), view::value_text(value.unwrap()).unwrap()));
         texts.collect()
@@ -246,7 +284,7 @@ mod tests {
     #[test]
     fn attributes_are_found_whatever_came_and_was_replaced() {
         let mut random = fastrand::Rng::with_seed(1);
-        let (mut attributes, mut expected) = (Attributes::default(), Vec::<(String, String)>::new());
+        let (mut attributes, mut expected) = (Attributes::new(9), Vec::<(String, String)>::new());
         for round in 0..5_000 {
             if round % 1000 == 0 {
                 attributes.clear();
@@ -271,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_is_beyond_the_limit_is_counted_and_leaves_nothing() {
-        let (mut attributes, counters) = (Attributes::default(), Counters::default());
+        let (mut attributes, counters) = (Attributes::new(9), Counters::default());
         for name in ["a", "b", "c", "a"] {
             let values = [Value::from(name)].into_iter();
             attributes.set(name.as_bytes(), values, 2, &SpanLimits::default(), &counters);

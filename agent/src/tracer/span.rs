@@ -171,7 +171,7 @@ impl OpenSpan {
             end: None,
             kind: Kind::Internal,
             status: StatusSpec::Unset,
-            attributes: Attributes::default(),
+            attributes: Attributes::new(span::ATTRIBUTES),
             extras: None,
         }
     }
@@ -224,12 +224,12 @@ impl OpenSpan {
         extras.events_count += 1;
         let time = nanos(at);
         let time_len = if time == 0 { 0 } else { FIXED64_LEN };
-        let attributes_len = attributes.encoded_len(event::ATTRIBUTES, event::DROPPED_ATTRIBUTES);
+        let attributes_len = attributes.encoded_len(event::DROPPED_ATTRIBUTES);
         let out = &mut extras.events;
         put_len(out, span::EVENTS, time_len + text_len(event::NAME, name) + attributes_len);
         put_fixed64(out, event::TIME, time);
         put_text(out, event::NAME, name);
-        attributes.write(out, event::ATTRIBUTES, event::DROPPED_ATTRIBUTES);
+        attributes.write(out, event::DROPPED_ATTRIBUTES);
     }
 
     pub(super) fn add_link(&mut self, to: SpanId, reference: Reference, limits: &SpanLimits, counters: &Counters) {
@@ -289,7 +289,7 @@ impl OpenSpan {
             end: nanos(self.end.unwrap_or(self.start)),
         };
         head.write(out);
-        self.attributes.write(out, span::ATTRIBUTES, span::DROPPED_ATTRIBUTES);
+        self.attributes.write(out, span::DROPPED_ATTRIBUTES);
         if let Some(extras) = &self.extras {
             out.extend_from_slice(&extras.events);
             put_number(out, span::DROPPED_EVENTS, extras.events_dropped.into());

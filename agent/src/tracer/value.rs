@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use spop_core::Value;
 
 use crate::ipv4;
 use crate::lossy::{is_ascii, lossy};
-use crate::span::proto::{any_value, field_len, key_value, put_len};
+use crate::span::proto::{NUMBER_LEN, any_value, close_len, key_value, put_lens};
 use crate::span::write::{end_of, put_number_value, put_text_value};
 
 /// The value as text; `None` for NULL.
@@ -108,24 +107,14 @@ fn put_given(out: &mut Vec<u8>, text: &[u8], max_len: Option<usize>) -> bool {
 
 /// The same of a text whose length is not known before it is written.
 fn put_text(out: &mut Vec<u8>, max_len: Option<usize>, write: impl FnOnce(&mut Utf8<'_>)) -> bool {
-    let start = out.len();
-    // Most are so short that their lengths take a byte each.
-    put_len(out, key_value::VALUE, 0);
-    put_len(out, any_value::STRING, 0);
+    let value = out.len();
+    put_lens(out, (key_value::VALUE, 0), (any_value::STRING, 0));
     let text = out.len();
     write(&mut Utf8(out));
     let end = out.get(text..).and_then(|written| end_of(written, max_len));
-    let len = end.unwrap_or(out.len() - text);
-    let value_len = field_len(any_value::STRING, len);
-    let more = encoded_len_varint(value_len as u64) + encoded_len_varint(len as u64) - 2;
-    out.resize(text + len + more, 0);
-    out.copy_within(text..text + len, text + more);
-    if let Some(mut head) = out.get_mut(start..text + more) {
-        encode_key(key_value::VALUE, WireType::LengthDelimited, &mut head);
-        encode_varint(value_len as u64, &mut head);
-        encode_key(any_value::STRING, WireType::LengthDelimited, &mut head);
-        encode_varint(len as u64, &mut head);
-    }
+    out.truncate(end.map_or(out.len(), |end| text + end));
+    close_len(out, text - NUMBER_LEN);
+    close_len(out, value);
     end.is_some()
 }
 
