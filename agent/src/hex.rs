@@ -32,7 +32,7 @@ pub(crate) fn push<const N: usize>(out: &mut SmallVec<impl Array<Item = u8>>, by
 /// No value of a digit has one of these bits.
 const NO_DIGIT: u8 = 0xf0;
 
-/// The value of each byte that is a digit in upper or lower case.
+/// The value of each byte that is a digit in upper or lower case, [`NO_DIGIT`] of all others.
 const VALUES: [u8; 256] = {
     let mut values = [0; 256];
     let mut byte = 0;

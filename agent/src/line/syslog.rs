@@ -133,6 +133,7 @@ fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Out of line: few values are so long, and `memchr2` is a call anyway.
 #[inline(never)]
 fn far_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     memchr2(b'"', b'\\', bytes)

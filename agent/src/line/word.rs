@@ -1,4 +1,5 @@
-//! Bytes looked for eight at a time: where most texts are a few bytes long, a call of `memchr` takes longer than they are worth.
+//! Bytes looked for eight at a time: where most texts are a few bytes long, a call of `memchr` takes longer than they are
+//! worth.
 
 /// So many bytes are looked at together.
 pub(super) type Word = [u8; 8];

@@ -7,7 +7,6 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
 use smallvec::SmallVec;
 use spop_core::Value;
 
-use super::attributes::Attributes;
 use super::env::Env;
 use super::extract::Extract;
 use super::extracts::Extracts;
@@ -15,9 +14,8 @@ use super::instance::Instance;
 use super::language::{Dialect, Head, Item, Keyword, More};
 use super::pool::Pool;
 use super::propagation::{self, Headers};
-use super::span::{OpenSpan, Reference, StatusSpec};
+use super::span::{EventAttributes, OpenSpan, Reference, StatusSpec};
 use super::value;
-use crate::span::proto::event;
 use spop_agent::time::Timestamp;
 
 /// Explicit times may be so far from the receipt of their message, or as far as an id may live.
@@ -69,7 +67,7 @@ struct Block {
     referred: bool,
     /// It has a start by `start=`.
     starts: bool,
-    log: Option<Attributes>,
+    log: Option<EventAttributes>,
 }
 
 struct Run<'t, 'a> {
@@ -264,7 +262,7 @@ impl<'a> Run<'_, 'a> {
     fn log(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.attribute_name(&item.value) else { return };
         let Some(block) = &mut self.block else { return };
-        let log = block.log.get_or_insert_with(|| Attributes::new(event::ATTRIBUTES));
+        let log = block.log.get_or_insert_default();
         let limits = &self.env.config.span_limits;
         log.set(&name, item.more, limits.max_attributes_per_event, limits, &self.env.counters);
     }
@@ -272,7 +270,7 @@ impl<'a> Run<'_, 'a> {
     fn event(&mut self, item: Item<'_, 'a>) {
         let Some(name) = self.name(&item.value) else { return };
         let (now, env) = (self.now, self.env);
-        let mut attributes = Attributes::new(event::ATTRIBUTES);
+        let mut attributes = EventAttributes::default();
         let mut values = item.more;
         while let Some(key) = values.next() {
             let value = values.next();

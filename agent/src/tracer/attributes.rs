@@ -19,7 +19,7 @@ const FEW: usize = 16;
 const MANY: usize = 4 * FEW;
 /// So many bytes of replaced attributes are not worth a move.
 const FEW_BYTES: usize = 256;
-/// What a short value takes, with the heads of name and value.
+/// What a short value takes, with the heads of field, name and value.
 const SHORT: usize = 24;
 /// So many bytes are the least that is worth an allocation.
 const LEAST: usize = 64;
@@ -27,11 +27,10 @@ const LEAST: usize = 64;
 /// Its seed is random. Names that collide nevertheless cost as much as [`SpanLimits`] let a span have.
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
-/// A bounded list of attributes with unique names.
-#[derive(Debug)]
-pub(super) struct Attributes {
-    /// The number of the field that each is in what they belong to.
-    field: u32,
+/// A bounded list of attributes with unique names. `FIELD`: the number, below 16, of the field that each is in what they
+/// belong to.
+#[derive(Debug, Default)]
+pub(super) struct Attributes<const FIELD: u32> {
     /// These fields, messages `KeyValue`, also replaced ones.
     bytes: Vec<u8>,
     places: Vec<Place>,
@@ -70,12 +69,7 @@ impl Place {
     }
 }
 
-impl Attributes {
-    /// None yet. `field`: the number of the field that each of them is, below 16.
-    pub(super) const fn new(field: u32) -> Self {
-        Self { field, bytes: Vec::new(), places: Vec::new(), index: None, replaced: 0, dropped: 0 }
-    }
-
+impl<const FIELD: u32> Attributes<FIELD> {
     /// Sets an attribute, instead of one of the same name; nothing if the values are NULL.
     pub(super) fn set<'v>(
         &mut self,
@@ -112,7 +106,7 @@ impl Attributes {
     #[inline(always)]
     fn begin(&mut self, name: &[u8]) {
         // Most are so short that their length takes a byte.
-        put_lens(&mut self.bytes, (self.field, 0), (key_value::KEY, name.len()));
+        put_lens(&mut self.bytes, (FIELD, 0), (key_value::KEY, name.len()));
         self.bytes.extend_from_slice(name);
     }
 
@@ -136,7 +130,7 @@ impl Attributes {
     fn place(&mut self, start: usize, name: &[u8], max: usize) -> bool {
         let hash = self.hash(name);
         let known = self.find(name, hash);
-        // No more bytes than the limits let a span have are told apart.
+        // No span comes near to so many bytes: its messages are bounded.
         let Ok(end) = u32::try_from(self.bytes.len()) else { return false };
         let new = Place { start: start as u32, len: end - start as u32, name_len: name.len() as u32 };
         match known {
@@ -179,7 +173,7 @@ impl Attributes {
 
     /// Enters the last one into the index. `hash_of_last`: of its name, if it is known.
     fn enter(&mut self, hash_of_last: Option<u64>) {
-        let Attributes { bytes, places, index, .. } = self;
+        let Self { bytes, places, index, .. } = self;
         let hash_at = |at: &u32| places.get(*at as usize).map_or(0, |place| hash(place.name(bytes)));
         // No more than the limits, which are 32 bits wide.
         let last = places.len().saturating_sub(1) as u32;
@@ -267,12 +261,12 @@ mod tests {
     use super::*;
     use crate::span::SpanView;
 
-    fn set(attributes: &mut Attributes, name: &str, value: &str, max: u32) {
+    fn set(attributes: &mut Attributes<9>, name: &str, value: &str, max: u32) {
         let values = std::iter::once(Value::from(value));
         attributes.set(name.as_bytes(), values, max, &SpanLimits::default(), &Counters::default());
     }
 
-    fn written(attributes: &Attributes) -> Vec<(String, String)> {
+    fn written(attributes: &Attributes<9>) -> Vec<(String, String)> {
         let mut out = Vec::new();
         attributes.write(&mut out, 10);
         assert_eq!(out.len(), attributes.encoded_len(10));
@@ -284,7 +278,7 @@ mod tests {
     #[test]
     fn attributes_are_found_whatever_came_and_was_replaced() {
         let mut random = fastrand::Rng::with_seed(1);
-        let (mut attributes, mut expected) = (Attributes::new(9), Vec::<(String, String)>::new());
+        let (mut attributes, mut expected) = (Attributes::<9>::default(), Vec::<(String, String)>::new());
         for round in 0..5_000 {
             if round % 1000 == 0 {
                 attributes.clear();
@@ -309,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_beyond_the_limit_is_counted_and_leaves_nothing() {
-        let (mut attributes, counters) = (Attributes::new(9), Counters::default());
+        let (mut attributes, counters) = (Attributes::<9>::default(), Counters::default());
         for name in ["a", "b", "c", "a"] {
             let values = [Value::from(name)].into_iter();
             attributes.set(name.as_bytes(), values, 2, &SpanLimits::default(), &counters);

@@ -25,6 +25,9 @@ use crate::span::proto::{
 use crate::span::write::{Head, put_end};
 use crate::span::{FinishedSpan, Origin};
 
+/// Those of an event.
+pub(super) type EventAttributes = Attributes<{ event::ATTRIBUTES }>;
+
 /// What a span lasts at least.
 const SHORTEST: Duration = Duration::from_micros(1);
 
@@ -118,7 +121,7 @@ pub(super) struct OpenSpan {
     pub(super) end: Option<SystemTime>,
     pub(super) kind: Kind,
     status: StatusSpec,
-    pub(super) attributes: Attributes,
+    pub(super) attributes: Attributes<{ span::ATTRIBUTES }>,
     /// What few spans have.
     extras: Option<Box<Extras>>,
 }
@@ -171,7 +174,7 @@ impl OpenSpan {
             end: None,
             kind: Kind::Internal,
             status: StatusSpec::Unset,
-            attributes: Attributes::new(span::ATTRIBUTES),
+            attributes: Attributes::default(),
             extras: None,
         }
     }
@@ -211,7 +214,7 @@ impl OpenSpan {
         &mut self,
         name: &str,
         at: SystemTime,
-        attributes: &Attributes,
+        attributes: &EventAttributes,
         limits: &SpanLimits,
         counters: &Counters,
     ) {
