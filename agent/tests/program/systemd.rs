@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -249,6 +250,36 @@ async fn sockets_are_taken_by_name_and_left_as_they_were() {
     let mut buffer = [0; 4096];
     let n = udp.recv(&mut buffer).unwrap();
     assert_eq!(&buffer[..n], line(4).as_bytes());
+}
+
+/// What the package installs: the configuration takes the sockets of the units, each as what it is.
+#[tokio::test]
+async fn the_units_and_the_configuration_beside_them_fit() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    let service = read("spoa-otel.service");
+    let units = service.lines().find_map(|line| line.strip_prefix("Sockets=")).unwrap();
+    let (udp, (spop, spop_addr), (admin, admin_addr)) =
+        (UdpSocket::bind("127.0.0.1:0").unwrap(), tcp("127.0.0.1:0"), tcp("127.0.0.1:0"));
+    let log_addr = udp.local_addr().unwrap();
+    let mut open = vec![("127.0.0.1:5140", fd(udp)), ("127.0.0.1:7000", fd(spop)), ("127.0.0.1:9464", fd(admin))];
+    let mut sockets = Vec::new();
+    for unit in units.split(' ').map(read) {
+        let value = |key| unit.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+        let listen = value("ListenStream=").or_else(|| value("ListenDatagram=")).unwrap();
+        let at = open.iter().position(|(addr, _)| *addr == listen).unwrap();
+        sockets.push((value("FileDescriptorName=").unwrap(), open.swap_remove(at).1));
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let sockets = sockets.iter_mut().map(|(name, socket)| (&**name, socket.try_clone().unwrap())).collect();
+    let mut process = start(sockets, &["--config", folder.join("config.toml").to_str().unwrap()]);
+    let listens = |line: &str| line.contains("kind=spop").then_some(());
+    process.line("listens", listens).await;
+    Peer::hello(&spop_addr, ClientConfig::DEFAULT).await;
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(line(1).as_bytes(), log_addr).unwrap();
+    Metrics::scrape_until(&admin_addr, "the line", |m| m.sum("log_lines_received_total", "") == 1.0).await;
+    process.signal("-TERM");
+    assert_eq!(process.ended().await.code(), Some(0));
 }
 
 /// Each says what to do.
