@@ -1,7 +1,7 @@
 //! Lines that did not come: those that HAProxy numbered, less those that are there.
 //!
 //! Numbers of HAProxy with several threads may come twice, but none is left out: what is missing is told by counts, never
-//! by which numbers are missing.
+//! by which numbers are missing. A process that begins anew counts anew, in a container often under the same number.
 
 use std::hash::BuildHasher;
 
@@ -13,6 +13,10 @@ use super::sink::Sender;
 const MAX_SOURCES: usize = 1024;
 /// Bytes of a frontend's name, or of a process's, that are looked at.
 const MAX_NAME: usize = 128;
+
+/// A number that is so far below the highest one is that of another life of the process. Threads and datagrams overtake each
+/// other by much less.
+const ANOTHER_LIFE: u64 = 1000;
 
 /// What numbers its lines.
 #[derive(Debug)]
@@ -55,6 +59,11 @@ impl Gaps {
         let hash = hasher.hash_one((sender, process, frontend));
         let is_it = |of: &Source| of.sender == sender && *of.process == *process && *of.frontend == *frontend;
         if let Some(source) = sources.find_mut(hash, is_it) {
+            if number.saturating_add(ANOTHER_LIFE) < source.highest {
+                // What it missed before stays in the sum.
+                (source.lowest, source.highest, source.received, source.touched) = (number, number, 1, *lines);
+                return 0;
+            }
             let before = source.missing();
             source.lowest = source.lowest.min(number);
             source.highest = source.highest.max(number);
@@ -130,6 +139,23 @@ mod tests {
         assert_eq!(line("2", "a", 0), (0, 0));
         assert_eq!(line("2", "a", 3), (2, 2));
         assert_eq!(gaps.sources(), 3);
+    }
+
+    #[test]
+    fn another_life_under_the_same_number_begins_anew() {
+        let mut gaps = Gaps::default();
+        let mut line = |number| {
+            let more = gaps.line(Sender::Local, b"8", "www", number);
+            (more, gaps.missing())
+        };
+        assert_eq!(line(1_000_000), (0, 0));
+        assert_eq!(line(1_000_003), (2, 2));
+        // As far behind as threads and datagrams may be.
+        assert_eq!(line(1_000_003 - ANOTHER_LIFE), (ANOTHER_LIFE - 4, ANOTHER_LIFE - 2));
+        // Nothing of what was missing is forgotten, nothing is made up, and what is missing later is seen.
+        assert_eq!(line(0), (0, ANOTHER_LIFE - 2));
+        assert_eq!(line(1), (0, ANOTHER_LIFE - 2));
+        assert_eq!(line(5), (3, ANOTHER_LIFE + 1));
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn in_range(status: u16, first: u16) -> Option<Cow<'static, str>> {
 const CLIENT_ABORT: &str = "client_abort";
 const CLIENT_TIMEOUT: &str = "client_timeout";
 const INVALID_RESPONSE: &str = "invalid_response";
+const RESOURCES: &str = "resources";
 
 /// What ended it before its time.
 fn cause([by, state]: [u8; 2]) -> Option<&'static str> {
@@ -52,10 +53,11 @@ fn cause([by, state]: [u8; 2]) -> Option<&'static str> {
         (b's', b'C') => "connect_timeout",
         (b's', b'Q') => "queue_timeout",
         (b's', _) => "server_timeout",
+        (b'P', b'C') => RESOURCES, // the proxy's, its limit of sockets
         (b'P', b'H') => INVALID_RESPONSE,
         (b'C', _) => CLIENT_ABORT,
         (b'c', _) => CLIENT_TIMEOUT,
-        (b'R', _) => "resources",
+        (b'R', _) => RESOURCES,
         (b'I', _) => "internal",
         (b'D' | b'K' | b'U', _) => "killed",
         _ => return None,

@@ -72,6 +72,7 @@ fn every_end_of_a_request() {
         ("redispatched", line(200, 200, "--", "+1", "s1", 5), both(OK, OK)),
         ("WebSocket", line(101, 101, "--", "0", "s1", 5), both((Some(101), None), (Some(101), None))),
         ("out of memory", line(500, 0, "RC", "0", "s1", 2), both(error(Some(500), "500"), error(None, "resources"))),
+        ("no socket left", line(503, 0, "PC", "0", "s1", 2), both(error(Some(503), "503"), error(None, "resources"))),
         ("killed", line(200, 200, "KD", "0", "s1", 5), both(error(Some(200), "killed"), error(Some(200), "killed"))),
     ];
     for (what, line, expected) in cases {

@@ -20,7 +20,7 @@ use crate::tls::TlsOptions;
 #[derive(Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The agent: host:port, tcp://host:port or unix:/path
+    /// The agent: host:port, tcp://host:port, unix:/path or abns@name
     addr: Addr,
     /// Do the HELLO of a real connection, show what was negotiated, then disconnect in good order
     #[arg(long)]

@@ -33,7 +33,7 @@ use spop_agent::generate::Generate;
 #[command(
     long_about = "The command line tool for SPOP 2.0, the protocol between HAProxy's SPOE filter and its agents. \
     It plays HAProxy's part towards an agent, and reads recorded traffic.\n\n\
-    ADDR is host:port, tcp://host:port or unix:/path."
+    ADDR is host:port, tcp://host:port, unix:/path or abns@name."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -23,7 +23,7 @@ use crate::tls::TlsOptions;
 #[derive(Args)]
 #[command(after_help = help(), after_long_help = help())]
 pub(crate) struct Options {
-    /// The agent: host:port, tcp://host:port or unix:/path
+    /// The agent: host:port, tcp://host:port, unix:/path or abns@name
     addr: Addr,
     /// The name of a message, then its arguments
     #[arg(required = true, value_name = "MESSAGE [KEY=TYPE:VALUE]")]

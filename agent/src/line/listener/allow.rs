@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Senders that are allowed beside this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,24 @@ impl FromStr for Allowed {
             return Ok(Self::Any);
         }
         let net = text.parse().or_else(|_| text.parse().map(|addr: IpAddr| IpNet::from(addr.to_canonical())));
-        net.map(Self::Net).map_err(|_| AllowedError)
+        net.map(|net| Self::Net(canonical(net))).map_err(|_| AllowedError)
     }
 }
+
+/// A network of IPv4 addresses in those of IPv6 as what it is: so are the senders that it is compared with.
+fn canonical(net: IpNet) -> IpNet {
+    let mapped = |v6: Ipv6Net| {
+        let prefix_len = v6.prefix_len().checked_sub(MAPPED_BITS)?;
+        Ipv4Net::new(v6.network().to_ipv4_mapped()?, prefix_len).ok()
+    };
+    match net {
+        IpNet::V6(v6) => mapped(v6).map_or(net, IpNet::V4),
+        IpNet::V4(_) => net,
+    }
+}
+
+/// Bits before an IPv4 address that is mapped to one of IPv6.
+const MAPPED_BITS: u8 = 96;
 
 /// The senders that are allowed.
 #[derive(Debug)]
@@ -76,6 +91,9 @@ mod tests {
             (&["10.0.0.0/8"], "127.0.0.1", true),
             (&["10.0.0.7"], "10.0.0.7", true),
             (&["::ffff:10.0.0.7"], "10.0.0.7", true),
+            (&["::ffff:10.0.0.0/104"], "10.1.2.3", true),
+            (&["::ffff:10.0.0.0/104"], "11.1.2.3", false),
+            (&["::/0"], "2001:db8::1", true),
             (&["10.0.0.7"], "10.0.0.8", false),
             (&["10.0.0.7", "2001:db8::/32"], "2001:db8:1::1", true),
             (&["0.0.0.0/0"], "2001:db8::1", false),

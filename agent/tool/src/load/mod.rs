@@ -40,7 +40,7 @@ use worker::Clock;
 #[derive(Args)]
 #[command(after_help = help(), after_long_help = help())]
 pub(crate) struct Options {
-    /// The agent: host:port, tcp://host:port or unix:/path
+    /// The agent: host:port, tcp://host:port, unix:/path or abns@name
     addr: Addr,
     /// A message of one's own, and its arguments, in place of a preset
     #[arg(value_name = "MESSAGE [KEY=TYPE:VALUE]", conflicts_with = "preset")]
