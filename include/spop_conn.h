@@ -132,6 +132,9 @@ static inline int spop_conn_has_room(const spop_conn *conn) { return SPOP_CONN_F
 /*
  * Begins the answer to a NOTIFY that was kept: then spop_ack_set_var() and so on, and spop_conn_commit(). SPOP_E_NOT_OPEN: nobody waits for
  * it any more. SPOP_E_NO_SPACE: HAProxy has to read first; try again after the next turn.
+ *
+ * One at a time: what is begun is committed before another answer of this connection begins, and before its next turn. So not within its
+ * handler, which has one begun already.
  */
 static inline spop_error spop_conn_begin(spop_conn *conn, uint64_t ticket, spop_writer *ack)
 {

@@ -131,6 +131,19 @@ test("a service and what it logs", function()
   assert(lines[2]:find("on purpose", 1, true), lines[2])
 end)
 
+test("what a peer says stays on its line of the log", function()
+  local lines = {}
+  local serve = function(frame)
+    local peer = fake(spop.encode_hello({ from = "haproxy", capabilities = "pipelining" }) .. frame)
+    service.serve(peer, {}, { log = function(line) lines[#lines + 1] = line end })
+  end
+  serve(spop.encode_notify(1, 1, { { 'a"b\n\27[2J\0' .. ("x"):rep(1000) } }))
+  serve(spop.encode_disconnect(4, "broken\nservice: all is well", "haproxy"))
+  equal(#lines, 2, "log lines")
+  assert(lines[1]:find([["a\x22b\x0a\x1b[2J\x00x]], 1, true) and #lines[1] < 400, lines[1])
+  assert(lines[2]:find([["broken\x0aservice: all is well" (status 4)]], 1, true), lines[2])
+end)
+
 -- How many instructions of Lua `f` takes; LuaJIT counts those of its interpreter.
 local function instructions(f)
   if rawget(_G, "jit") then jit.off() end

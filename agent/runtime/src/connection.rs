@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use spop_core::{AgentEvent, DecodeReason, FrameType, Header, ProtocolError, Status, Want};
+use spop_core::{AgentEvent, DecodeReason, FrameType, Header, ProtocolError, Status, Timer, Want};
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "tls")]
 use tokio::net::TcpStream;
@@ -212,8 +212,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
 
     /// Tells the time.
     fn tick(&mut self, now: Instant) {
-        if let Err(error) = self.agent.handle_timeout(ticks(now - self.started)) {
-            self.on_protocol_error(&error, self.inbound.input.unread());
+        match self.agent.handle_timeout(ticks(now - self.started)) {
+            Ok(()) => {}
+            // Nothing is wrong with who had nothing to ask.
+            Err(ProtocolError::TimedOut(Timer::Idle)) => {
+                tracing::debug!(connection = self.connection.id, "idle, closed")
+            }
+            Err(error) => self.on_protocol_error(&error, self.inbound.input.unread()),
         }
     }
 

@@ -30,12 +30,13 @@ pub(crate) enum Failure {
 /// Lets the handler answer, within the limit.
 pub(crate) async fn run(handler: Arc<dyn AsyncHandler>, request: Request, ticket: Ticket, limit: Duration) -> Outcome {
     let (start, request_bytes) = (Instant::now(), request.payload().len());
-    let call = AssertUnwindSafe(async move { handler.notify(request).await }).catch_unwind();
-    let result = match tokio::time::timeout(limit, call).await {
+    // The limit is within: a late future is dropped there, and may panic as that happens.
+    let call = AssertUnwindSafe(async move { tokio::time::timeout(limit, handler.notify(request)).await });
+    let result = match call.catch_unwind().await {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(error))) => Err(Failure::Error(error)),
-        Ok(Err(_)) => Err(Failure::Panic),
-        Err(_) => Err(Failure::Late),
+        Ok(Err(_)) => Err(Failure::Late),
+        Err(_) => Err(Failure::Panic),
     };
     Outcome { ticket, result, took: start.elapsed(), request_bytes }
 }

@@ -6,6 +6,8 @@ local service = {}
 
 -- Log lines beyond so many in so many seconds are counted, not written.
 local LOG_LINES, LOG_SECONDS = 10, 10
+-- So much of what a peer says is logged.
+local QUOTED_BYTES = 255
 -- Messages without a handler are told once each, at most so many names.
 local UNKNOWN_NAMES = 32
 
@@ -18,6 +20,11 @@ local function write_log(text)
   else
     io.stderr:write(text, "\n")
   end
+end
+
+--- What a peer says, for a log: of bounded length, and nothing that a terminal or a reader of lines would obey.
+local function quoted(text)
+  return '"' .. text:sub(1, QUOTED_BYTES):gsub('[^ !#-~]', function(c) return ("\\x%02x"):format(c:byte()) end) .. '"'
 end
 
 --- A function that logs what a service has to tell, at a limited rate.
@@ -73,7 +80,7 @@ local function unknown_message(context, name)
   if not context.unknown[name] and context.unknown_names < UNKNOWN_NAMES then
     context.unknown[name] = true
     context.unknown_names = context.unknown_names + 1
-    context.log(("no handler for the message %q: it is answered without actions"):format(name))
+    context.log(("no handler for the message %s: it is answered without actions"):format(quoted(name)))
   end
 end
 
@@ -125,7 +132,7 @@ local function handle(context, agent, event)
   elseif event.event == "too-big" then
     context.log("a fragmented NOTIFY was too big and got no actions")
   elseif event.event == "disconnect" and event.status ~= spop.status.NORMAL and event.status ~= spop.status.TIMEOUT then
-    context.log(("HAProxy ended the connection: %s (status %s)"):format(event.message, event.status))
+    context.log(("HAProxy ended the connection: %s (status %s)"):format(quoted(event.message), event.status))
   end
 end
 

@@ -27,28 +27,33 @@ impl Queue {
 
     /// One more begins; the one that has to make room for it is gone then.
     pub(super) async fn enter(self: Arc<Self>) -> Place {
-        let place = self.clone().take();
-        while self.lock().ending > 0 {
+        loop {
+            if let Some(place) = self.clone().take() {
+                return place;
+            }
             // They run next.
             tokio::task::yield_now().await;
         }
-        place
     }
 
-    fn take(self: Arc<Self>) -> Place {
-        let end = Arc::<Notify>::default();
+    /// A place if there is room; else the oldest is told to make it. Who waits here has no place yet: another listener would
+    /// wait for it to be given up.
+    fn take(self: Arc<Self>) -> Option<Place> {
         let mut waiting = self.lock();
-        if waiting.open.len() >= self.max {
-            if let Some((_, oldest)) = waiting.open.pop_first() {
-                oldest.notify_one();
-                waiting.ending += 1;
-            }
+        if waiting.ending > 0 {
+            return None;
         }
-        let id = waiting.next;
+        if waiting.open.len() >= self.max {
+            let (_, oldest) = waiting.open.pop_first()?;
+            oldest.notify_one();
+            waiting.ending += 1;
+            return None;
+        }
+        let (id, end) = (waiting.next, Arc::<Notify>::default());
         waiting.next += 1;
         waiting.open.insert(id, end.clone());
         drop(waiting);
-        Place { queue: self, id, end }
+        Some(Place { queue: self, id, end })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -87,14 +92,33 @@ mod tests {
     #[test]
     fn the_oldest_makes_room() {
         let queue = Arc::new(Queue::new(2));
-        let places: Vec<_> = (0..3).map(|_| queue.clone().take()).collect();
+        let mut places: Vec<_> = (0..2).filter_map(|_| queue.clone().take()).collect();
+        assert!(queue.clone().enter().now_or_never().is_none(), "there is no room yet");
         let evicted: Vec<_> = places.iter().map(|place| place.evicted().now_or_never().is_some()).collect();
-        assert_eq!(evicted, [true, false, false]);
-        assert!(queue.clone().enter().now_or_never().is_none(), "two of them are not gone yet");
-        drop(places);
-        assert!(queue.lock().open.is_empty());
-        assert_eq!(queue.lock().ending, 0);
-        assert!(queue.clone().enter().now_or_never().is_some());
-        assert!(Arc::new(Queue::new(0)).take().evicted().now_or_never().is_none(), "there is room for one");
+        assert_eq!(evicted, [true, false]);
+        assert!(queue.clone().enter().now_or_never().is_none(), "it is not gone yet, and nobody else has to go");
+        assert!(places[1].evicted().now_or_never().is_none());
+        places.remove(0);
+        let third = queue.clone().enter().now_or_never();
+        assert!(third.is_some());
+        drop((places, third));
+        let waiting = queue.lock();
+        assert!(waiting.open.is_empty() && waiting.ending == 0);
+        assert!(Arc::new(Queue::new(0)).take().is_some(), "there is room for one");
+    }
+
+    /// Two listeners that come in turn both get their place, whoever of them told the oldest to go.
+    #[test]
+    fn who_waits_for_a_place_is_not_waited_for() {
+        let queue = Arc::new(Queue::new(1));
+        let oldest = queue.clone().take();
+        let [mut one, mut other] = [(); 2].map(|()| Box::pin(queue.clone().enter()));
+        assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+        drop(oldest);
+        let place = (&mut other).now_or_never().expect("there is room");
+        assert!((&mut one).now_or_never().is_none());
+        assert!(place.evicted().now_or_never().is_some());
+        drop(place);
+        assert!((&mut one).now_or_never().is_some());
     }
 }

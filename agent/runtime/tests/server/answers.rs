@@ -224,6 +224,35 @@ async fn asynchronous_failures_give_empty_acks() {
     server.wait_for("counted", |s| s.handler_errors == 1 && s.handler_panics == 1 && s.handler_late == 1).await;
 }
 
+/// As a late future is dropped: the connection goes on, and no place in flight is lost.
+#[tokio::test]
+async fn who_panics_at_the_end_of_the_limit_gets_an_empty_ack() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("told to panic");
+        }
+    }
+    let handler = |request: Request| async move {
+        let _panics = request.messages().any(|message| message.name == b"panic").then(|| Panics);
+        std::future::pending::<Result<Answer>>().await
+    };
+    let config = config(|config| (config.handler_timeout, config.max_in_flight) = (Duration::from_millis(100), 2));
+    let server = Running::start(Server::new_async(handler).config(config)).await;
+    let mut peer = Peer::hello(&server.addr, client()).await;
+    for round in 0..3 {
+        // Both end in one wake-up.
+        let [late, panics] = [2 * round, 2 * round + 1];
+        peer.notify(late, "late", 1).await;
+        peer.notify(panics, "panic", 1).await;
+        let mut answered = [peer.ack().await, peer.ack().await];
+        answered.sort_unstable_by_key(|(stream_id, _)| *stream_id);
+        assert_eq!(answered, [(late, vec![]), (panics, vec![])]);
+    }
+    server.wait_for("counted", |s| s.handler_panics == 3 && s.handler_late == 3 && s.in_flight == 0).await;
+    assert_eq!(server.stats.snapshot().io_errors, 0);
+}
+
 #[tokio::test]
 async fn no_more_in_flight_than_allowed() {
     let permits = Arc::new(Semaphore::new(0));
@@ -370,6 +399,7 @@ async fn timeouts_end_connections_that_stand_still() {
     assert_eq!(idle.ack().await, (1, vars(1)));
     assert_eq!(idle.event().await, Event::Disconnect(Status::TIMEOUT));
     server.wait_for("counted", |s| s.disconnects == [(Side::Agent, Status::TIMEOUT, 3)]).await;
+    assert_eq!(server.stats.snapshot().protocol_errors, 2, "who was idle broke nothing");
 }
 
 #[tokio::test]
