@@ -136,6 +136,11 @@ impl Haproxy {
         processes.flat_map(Process::output).filter(is_error).count()
     }
 
+    /// Its first line of a log that has this text.
+    pub fn logged(&self, text: &str) -> Option<String> {
+        self.process.output().into_iter().find(|line| line.contains(text))
+    }
+
     /// What `haproxy -c` says of the configuration: nothing but its last line, if there is no warning.
     pub fn check(&self) -> String {
         let env: Vec<_> = self.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
