@@ -124,6 +124,7 @@ enum Wake {
 
 impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
     async fn run(&mut self, mut draining: watch::Receiver<bool>) -> io::Result<()> {
+        let stop = draining.clone();
         // Made once: to wait anew each time means to enter and leave a list that all connections share.
         let drain = draining.wait_for(|&draining| draining);
         tokio::pin!(drain);
@@ -131,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         tokio::pin!(timer);
         let mut armed: Option<Instant> = None;
         let mut heard = self.started;
+        let mut told = false;
         let mut closing: Option<Closing> = None;
         let mut ends = false;
         loop {
@@ -175,7 +177,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 }
                 Wake::Timer => armed = None,
                 Wake::Others => self.answer_for_others(),
-                Wake::Drain => closing = Some(Closing::begin(received.clock, heard, self.shared.config.grace)),
+                Wake::Drain => told = true,
+            }
+            // Where there is always something to read, no wait ends by the drain.
+            if closing.is_none() && (told || stop.has_changed().unwrap_or(true)) {
+                closing = Some(Closing::begin(received.clock, heard, self.shared.config.grace));
             }
             self.process_all(received).await?;
             self.check_memory();

@@ -155,6 +155,31 @@ async fn a_busy_connection_ends_with_an_answer() {
     assert_eq!((stats.late, stats.notifies), (0, stats.acks), "{stats:?}");
 }
 
+/// One that never lets the agent wait for its input learns of the stop all the same.
+#[tokio::test]
+async fn a_flood_does_not_hold_up_the_stop() {
+    let handler = |_: &Notify<'_>, _: &mut Ack<'_>| Ok(());
+    let server =
+        Running::start(Server::new(handler).config(config(|config| config.grace = Duration::from_secs(20)))).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    let flood = peer
+        .encode_notify(1, 1, |notify| {
+            notify.message(b"m").unwrap();
+            notify.arg(b"bulk", Value::Binary(&[0; 1000])).unwrap();
+        })
+        .repeat(1000);
+    let (mut reader, mut writer) = peer.stream.into_split();
+    // Threads of their own, so that what is read leaves room for more at once.
+    let writer = tokio::spawn(async move { while writer.write_all(&flood).await.is_ok() {} });
+    let reader = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
+    server.wait_for("the flood", |stats| stats.notifies > 10_000).await;
+    let since = Instant::now();
+    patiently("the server ends", server.stop()).await.unwrap();
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}: the whole time of grace");
+    patiently("the connection ends", async { (reader.await.unwrap(), writer.await.unwrap()) }).await.0.ok();
+}
+
 /// One that is silent ends at once.
 #[tokio::test]
 async fn a_silent_connection_ends() {
