@@ -251,7 +251,7 @@ impl<'a> Raw<'a> {
             server: self.name(Param::s)?,
             method: decoded(self.of(Param::m)),
             uri: decoded(self.of(Param::u)),
-            version: self.name(Param::hv)?,
+            version: http_version(self.name(Param::hv)?),
             host: decoded(self.of(Param::h)),
             user_agent: decoded(self.of(Param::ua)),
             route: decoded(self.of(Param::route)),
@@ -267,6 +267,15 @@ impl<'a> Raw<'a> {
             downloaded: self.number(Param::B)?,
             id: decoded_bytes(self.of(Param::id)),
         })
+    }
+}
+
+/// As the conventions call what HAProxy's `req.ver` calls 2.0: no HTTP since has a minor version.
+fn http_version(version: &str) -> &str {
+    match version {
+        "2.0" => "2",
+        "3.0" => "3",
+        other => other,
     }
 }
 
@@ -381,6 +390,13 @@ mod tests {
             assert_eq!(decoded(&text), String::from_utf8_lossy(&expected), "{text:x?}");
         }
         assert_eq!(decoded(b"%2Findex%20a%C3%a9%"), "/index a\u{e9}%");
+    }
+
+    #[test]
+    fn only_versions_without_a_minor_one_are_renamed() {
+        for (given, name) in [("2.0", "2"), ("3.0", "3"), ("1.0", "1.0"), ("1.1", "1.1"), ("2.00", "2.00"), ("", "")] {
+            assert_eq!(http_version(given), name);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::haproxy::{Program, extremes, programs};
+use crate::lines::client::{Client, h2_get, hello};
 use crate::process::PATIENCE;
 use crate::setup::{Chain, Setup, Spoa, trace_id};
 use crate::spans::{assert_times, by_trace, find, names};
@@ -44,6 +45,22 @@ async fn a_server_and_a_client_span_for_each_proxy() {
             ["", &outer.span_id, &call.span_id, &inner.span_id]
         );
         assert_times(spans);
+        assert_eq!(outer.tag("network.protocol.version").as_deref(), Some("1.1"));
+
+        // HAProxy~1 speaks HTTP/2 with who begins with it, and HTTP/1 with HAProxy~2.
+        let mut client = Client::connect(chain.url.trim_start_matches("http://")).await;
+        client.send(&[hello(), h2_get(1, "/over-http2")].concat()).await;
+        assert!(client.until_streams_end(1, PATIENCE).await, "{program:?}");
+        let spans = chain.collector.wait_for(4 * 3).await;
+        let of_request: Vec<_> =
+            spans.iter().filter(|span| span.tag("url.path").as_deref() == Some("/over-http2")).collect();
+        assert_eq!(
+            ["haproxy-1", "haproxy-2"].map(|service| {
+                let span = of_request.iter().find(|span| span.service == service).unwrap();
+                span.tag("network.protocol.version")
+            }),
+            ["2", "1.1"].map(|version| Some(version.to_owned()))
+        );
         tested.passed();
     }
 }

@@ -113,6 +113,7 @@ fn check(proxy: &Proxy, row: &Row, seen: &Seen, spans: &[Span], what: &str) {
     assert_eq!(server.service, "proxy", "{what}");
     assert_eq!(server.parent, "", "{what}");
     assert_eq!(server.name, name(row), "{what}");
+    assert_eq!(server.tag("network.protocol.version").as_deref(), http_version(row), "{what}");
     let termination = (row.ts != "--").then(|| row.ts.to_owned());
     assert_eq!(server.tag("haproxy.termination_state"), termination, "{what}");
     if let Some(told) = &seen.trace_id {
@@ -140,6 +141,14 @@ fn name(row: &Row) -> &'static str {
         How::Post | How::HalfBody | How::Http2HalfBody => "POST",
         _ if row.path.starts_with("/orders/") => "GET /orders/{id}",
         _ => "GET",
+    }
+}
+
+fn http_version(row: &Row) -> Option<&'static str> {
+    match row.how {
+        _ if !row.was_read() => None,
+        How::Http2 | How::Http2HalfBody | How::ResetStream => Some("2"),
+        _ => Some("1.1"),
     }
 }
 
