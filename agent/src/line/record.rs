@@ -309,18 +309,22 @@ fn accepted(text: &[u8]) -> Option<u64> {
     seconds.checked_mul(1_000_000)?.checked_add(millis * 1000)
 }
 
-/// A text in which a backslash stands before what would end it.
+/// A text in which a backslash stands before what would end it, and before a backslash; before anything else it is one (RFC 5424,
+/// section 6.3.3).
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     let text = lossy(bytes);
     if !bytes.contains(&b'\\') {
         return text;
     }
-    let mut escaped = false;
-    let keep = |c: &char| {
-        escaped = *c == '\\' && !escaped;
-        !escaped
-    };
-    Cow::Owned(text.chars().filter(keep).collect())
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text.chars());
+    while let Some(c) = rest.next() {
+        let escaped = rest.clone().next().filter(|next| c == '\\' && ['"', '\\', ']'].contains(next));
+        if escaped.is_some() {
+            rest.next();
+        }
+        plain.push(escaped.unwrap_or(c));
+    }
+    Cow::Owned(plain)
 }
 
 /// A text that went through `url_enc`.
@@ -390,6 +394,15 @@ mod tests {
             assert_eq!(decoded(&text), String::from_utf8_lossy(&expected), "{text:x?}");
         }
         assert_eq!(decoded(b"%2Findex%20a%C3%a9%"), "/index a\u{e9}%");
+    }
+
+    #[test]
+    fn a_backslash_escapes_three_characters() {
+        let cases =
+            [(r"a", "a"), (r#"a\"b\\c\]"#, r#"a"b\c]"#), (r"C:\b\", r"C:\b\"), (r"\\\]", r"\]"), (r"\é", r"\é")];
+        for (given, plain) in cases {
+            assert_eq!(text(given.as_bytes()), plain, "{given}");
+        }
     }
 
     #[test]
