@@ -6,6 +6,7 @@ mod export_common;
 mod console;
 mod environment;
 mod failures;
+mod forwarded;
 mod metrics;
 mod otlp;
 mod receiver;
