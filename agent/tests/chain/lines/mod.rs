@@ -66,6 +66,7 @@ pub struct Setup<'a> {
     /// How long HAProxy waits for the agent.
     pub spoe_timeout: &'a str,
     pub spoa_args: &'a [&'a str],
+    pub spoa_env: &'a [(&'a str, &'a str)],
     /// Of HAProxy's configuration.
     pub edit: Option<&'a dyn Fn(String) -> String>,
     /// HAProxy is a master with workers.
@@ -74,7 +75,7 @@ pub struct Setup<'a> {
 
 impl Setup<'_> {
     pub fn of(mode: Mode, transport: Transport) -> Self {
-        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[], edit: None, master: false }
+        Setup { mode, transport, spoe_timeout: "10s", spoa_args: &[], spoa_env: &[], edit: None, master: false }
     }
 }
 
@@ -203,7 +204,7 @@ pub async fn start_spoa(listen: &str, log: &str, setup: Setup<'_>, collector: &C
     };
     let log = format!("{scheme}{log}");
     let args = [&["--otlp", &collector.url, "--log-listen", &log], setup.spoa_args].concat();
-    Spoa::start(listen, &args, &[]).await
+    Spoa::start(listen, &args, setup.spoa_env).await
 }
 
 pub fn free_log_address(transport: Transport, folder: &Path) -> String {

@@ -9,6 +9,7 @@ use crate::process::eventually;
 use crate::scrape::Metrics;
 use crate::spans::{Span, names};
 
+const SAMPLED: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
 const UNSAMPLED: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n";
 
 #[tokio::test]
@@ -50,6 +51,27 @@ async fn what_failed_or_was_slow_is_kept_though_it_is_not_sampled() {
             }
             assert!(kept.iter().all(|span| span.parent == "b7ad6b7169203331"), "{:#?}", names(&spans));
         }
+    })
+    .await;
+}
+
+/// Ids that HAProxy made by itself, as without an agent, would be parents of what the servers record, and never come.
+#[tokio::test]
+async fn a_disabled_agent_gives_no_ids_and_leaves_none_to_haproxy() {
+    with_each(async |program| {
+        let spoa_env = &[("OTEL_SDK_DISABLED", "true")];
+        let proxy = Proxy::start(&program, Setup { spoa_env, ..Setup::of(Mode::Lean, Transport::Udp) }).await;
+        let seen = get_with(&proxy.addresses.http, "/called", SAMPLED).await;
+        assert_eq!((seen.status, seen.trace_id), (Some(200), None), "{program:?}");
+        get(&proxy.addresses.http, "/no-caller").await;
+        let all = |metrics: &Metrics| metrics.sum("log_requests_total", "") >= (proxy.warm_up + 2) as f64;
+        let metrics = Metrics::scrape_until(&proxy.spoa.admin, "the lines", all).await;
+        assert_eq!(metrics.sum("log_requests_total", "untraced"), (proxy.warm_up + 2) as f64, "{program:?}");
+        let told = |path: &str| proxy.origin.hits().iter().find(|hit| hit.path == path).unwrap().header("traceparent");
+        let callers = SAMPLED.trim_end().trim_start_matches("traceparent: ");
+        assert_eq!(told("/called").as_deref(), Some(callers), "{program:?}");
+        assert_eq!(told("/no-caller"), None, "{program:?}");
+        assert_eq!(proxy.collector.spans().len(), 0, "{program:?}");
     })
     .await;
 }

@@ -19,6 +19,7 @@ const SETUP: Setup<'static> = Setup {
     transport: Transport::Udp,
     spoe_timeout: "10s",
     spoa_args: &[],
+    spoa_env: &[],
     edit: None,
     master: false,
 };
