@@ -189,7 +189,10 @@ impl Instance {
 
     /// False if what is recorded would not be exported anyway.
     pub(super) fn is_recording(&self, env: &Env) -> bool {
-        !env.sampling.is_never() && !matches!(self.binding, Binding::Bound { sampled: Some(false), .. })
+        match self.binding {
+            Binding::Bound { sampled: Some(sampled), .. } => sampled,
+            _ => !env.sampling.is_never(),
+        }
     }
 
     /// The number of span ids that were injected without a span that opened.

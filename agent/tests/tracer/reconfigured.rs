@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opentelemetry::trace::Status;
 use spoa_otel::tracer::{Sampler, SamplingRule, TracerConfig};
 
 use crate::message;
@@ -55,6 +56,24 @@ fn a_decision_stands_and_the_next_one_is_by_the_new_sampler() {
     assert_eq!(agent.take().names(), ["A"]);
     let stats = agent.stats();
     assert_eq!((stats.spans_exported, stats.spans_unsampled), (1, 2));
+}
+
+/// Also of what comes after nothing else is sampled: half a span would be worse than none.
+#[test]
+fn what_is_sampled_is_recorded_to_its_end() {
+    for disabled in [false, true] {
+        let agent = Agent::new();
+        agent.notify(0, &[message!("otel:a", "id" = "1", "span" = "A", "inject" = "A")]);
+        reconfigure(&agent, 1, |config| {
+            config.disabled = disabled;
+            config.sampler = Sampler::new(Some("always_off"), None).unwrap();
+        });
+        let rest = message!("otel:a", "id" = "1", "span" = "A", "tag" = "a", "" = "b", "status" = 503, "finish" = "A");
+        agent.notify(2, &[rest]);
+        let spans = agent.take();
+        let span = &spans.one().data;
+        assert_eq!((span.attributes.len(), &span.status), (1, &Status::error("")), "{disabled}");
+    }
 }
 
 #[test]
