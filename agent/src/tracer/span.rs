@@ -262,7 +262,8 @@ impl OpenSpan {
     /// Takes what a log line says about the end of its side.
     pub(super) fn end_as(&mut self, side: &SideEnd<'_>, limits: &SpanLimits, counters: &Counters) {
         let error = side.error.map(|error| (ERROR_TYPE, Value::from(error)));
-        if error.is_some() && self.status != StatusSpec::Error {
+        // What a message said about an error stays.
+        if error.is_some() && self.status.resolve(self.kind) != StatusCode::Error {
             self.set_status(StatusSpec::Error, "");
         }
         for (name, value) in side.attributes.iter().copied().chain(error) {

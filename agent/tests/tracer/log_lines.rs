@@ -352,6 +352,20 @@ fn a_line_without_ids_ends_what_messages_opened() {
 }
 
 #[test]
+fn a_line_leaves_what_a_message_said_about_an_error() {
+    let said = |status: Value<'static>| {
+        let agent = LineAgent::new();
+        let message = message!("otel:a", "id" = "1", "span" = "A", "kind" = "server", "status" = status, "" = "why");
+        agent.agent.notify(1, &[message]);
+        agent.take(&Line::new().without(&["c", "svc"]).with("id", "1").with("st", 503).with("ss", 503));
+        agent.agent.take().one().data.status.clone()
+    };
+    assert_eq!(said(503.into()), Status::error("why"));
+    assert_eq!(said("error".into()), Status::error("why"));
+    assert_eq!(said(200.into()), Status::error(""), "it was about no error");
+}
+
+#[test]
 fn a_line_ends_the_spans_of_an_unsampled_id_too() {
     let agent = Agent::with(|config| config.sampler = Sampler::new(Some("traceidratio"), Some("0")).unwrap());
     let agent = LineAgent::of(agent, LineConfig::default());
