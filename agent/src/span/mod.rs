@@ -56,10 +56,10 @@ impl FinishedSpan {
         SpanView::of(&self.bytes)
     }
 
-    /// Memory that it holds, beside itself and its origin. What it shares with its clones counts in full, since it may be
-    /// the last to hold it.
+    /// Memory that it holds, beside itself and an origin that is kept for others. What it shares counts in full, since it may
+    /// be the last to hold it.
     pub fn held(&self) -> usize {
-        shared(self.bytes.len())
+        shared(self.bytes.len()) + self.origin.held_alone()
     }
 }
 

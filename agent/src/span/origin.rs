@@ -23,6 +23,8 @@ pub struct Origin {
     pub(crate) resource_spans: Arc<[u8]>,
     /// `ScopeSpans` without spans.
     pub(crate) scope_spans: Box<[u8]>,
+    /// [`Origins`] keeps it no more: there are too many services.
+    is_alone: bool,
 }
 
 impl Origin {
@@ -32,6 +34,7 @@ impl Origin {
             service: service.clone(),
             resource_spans: resource_spans.clone(),
             scope_spans: scope_spans.into(),
+            is_alone: false,
         })
     }
 
@@ -45,6 +48,11 @@ impl Origin {
     pub(crate) fn held(&self) -> usize {
         let parts = [size_of::<Self>(), self.service.len(), self.resource_spans.len()];
         parts.into_iter().map(shared).sum::<usize>() + block(self.scope_spans.len())
+    }
+
+    /// What each that has it counts of it: nothing of one of those few that are kept.
+    pub(crate) fn held_alone(&self) -> usize {
+        if self.is_alone { self.held() } else { 0 }
     }
 }
 
@@ -82,17 +90,18 @@ impl Origins {
         if let Some(origin) = known.get(service) {
             return origin.clone();
         }
-        let origin = Arc::new(self.make(service));
         if known.len() >= MAX_SERVICES {
             known.retain(|_, origin| Arc::strong_count(origin) > 1);
         }
-        if known.len() < MAX_SERVICES {
+        let is_alone = known.len() >= MAX_SERVICES;
+        let origin = Arc::new(self.make(service, is_alone));
+        if !is_alone {
             known.insert(service.into(), origin.clone());
         }
         origin
     }
 
-    fn make(&self, service: &str) -> Origin {
+    fn make(&self, service: &str, is_alone: bool) -> Origin {
         let resource = resource::of_service(&self.common, service);
         let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
         let resource = ResourceMessage { attributes, ..Default::default() };
@@ -101,6 +110,7 @@ impl Origins {
             service: service.into(),
             resource_spans: resource_spans.encode_to_vec().into(),
             scope_spans: self.scope_spans.clone(),
+            is_alone,
         }
     }
 }
@@ -125,6 +135,8 @@ mod tests {
         let in_use: Vec<_> = (0..2 * MAX_SERVICES).map(|n| origins.of(&n.to_string())).collect();
         let known = || origins.known.lock().unwrap().len();
         assert_eq!(known(), MAX_SERVICES);
+        let counted = in_use.iter().filter(|origin| origin.held_alone() == origin.held()).count();
+        assert_eq!(counted, MAX_SERVICES, "each beyond those that are kept");
         assert_eq!(origins.of("not kept").service(), "not kept");
         drop(in_use);
         origins.of("kept");

@@ -176,7 +176,8 @@ impl Instance {
             Binding::Bound { parent: Some(Parent { tracestate: Some(state), .. }), .. } => shared(state.len()),
             _ => 0,
         };
-        self.spans.held() + spans + self.reserved.held() + reserved + tracestate + self.baggage.held()
+        let names = self.spans.held() + spans + self.reserved.held() + reserved;
+        self.origin.held_alone() + names + tracestate + self.baggage.held()
     }
 
     /// Its trace id, if bound.

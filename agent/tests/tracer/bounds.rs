@@ -196,6 +196,22 @@ fn an_open_id_is_small() {
     assert!((700..=960).contains(&each), "{each} bytes");
 }
 
+/// Those beyond the ones that are kept for all hold a resource each.
+#[test]
+fn resources_of_very_many_services_count() {
+    let held = |services: u64| {
+        let agent = Agent::new();
+        for id in 0..1000 {
+            let service = (id % services).to_string();
+            agent.notify(0, &[message!("otel:a", "id" = id, "service" = service.as_str(), "span" = "A")]);
+        }
+        agent.stats().table_bytes
+    };
+    let (few, many) = (held(10), held(1000));
+    // A resource's fixed attributes alone have some 250 bytes.
+    assert!(many > few + 700 * 250, "{few} {many}");
+}
+
 #[test]
 fn room_that_is_not_used_counts() {
     let agent = Agent::new();
