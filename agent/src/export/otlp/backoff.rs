@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// By so much later than the others comes who failed: their timers end first.
+const BEHIND: Duration = Duration::from_millis(20);
+
 /// The longest wait once the exporter is to stop: little time is left.
 const LONGEST_AT_END: Duration = Duration::from_millis(500);
 
@@ -51,21 +54,22 @@ impl Backoff {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may be sent.
-    pub(super) async fn turn(&self) -> Turn<'_> {
+    /// Waits until a request may be sent. `own`: not before then, as its last failure said.
+    pub(super) async fn turn(&self, own: Option<Instant>) -> Turn<'_> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let next = {
                 let mut state = self.lock();
-                let due = state.failures == 0 || (!state.probing && state.next <= Instant::now());
-                if due {
-                    let is_probe = state.failures > 0;
-                    state.probing |= is_probe;
-                    return Turn { backoff: self, epoch: state.epoch, is_probe };
+                let fails = state.failures > 0;
+                let next = Some(state.next).filter(|_| fails).max(own.filter(|_| !state.ending));
+                let is_free = !(fails && state.probing);
+                if is_free && next.is_none_or(|next| next <= Instant::now()) {
+                    state.probing |= fails;
+                    return Turn { backoff: self, epoch: state.epoch, is_probe: fails };
                 }
-                (!state.probing).then_some(state.next)
+                next.filter(|_| is_free)
             };
             match next {
                 // Both outcomes lead to a new look.
@@ -103,9 +107,9 @@ impl Turn<'_> {
         std::mem::take(&mut state.failures)
     }
 
-    /// The collector could not take the request; it may have said how long to
-    /// wait.
-    pub(super) fn failed(self, retry_after: Option<Duration>) {
+    /// The collector could not take the request, for the `times`th time; it may have said how long to wait. Gives
+    /// when it may be sent again: after the others, which may not share its fault.
+    pub(super) fn failed(self, retry_after: Option<Duration>, times: u32) -> Instant {
         let config = &self.backoff.config;
         let now = Instant::now();
         let mut state = self.backoff.lock();
@@ -123,6 +127,7 @@ impl Turn<'_> {
             state.asked |= at > state.next;
             state.next = state.next.max(at);
         }
+        state.next.max(now + self.backoff.wait(times)) + BEHIND
     }
 }
 
@@ -151,18 +156,18 @@ mod tests {
     /// Seconds until the next turn.
     async fn waited(backoff: &Backoff) -> (f64, Turn<'_>) {
         let start = Instant::now();
-        let turn = backoff.turn().await;
+        let turn = backoff.turn(None).await;
         (start.elapsed().as_secs_f64(), turn)
     }
 
     #[tokio::test(start_paused = true)]
     async fn waits_double_up_to_the_longest_and_end_with_a_success() {
         let backoff = backoff();
-        backoff.turn().await.failed(None);
+        backoff.turn(None).await.failed(None, 1);
         for longest in [1.0, 2.0, 4.0, 4.0] {
             let (wait, turn) = waited(&backoff).await;
             assert!((longest / 2.0 - 0.01..=longest + 0.01).contains(&wait), "{wait} of {longest}");
-            turn.failed(None);
+            turn.failed(None, 1);
         }
         let (_, turn) = waited(&backoff).await;
         assert_eq!(turn.answered(), 5);
@@ -172,49 +177,76 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_asks_while_it_fails_and_a_success_lets_all_go() {
         let backoff = backoff();
-        let (one, two) = (backoff.turn().await, backoff.turn().await);
-        one.failed(None);
+        let (one, two) = (backoff.turn(None).await, backoff.turn(None).await);
+        one.failed(None, 1);
         // It began before that: no second failure.
-        two.failed(None);
-        let probe = backoff.turn().await;
+        two.failed(None, 1);
+        let probe = backoff.turn(None).await;
         tokio::time::advance(Duration::from_secs(100)).await;
-        assert!(backoff.turn().now_or_never().is_none(), "one at a time");
+        assert!(backoff.turn(None).now_or_never().is_none(), "one at a time");
         assert_eq!(probe.answered(), 1);
-        assert!(backoff.turn().now_or_never().is_some());
+        assert!(backoff.turn(None).now_or_never().is_some());
         // A probe that is given up makes way.
-        backoff.turn().await.failed(None);
-        drop(backoff.turn().await);
-        assert!(backoff.turn().now_or_never().is_some());
+        backoff.turn(None).await.failed(None, 1);
+        drop(backoff.turn(None).await);
+        assert!(backoff.turn(None).now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_the_collector_asks_for_counts_although_it_took_another_request() {
         let backoff = backoff();
-        let (one, two) = (backoff.turn().await, backoff.turn().await);
+        let (one, two) = (backoff.turn(None).await, backoff.turn(None).await);
         assert_eq!(one.answered(), 0);
-        two.failed(Some(Duration::from_secs(30)));
+        two.failed(Some(Duration::from_secs(30)), 1);
         let (wait, turn) = waited(&backoff).await;
         assert!((29.9..=30.1).contains(&wait), "{wait}");
         assert_eq!(turn.answered(), 1);
         // Without such a wish the one that was taken says more.
-        let (one, two) = (backoff.turn().await, backoff.turn().await);
+        let (one, two) = (backoff.turn(None).await, backoff.turn(None).await);
         assert_eq!(one.answered(), 0);
-        two.failed(None);
-        assert!(backoff.turn().now_or_never().is_some());
+        two.failed(None, 1);
+        assert!(backoff.turn(None).now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_the_collector_asks_for_is_kept_within_the_bound_even_at_the_end() {
         let backoff = backoff();
-        backoff.turn().await.failed(Some(Duration::from_secs(30)));
+        backoff.turn(None).await.failed(Some(Duration::from_secs(30)), 1);
         backoff.end_soon();
         let (wait, turn) = waited(&backoff).await;
         assert!((29.9..=30.1).contains(&wait), "{wait}");
-        turn.failed(Some(Duration::from_secs(86_400)));
+        turn.failed(Some(Duration::from_secs(86_400)), 1);
         let (wait, turn) = waited(&backoff).await;
         assert!((59.9..=60.1).contains(&wait), "{wait}");
-        turn.failed(None);
+        turn.failed(None, 1);
         let (wait, _) = waited(&backoff).await;
         assert!(wait <= 0.51, "short at the end: {wait}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_always_fails_leaves_the_others_their_turns() {
+        let backoff = backoff();
+        let mut tried = 0;
+        let unlucky = async {
+            let mut own = None;
+            loop {
+                tried += 1;
+                own = Some(backoff.turn(own).await.failed(None, tried));
+            }
+        };
+        let others = async {
+            for _ in 0..100 {
+                backoff.turn(None).await.answered();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let patience = tokio::time::sleep(Duration::from_secs(120));
+        let done = tokio::select! {
+            biased;
+            () = unlucky => false,
+            () = patience => false,
+            () = others => true,
+        };
+        assert!(done && tried > 3, "{tried}");
     }
 }

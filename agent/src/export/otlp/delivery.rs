@@ -52,7 +52,8 @@ impl Delivery {
     async fn is_too_large(&self, mut payload: Payload, since: Instant) -> Option<Payload> {
         let spans = payload.spans;
         let mut targets = self.target.clone();
-        let mut attempted = false;
+        // Attempts that failed, and when the next one may be made.
+        let (mut failed, mut own) = (0, None);
         loop {
             let target = targets.borrow_and_update().clone();
             payload = match payload.made_for(&target.config).await {
@@ -66,17 +67,19 @@ impl Delivery {
             let turn = tokio::select! {
                 biased;
                 // Also if a turn is always to be had.
-                () = sleep_until(too_old), if attempted => None,
-                turn = timeout_at(too_old, target.backoff.turn()) => turn.ok(),
+                () = sleep_until(too_old), if failed > 0 => None,
+                turn = timeout_at(too_old, target.backoff.turn(own)) => turn.ok(),
                 // Not to be waited for any more.
-                Ok(()) = targets.changed() => continue,
+                Ok(()) = targets.changed() => {
+                    own = None;
+                    continue;
+                }
             };
             let Some(turn) = turn else {
                 self.stats.add_failure();
                 self.drop_log.dropped(&self.stats, DropCause::Expired, spans);
                 return None;
             };
-            attempted = true;
             self.stats.add_attempt();
             let start = Instant::now();
             let outcome = target.transport.send(&target.config, &payload).await;
@@ -105,7 +108,8 @@ impl Delivery {
                     return None;
                 }
                 Err(failure) => {
-                    turn.failed(failure.retry_after);
+                    failed += 1;
+                    own = Some(turn.failed(failure.retry_after, failed));
                     self.stats.add_retry();
                     target.log(&failure, &payload);
                 }

@@ -215,7 +215,8 @@ impl HttpClient for Client {
         // Headers and compression are ours, as are the variables that they come from.
         let payload = Payload::prepare(request.into_body(), 0, config).await?;
         loop {
-            let turn = backoff.turn().await;
+            // There is one at a time: nobody else has to have a turn.
+            let turn = backoff.turn(None).await;
             match transport.send(config, &payload).await {
                 Ok(says) => {
                     let failures = turn.answered();
@@ -231,7 +232,7 @@ impl HttpClient for Client {
                         turn.answered();
                         return Err(failure.error.into());
                     }
-                    turn.failed(failure.retry_after);
+                    turn.failed(failure.retry_after, 1);
                 }
             }
         }
