@@ -94,6 +94,12 @@ impl QueueConfig {
     fn fills_batch(&self, total: Weight) -> bool {
         total.spans >= self.batch_spans || total.bytes >= self.batch_bytes
     }
+
+    /// Does what waits leave at once? A full batch does, and what fills a queue that has no room for one: else that would refuse
+    /// spans while nobody is asked to take some. Bytes may come in pieces so large that the bound is never met.
+    fn is_due(&self, waiting: Weight) -> bool {
+        self.fills_batch(waiting) || waiting.spans >= self.max_spans || waiting.bytes >= self.max_bytes / 2
+    }
 }
 
 /// The clock cannot tell times without end.
@@ -174,7 +180,7 @@ impl<T> BoundedQueue<T> {
         let wake = match (was_empty, state.items.is_empty()) {
             (_, true) => false,
             (true, false) => true,
-            (false, false) => !state.config.fills_batch(before) && state.config.fills_batch(state.waiting),
+            (false, false) => !state.config.is_due(before) && state.config.is_due(state.waiting),
         };
         drop(state);
         if wake {
@@ -203,7 +209,7 @@ impl<T> BoundedQueue<T> {
                     None
                 } else {
                     let ready_at = state.since + state.config.batch_delay;
-                    if state.closed || state.config.fills_batch(state.waiting) || ready_at <= Instant::now() {
+                    if state.closed || state.config.is_due(state.waiting) || ready_at <= Instant::now() {
                         return Some(self.take_batch(&mut state));
                     }
                     Some(ready_at)
@@ -337,6 +343,19 @@ mod tests {
         queue.push(6, weight(1, 999)).unwrap();
         assert_eq!(next(&queue).await, Some(vec![5, 6]));
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_is_a_full_batch() {
+        for (max_spans, max_bytes) in [(2, 10_000), (10, 100)] {
+            let queue = queue(max_spans, max_bytes, 512);
+            let start = Instant::now();
+            queue.push(1, weight(1, 60)).unwrap();
+            queue.push(2, weight(1, 40)).unwrap();
+            assert!(queue.push(3, weight(1, 60)).is_err());
+            assert_eq!(next(&queue).await, Some(vec![1, 2]));
+            assert_eq!(start.elapsed(), Duration::ZERO);
+        }
     }
 
     #[tokio::test(start_paused = true)]
