@@ -164,6 +164,19 @@ async fn what_the_collector_takes_is_no_reason_for_a_warning() {
 }
 
 #[tokio::test]
+async fn what_is_delivered_in_part_is_queued_in_part() {
+    for protocol in BOTH {
+        let collector = Collector::limited(protocol, 1_000).await;
+        collector.answer([Answer::Accept, Answer::Hang]);
+        let exporter = OtlpExporter::start(config(collector.addr, protocol)).unwrap();
+        exporter.submit(&[1, 2, 3, 4].map(|id| span("s", id, 0, &"n".repeat(200), 0, 1).finished()));
+        until("half of it is exported", || exporter.stats().exported == 2).await;
+        let stats = exporter.stats();
+        assert_eq!((stats.submitted, stats.queued_spans, stats.dropped()), (4, 2, 0), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_halved_down_to_the_span_that_is() {
     for protocol in BOTH {
         for compression in [None, Some(Compression::Gzip)] {

@@ -124,7 +124,9 @@ impl Exporter for OtlpExporter {
     }
 
     fn stats(&self) -> ExportSnapshot {
-        self.stats.snapshot().with_queue(self.queue.held(), self.queue.limit())
+        let snapshot = self.stats.snapshot().with_queue(self.queue.held(), self.queue.limit());
+        // A batch of which a part is delivered holds its places to its end.
+        ExportSnapshot { queued_spans: snapshot.pending(), ..snapshot }
     }
 
     fn shutdown(&self, deadline: Instant) -> ShutdownFuture<'_> {
