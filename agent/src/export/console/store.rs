@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// So many looks at traces that are gone are not worth a search.
+const FEW_LOOKS: usize = 64;
+
 /// A trace to print.
 pub(super) struct Finished {
     pub(super) spans: Vec<FinishedSpan>,
@@ -81,7 +84,18 @@ impl Store {
         trace.spans.push(span);
         trace.bytes += bytes;
         self.held = self.held.plus(Weight { spans: 1, bytes });
+        self.forget_looks();
         evicted
+    }
+
+    /// What was printed early leaves its look behind, for as long as traces have to be quiet: not more of them than of the others.
+    fn forget_looks(&mut self) {
+        if self.due.len() > 2 * self.traces.len() + FEW_LOOKS {
+            let traces = &self.traces;
+            self.due.retain(|Reverse((_, number, id))| {
+                traces.get(&TraceId::from_bytes(*id)).is_some_and(|trace| trace.number == *number)
+            });
+        }
     }
 
     /// Why a trace has to make room for a span.
@@ -158,5 +172,23 @@ impl Store {
     pub(super) fn drain(&mut self, is_open: impl Fn(TraceId) -> bool) -> Vec<Finished> {
         let ids: Vec<_> = self.by_age.values().copied().collect();
         ids.into_iter().filter_map(|id| self.remove(id, is_open(id).then_some("shutdown"))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Origins;
+
+    #[test]
+    fn traces_that_are_printed_early_leave_nothing_behind() {
+        let mut store = Store::new(Duration::from_secs(3600), 10, Weight { spans: 1000, bytes: 1 << 20 });
+        let (origin, now) = (Origins::default().of("s"), Instant::now());
+        for number in 1..=10_000_u128 {
+            let span = FinishedSpan::new(origin.clone(), TraceId::from(number), b"");
+            store.add(span, 100, now);
+            assert!(store.due.len() <= 2 * 10 + FEW_LOOKS + 1);
+        }
+        assert_eq!((store.traces.len(), store.take_due(now + Duration::from_secs(3600), |_| false).len()), (10, 10));
     }
 }
