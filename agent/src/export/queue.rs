@@ -68,19 +68,18 @@ struct Item<T> {
 }
 
 impl<T> State<T> {
+    /// An item with the place that it takes.
+    fn placed(weight: Weight) -> Weight {
+        weight.plus(Weight { spans: 0, bytes: BoundedQueue::<T>::PLACE })
+    }
+
     fn append(&mut self, value: T, weight: Weight, came: Instant) -> Result<(), DropCause> {
         if self.closed {
             return Err(DropCause::Shutdown);
         }
-        let weight = weight.plus(Weight { spans: 0, bytes: BoundedQueue::<T>::PLACE });
+        let weight = Self::placed(weight);
         let waiting = self.waiting.plus(weight);
-        let held = waiting.plus(self.taken);
-        if held.spans > self.config.max_spans {
-            return Err(DropCause::QueueFull);
-        }
-        if held.bytes > self.config.max_bytes {
-            return Err(DropCause::QueueBytes);
-        }
+        self.config.check(waiting.plus(self.taken))?;
         if self.items.is_empty() {
             self.since = came;
         }
@@ -93,6 +92,17 @@ impl<T> State<T> {
 impl QueueConfig {
     fn fills_batch(&self, total: Weight) -> bool {
         total.spans >= self.batch_spans || total.bytes >= self.batch_bytes
+    }
+
+    /// Why so much cannot be held.
+    fn check(&self, held: Weight) -> Result<(), DropCause> {
+        if held.spans > self.max_spans {
+            return Err(DropCause::QueueFull);
+        }
+        if held.bytes > self.max_bytes {
+            return Err(DropCause::QueueBytes);
+        }
+        Ok(())
     }
 
     /// Does what waits leave at once? A full batch does, and what fills a queue that has no room for one: else that would refuse
@@ -163,6 +173,14 @@ impl<T> BoundedQueue<T> {
     pub(crate) fn limit(&self) -> Weight {
         let QueueConfig { max_spans, max_bytes, .. } = self.lock().config;
         Weight { spans: max_spans, bytes: max_bytes }
+    }
+
+    /// Is there no room for an item now, but once others are gone?
+    pub(crate) fn has_room_later(&self, weight: Weight) -> bool {
+        let weight = State::<T>::placed(weight);
+        let state = self.lock();
+        let fits = |held: Weight| state.config.check(held.plus(weight)).is_ok();
+        fits(Weight::default()) && !fits(state.waiting.plus(state.taken))
     }
 
     /// Appends items, whose places count with them, and tells which could not be taken.

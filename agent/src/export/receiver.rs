@@ -41,6 +41,11 @@ pub trait RequestSink: Send + Sync {
     /// Takes a request without waiting for anybody. Gives the number of spans that it had
     /// to drop, which the receiver reports to the sender as rejected.
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize;
+
+    /// Is there no room for a request that would be taken later? Then nobody gets it, and its sender is asked to come again.
+    fn is_busy(&self, _request: &ReceivedRequest) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, Default)]
@@ -193,6 +198,9 @@ async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Res
     let work = move || {
         let (_decoder, _part) = (decoder, part);
         let request = Arc::new(form.decode(body, &config)?);
+        if shared.sinks.iter().any(|sink| sink.is_busy(&request)) {
+            return Err(Refusal::later("the queue to the collector is full"));
+        }
         let stats = &shared.stats.counters;
         stats.requests.one();
         stats.spans.add(request.spans.len());

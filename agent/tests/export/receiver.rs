@@ -63,7 +63,7 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
 
 pub struct Reply {
     pub status: u16,
-    head: String,
+    pub head: String,
     pub body: Vec<u8>,
 }
 

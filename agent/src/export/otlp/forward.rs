@@ -72,11 +72,7 @@ impl RequestSink for Forwarder {
     fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
         let spans = request.spans.len();
         self.stats.add_submitted(spans);
-        let weight = Weight {
-            // A request without spans takes a place, too.
-            spans: spans.max(1),
-            bytes: request.body.len(),
-        };
+        let weight = weight(request);
         let request = Request { body: request.body.clone(), spans };
         match self.queue.push(request, weight) {
             Ok(()) => 0,
@@ -86,6 +82,15 @@ impl RequestSink for Forwarder {
             }
         }
     }
+
+    fn is_busy(&self, request: &ReceivedRequest) -> bool {
+        self.queue.has_room_later(weight(request))
+    }
+}
+
+fn weight(request: &ReceivedRequest) -> Weight {
+    // One without spans takes a place, too.
+    Weight { spans: request.spans.len().max(1), bytes: request.body.len() }
 }
 
 async fn run(queue: Arc<BoundedQueue<Request>>, delivery: Delivery) {

@@ -128,7 +128,12 @@ impl Refusal {
 
     /// To be tried again later.
     pub(super) fn busy() -> Self {
-        Self(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once".to_owned())
+        Self::later("too many requests at once")
+    }
+
+    /// The same for another reason.
+    pub(super) fn later(why: &str) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
     }
 
     pub(super) fn is_busy(&self) -> bool {

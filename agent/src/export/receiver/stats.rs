@@ -15,7 +15,7 @@ metrics! {
         requests = "accepted",
         /// Requests answered with an error because of what they contain.
         rejected_requests = "invalid",
-        /// Requests answered 503 because too much was being handled.
+        /// Requests answered 503, to be sent again: too much was being handled, or the queue to the collector is full.
         busy_requests = "busy",
     }
     Counter "receiver_spans" "Spans received." {
@@ -23,7 +23,7 @@ metrics! {
         spans,
     }
     Counter "receiver_spans_rejected" "Spans reported to their sender as rejected." {
-        /// Spans reported to their sender as rejected because a sink was full.
+        /// Spans reported to their sender as rejected: more than a queue can ever hold.
         rejected_spans,
     }
 }
