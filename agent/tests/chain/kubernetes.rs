@@ -75,14 +75,30 @@ fn in_secret(text: &str, secret: &Path) -> String {
 /// The words of `SPOA_TLS`, as the comment says.
 fn words_of_tls(secret: &Path) -> String {
     let global = text("haproxy/global.cfg");
-    let (_, words) = global.split_once(": presetenv SPOA_TLS \"").unwrap();
+    let (_, words) = global.split_once(": setenv SPOA_TLS \"").unwrap();
     in_secret(words.split('"').next().unwrap(), secret)
 }
 
+/// The text for `global`, with this agent in it.
+fn global(place: Place, agent: &str, secret: &Path) -> String {
+    let words = match place {
+        Place::WithTls => format!("\"{}\"", words_of_tls(secret)),
+        Place::Early | Place::Late => "no-ssl".to_owned(),
+    };
+    let mut global = text("haproxy/global.cfg");
+    for (shipped, ours) in [("SPOA_ADDRESS 127.0.0.1:7000", agent), ("SPOA_TLS no-ssl", words.as_str())] {
+        let name = shipped.split(' ').next().unwrap();
+        let line = format!("\nsetenv {shipped}");
+        assert_eq!(global.matches(&line).count(), 1, "{global}");
+        global = global.replace(&line, &format!("\nsetenv {name} {ours}"));
+    }
+    global
+}
+
 /// Frontends for HTTP and HTTPS (here both plain) as a controller writes them.
-fn configuration(place: Place, log: &str, server: &str, addresses: &[String; 2], secret: &Path) -> String {
+fn configuration(place: Place, agent: &str, log: &str, server: &str, addresses: &[String; 2], secret: &Path) -> String {
     let (global, frontend, backend) =
-        (text("haproxy/global.cfg"), text("haproxy/frontend.cfg"), backend(place, log, secret));
+        (global(place, agent, secret), text("haproxy/frontend.cfg"), backend(place, log, secret));
     let log = if place == Place::WithTls { "backend@spoa-lines" } else { log };
     let spoe = folder().join("haproxy/spoe-lean.cfg");
     let frontend = frontend.replace("/etc/spoa-otel/spoe-lean.cfg", spoe.to_str().unwrap());
@@ -135,17 +151,15 @@ async fn traced(program: &Program, place: Place) {
     let spoa = Spoa::start(&format!("{addr}{with}"), &args, &[]).await;
     let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
     let config = folder.path().join("haproxy.cfg");
-    std::fs::write(&config, configuration(place, &log, &origin.addr, &addresses, folder.path())).unwrap();
-    let words = if place == Place::WithTls { words_of_tls(folder.path()) } else { "no-ssl".to_owned() };
-    let env = [("SPOA_ADDRESS", addr.as_str()), ("SPOA_TLS", &words)];
-    let (valid, said) = check(program, &config, &env);
+    std::fs::write(&config, configuration(place, &addr, &log, &origin.addr, &addresses, folder.path())).unwrap();
+    let (valid, said) = check(program, &config, &[]);
     assert!(valid, "{program:?} {place:?}: {said}");
     // The rule for the first byte's time stands behind other rules there.
     let warned = said
         .lines()
         .filter(|line| line.contains("WARNING") && !line.contains("rule placed after an 'http-request' rule"));
     assert_eq!(warned.collect::<Vec<_>>(), [""; 0], "{program:?} {place:?}");
-    let _haproxy = Haproxy::start(program, &config, &env, &addresses[0]).await;
+    let _haproxy = Haproxy::start(program, &config, &[], &addresses[0]).await;
     // The ids are the agent's, as soon as HAProxy's first check found it.
     let asked = Instant::now();
     while Metrics::scrape(&spoa.admin).await.get("messages_lean_total") == 0.0 {
@@ -180,7 +194,9 @@ fn the_texts_are_those_of_lean_mode() {
     let known: BTreeSet<_> = directives(&shipped).into_iter().collect();
     let (global, frontend) = (text("haproxy/global.cfg"), text("haproxy/frontend.cfg"));
     let (global, frontend) = (directives(&global), directives(&frontend));
-    let ours = |line: &&&str| !line.starts_with("presetenv ") && !line.starts_with("filter spoe ");
+    // What a user sets there, and the file that is another one.
+    let of_user = |line: &str| line.starts_with("setenv ") && !line.starts_with("setenv OTEL_SD ");
+    let ours = |line: &&&str| !of_user(line) && !line.starts_with("filter spoe ");
     for line in global.iter().chain(&frontend).filter(ours) {
         assert!(known.contains(line), "not of haproxy-lean.cfg: {line}");
     }
