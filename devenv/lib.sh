@@ -34,6 +34,7 @@ not_running() { ! kill -0 "$1" 2>/dev/null; }
 
 clean_up() {
     local status=$?
+    trap '' INT TERM HUP # a second Ctrl-C would leave what is not stopped yet
     trap - EXIT
     stop_all
     rm -rf "$TMP"
