@@ -22,10 +22,10 @@ start_traces() {
         say "starting the Collector, with agent/collector/plain.yaml"
         health=$(free_address) other=$(free_address)
         local configs=(--config "$REPO/agent/collector/plain.yaml" --config 'yaml:service: {telemetry: {metrics: {level: none}}}')
-        # Without Jaeger it tells what it gets in its log.
+        # Without Jaeger it tells what it gets in its log; an exporter that is not used wants an address all the same.
         [ -n "$TRACES_TO" ] || configs+=(--config 'yaml:{exporters: {debug: {verbosity: detailed}}, service: {pipelines: {traces: {exporters: [debug]}}}}')
         start collector env OTLP_LISTEN="${COLLECTOR_ADDRESS%:*}" OTLP_HTTP_PORT="${COLLECTOR_ADDRESS##*:}" OTLP_GRPC_PORT="${other##*:}" \
-            HEALTH_PORT="${health##*:}" JAEGER_ENDPOINT="${grpc:-}" "$SPOP_COLLECTOR" "${configs[@]}"
+            HEALTH_PORT="${health##*:}" JAEGER_ENDPOINT="${grpc:-127.0.0.1:4317}" "$SPOP_COLLECTOR" "${configs[@]}"
         must_become_ready listens "$COLLECTOR_ADDRESS"
         TRACES_TO=http://$(reach "$COLLECTOR_ADDRESS")
     else
