@@ -27,7 +27,7 @@ instructions() {
         { echo "# Instructions of an operation, by devenv/bench --instructions. $compiler"; cat "$TMP/instructions"; } >"$table"
         say "written to $table: commit it, and say in the commit why a figure rose"
     elif ! head -n 1 "$table" | grep -qF "$compiler"; then
-        say "not compared: the table is of another compiler than $compiler, which alone changes figures by some percent"
+        echo "SKIPPED: instructions: the table is of another compiler than $compiler, which alone changes figures by some percent"
     elif [ ${#worse[@]} -gt 0 ]; then
         fail "more than 3 % more instructions: ${worse[*]}. If that is worth it: devenv/bench --instructions --accept, and commit the table"
     fi
