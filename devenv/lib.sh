@@ -164,12 +164,27 @@ need_packages() {
 # haproxy_of_suite SUITE: prints the path of that Debian suite's HAProxy (see haproxy-deb); status 75 if it cannot be had from here.
 haproxy_of_suite() { "$DEVENV/haproxy-deb" "$1"; }
 
+# from_here PATHS: paths of programs, separated by commas, as they are from any folder. What has no slash is looked for in PATH.
+from_here() {
+    local i paths
+    IFS=, read -ra paths <<<"$1"
+    for i in "${!paths[@]}"; do
+        [[ ${paths[i]} != */* ]] || paths[i]=$(realpath -sm "${paths[i]}")
+    done
+    (IFS=, && echo "${paths[*]}")
+}
+[ -z "${SPOP_HAPROXY:-}" ] || SPOP_HAPROXY=$(from_here "$SPOP_HAPROXY")
+
 # all_haproxys: sets HAPROXYS to the HAProxys to test with: those of SPOP_HAPROXY (paths, separated by commas), else this machine's and
 # those of HAPROXY_SUITES, each version once. Says SKIPPED of those that cannot be had from here.
 all_haproxys() {
     local suite path version versions status
     if [ -n "${SPOP_HAPROXY:-}" ]; then
         IFS=, read -ra HAPROXYS <<<"$SPOP_HAPROXY"
+        for path in "${HAPROXYS[@]}"; do
+            version=$(haproxy_version "$path" 2>/dev/null) || version=
+            [ -n "$version" ] || fail "$path is not an HAProxy that runs here"
+        done
         return
     fi
     need_haproxy ""
