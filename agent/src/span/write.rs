@@ -118,6 +118,7 @@ impl<'o> AttributeWriter<'o> {
 }
 
 /// The field `value` of a `KeyValue`: a text.
+#[inline(always)]
 pub(crate) fn put_text_value(out: &mut Vec<u8>, text: &[u8]) {
     begin_text_value(out, text.len());
     out.extend_from_slice(text);

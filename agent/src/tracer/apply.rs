@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::propagation::{self, Headers};
 use super::span::{EventAttributes, OpenSpan, Reference, StatusSpec};
 use super::value;
+use crate::lossy::is_ascii;
 use spop_agent::time::Timestamp;
 
 /// Explicit times may be so far from the receipt of their message, or as far as an id may live.
@@ -158,7 +159,17 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// The same of an attribute, as it is written.
+    #[inline(always)]
     fn attribute_name(&self, value: &Value<'a>) -> Option<Cow<'a, [u8]>> {
+        match *value {
+            // Nearly all.
+            Value::String(name) if is_ascii(name) && !name.is_empty() => Some(Cow::Borrowed(name)),
+            _ => self.unusual_name(value),
+        }
+    }
+
+    #[cold]
+    fn unusual_name(&self, value: &Value<'a>) -> Option<Cow<'a, [u8]>> {
         let name = value::text_bytes(value).filter(|name| !name.is_empty());
         if name.is_none() {
             self.env.counters.args_invalid.one();
@@ -293,22 +304,25 @@ impl<'a> Run<'_, 'a> {
 
     fn finish(&mut self, item: Item<'_, 'a>) {
         for value in std::iter::once(item.value).chain(item.more) {
+            if value == Value::String(b"*") {
+                self.marks.push(Mark::All);
+                continue;
+            }
             let Some(name) = value::text(&value) else {
                 self.env.counters.args_invalid.one();
                 continue;
             };
-            let mark = match &*name {
-                "*" => Mark::All,
+            let name = match &*name {
                 "" => match self.current() {
-                    Some(span) => Mark::Name(Cow::Owned(span.name.clone())),
+                    Some(span) => Cow::Owned(span.name.clone()),
                     None => {
                         self.env.counters.args_misplaced.one();
                         continue;
                     }
                 },
-                _ => Mark::Name(name),
+                _ => name,
             };
-            self.marks.push(mark);
+            self.marks.push(Mark::Name(name));
         }
     }
 

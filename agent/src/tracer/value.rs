@@ -65,16 +65,28 @@ fn append(out: &mut impl Write, value: &Value<'_>) {
 /// Appends the field `value` of a `KeyValue` given by any number of values: none is the empty string, one keeps its type,
 /// several are concatenated as text, of at most so many characters. Says whether the text was cut; `None`, with something
 /// appended perhaps, if there is nothing but NULL.
+#[inline(always)]
 pub(super) fn put<'a>(
     out: &mut Vec<u8>,
     mut values: impl Iterator<Item = Value<'a>>,
     max_len: Option<usize>,
 ) -> Option<bool> {
-    let first = values.next();
-    let Some(second) = values.next() else { return put_one(out, first, max_len) };
+    match (values.next(), values.next()) {
+        // Most are, and nothing is to be done about them.
+        (Some(Value::String(text)), None) if is_ascii(text) && max_len.is_none_or(|max| text.len() <= max) => {
+            put_text_value(out, text);
+            Some(false)
+        }
+        (first, None) => put_one(out, first, max_len),
+        (first, Some(second)) => put_all(out, first.into_iter().chain([second]).chain(values), max_len),
+    }
+}
+
+#[inline(never)]
+fn put_all<'a>(out: &mut Vec<u8>, values: impl Iterator<Item = Value<'a>>, max_len: Option<usize>) -> Option<bool> {
     let mut is_null = true;
     let cut = put_text(out, max_len, |out| {
-        for value in first.into_iter().chain([second]).chain(values) {
+        for value in values {
             is_null &= value == Value::Null;
             append(out, &value);
         }
@@ -82,6 +94,7 @@ pub(super) fn put<'a>(
     (!is_null).then_some(cut)
 }
 
+#[inline(never)]
 fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) -> Option<bool> {
     let (field, number) = match value {
         None => return Some(put_given(out, b"", max_len)),
