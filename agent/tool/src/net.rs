@@ -46,13 +46,8 @@ impl Stream {
         let until = Instant::now() + timeout;
         let connected = match addr {
             Addr::Tcp(host) => connect_tcp(host, until).map(Socket::Tcp),
-            Addr::Unix(path) => {
-                SocketAddrUnix::new(path).map_err(io::Error::from).and_then(connect_unix).map(Socket::Unix)
-            }
-            Addr::Abstract(name) => SocketAddrUnix::new_abstract_name(&name.bytes())
-                .map_err(io::Error::from)
-                .and_then(connect_unix)
-                .map(Socket::Unix),
+            Addr::Unix(path) => connect_unix(SocketAddrUnix::new(path)).map(Socket::Unix),
+            Addr::Abstract(name) => connect_abstract(&name.bytes()).map(Socket::Unix),
             _ => Err(io::ErrorKind::Unsupported.into()),
         };
         let failed = |error: io::Error| Failure::Connect { addr: addr.to_string(), reason: error.to_string() };
@@ -166,8 +161,14 @@ fn connect_any(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream
     Err(last)
 }
 
+/// To an abstract name; the stream is non-blocking, and so is this.
+pub(crate) fn connect_abstract(name: &[u8]) -> io::Result<UnixStream> {
+    connect_unix(SocketAddrUnix::new_abstract_name(name))
+}
+
 /// Not by the standard library: its connect waits without end while the listener's queue is full.
-fn connect_unix(address: SocketAddrUnix) -> io::Result<UnixStream> {
+fn connect_unix(address: rustix::io::Result<SocketAddrUnix>) -> io::Result<UnixStream> {
+    let address = address?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, &address) {

@@ -1,8 +1,6 @@
 //! One connection of HAProxy, and the one to the agent that belongs to it.
 
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +15,7 @@ use super::faults::{Fate, Faults};
 use super::frames::{Frames, Piece};
 use super::shared::Shared;
 use super::waiting::{Ids, Waiting};
+use crate::net::connect_abstract;
 use crate::tap::{Connection, From, Passing};
 
 /// One read.
@@ -76,9 +75,8 @@ async fn connect(agent: &Addr) -> io::Result<Box<dyn Connection>> {
         }
         Addr::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Addr::Abstract(name) => {
-            let stream = net::UnixStream::connect_addr(&net::SocketAddr::from_abstract_name(name.bytes())?)?;
-            stream.set_nonblocking(true)?;
-            Ok(Box::new(UnixStream::from_std(stream)?))
+            // Here nothing may block: all connections have one thread.
+            Ok(Box::new(UnixStream::from_std(connect_abstract(&name.bytes())?)?))
         }
         _ => Err(io::ErrorKind::Unsupported.into()),
     }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spop_core::{Flags, FrameType};
 use tempfile::tempdir;
 
@@ -277,6 +278,31 @@ fn who_does_not_read_is_waited_for() {
     assert!(resident < 64 << 10, "{resident} KiB after {sent} bytes");
     drop(stream);
     relay.stop().ok();
+}
+
+/// One whose queue is full, as an abstract name: the other connections go on, and so does the end.
+#[test]
+fn an_agent_that_accepts_nobody_holds_up_nobody() {
+    let name = format!("spop-relay-{}", std::process::id());
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+    let socket =
+        || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
+    let listener = socket();
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let mut filling = vec![socket()];
+    while rustix::net::connect(filling.last().unwrap(), &address).is_ok() {
+        filling.push(socket());
+        assert!(filling.len() < 16, "the queue takes anybody");
+    }
+    let relay = relay(&format!("abnsz@{name}"), &[]);
+    let mut streams = [(); 2].map(|()| TcpStream::connect(&relay.addr).unwrap());
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(stream.read(&mut [0]).expect("no answer"), 0);
+    }
+    let told = relay.stop().ok().stderr;
+    assert!(told.contains("the agent does not accept connections") && told.contains("2 connections closed"), "{told}");
 }
 
 #[test]
