@@ -58,7 +58,7 @@ impl Tap {
     pub(crate) fn new(options: &TapOptions) -> Result<Self, Failure> {
         let path = options.record.as_ref();
         let recorder = path.map(|path| Recorder::create(path, options.record_limit as u64)).transpose()?;
-        let lines = (!options.quiet).then(Lines::start);
+        let lines = (!options.quiet).then(Lines::start).transpose()?;
         Ok(Tap { lines, json: options.json, recorder: recorder.map(Mutex::new) })
     }
 
@@ -71,18 +71,18 @@ impl Tap {
     }
 
     /// Writes what is left, and tells what could not be shown or recorded.
-    fn finish(self) -> Result<Vec<String>, Failure> {
-        let mut told = Vec::new();
-        if let Some(lines) = self.lines {
-            let left_out = lines.finish()?;
-            if left_out > 0 {
-                told.push(format!("{left_out} lines were left out: nobody read them fast enough"));
-            }
+    fn finish(self) -> Result<(), Failure> {
+        // Whether somebody still reads the lines says nothing of the record: its failure goes first.
+        let recorded = self.recorder.map(|recorder| recorder.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let recorded = recorded.map_or(Ok(None), Recorder::finish);
+        let left_out = self.lines.map_or(Ok(0), Lines::finish);
+        if let Ok(n @ 1..) = left_out {
+            eprintln!("spop: {n} lines were left out: nobody read them fast enough");
         }
-        if let Some(recorder) = self.recorder {
-            told.extend(recorder.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?);
+        if let Some(full) = recorded? {
+            eprintln!("spop: {full}");
         }
-        Ok(told)
+        left_out.map(drop)
     }
 }
 
@@ -93,9 +93,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// The end of a tap whose connections are gone.
 pub(crate) fn finish(tap: Arc<Tap>) -> Result<(), Failure> {
-    let told = Arc::into_inner(tap).map_or(Ok(Vec::new()), Tap::finish)?;
-    told.iter().for_each(|text| eprintln!("spop: {text}"));
-    Ok(())
+    Arc::into_inner(tap).map_or(Ok(()), Tap::finish)
 }
 
 /// Both directions of a connection.

@@ -1,10 +1,12 @@
 //! Lines on their way to standard output, which may stand still.
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -12,37 +14,44 @@ use crate::failure::Failure;
 
 /// So many lines wait for whoever reads them.
 const WAITING: usize = 4096;
+/// And so long at the end.
+const LAST: Duration = Duration::from_secs(5);
 
 /// A thread that writes lines.
 pub(super) struct Lines {
     queue: SyncSender<Vec<u8>>,
-    left_out: AtomicU64,
+    all: AtomicU64,
+    written: Arc<AtomicU64>,
     closed: Arc<Notify>,
-    thread: JoinHandle<io::Result<()>>,
+    ended: Mutex<Receiver<io::Result<()>>>,
 }
 
 impl Lines {
-    pub(super) fn start() -> Self {
+    pub(super) fn start() -> Result<Self, Failure> {
         let (queue, lines) = sync_channel::<Vec<u8>>(WAITING);
-        let closed = Arc::<Notify>::default();
-        let notify = closed.clone();
-        let thread = std::thread::spawn(move || {
-            let mut out = io::stdout().lock();
-            let written = lines.iter().try_for_each(|line| {
+        let (end, ended) = sync_channel(1);
+        let (written, closed) = (Arc::<AtomicU64>::default(), Arc::<Notify>::default());
+        let (count, notify) = (written.clone(), closed.clone());
+        // Not behind the lock of standard output: the end of the program would wait for it.
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        std::thread::spawn(move || {
+            let result = lines.iter().try_for_each(|line| {
                 out.write_all(&line)?;
-                out.flush()
+                count.fetch_add(1, Relaxed);
+                Ok(())
             });
+            // Nobody may wait any more.
+            let _late = end.send(result);
             notify.notify_one();
-            written
         });
-        Lines { queue, left_out: AtomicU64::new(0), closed, thread }
+        Ok(Lines { queue, all: AtomicU64::new(0), written, closed, ended: Mutex::new(ended) })
     }
 
     /// Without waiting.
     pub(super) fn send(&self, line: Vec<u8>) {
-        if self.queue.try_send(line).is_err() {
-            self.left_out.fetch_add(1, Relaxed);
-        }
+        self.all.fetch_add(1, Relaxed);
+        // What does not fit is left out.
+        let _full = self.queue.try_send(line);
     }
 
     /// Ready once standard output failed.
@@ -50,12 +59,12 @@ impl Lines {
         self.closed.notified().await;
     }
 
-    /// Waits until all are written; gives the number of those that were left out.
+    /// Waits until all are written, unless nobody reads them; gives the number of those that were left out.
     pub(super) fn finish(self) -> Result<u64, Failure> {
         drop(self.queue);
-        match self.thread.join() {
-            Ok(Err(error)) => Err(error.into()),
-            _ => Ok(self.left_out.into_inner()),
-        }
+        // A thread that writes for ever ends with the program.
+        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ended.recv_timeout(LAST).unwrap_or(Ok(()))?;
+        Ok(self.all.into_inner() - self.written.load(Relaxed))
     }
 }

@@ -249,6 +249,45 @@ fn nobody_waits_for_who_reads_the_lines() {
     assert!(count > 0 && text.lines().count() > 1000);
 }
 
+/// Nor does the end, if nobody reads any more but the pipe is open.
+#[test]
+fn the_end_waits_for_no_reader() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let agent = Listening::start_to(&["serve", "127.0.0.1:0"], |_| writer.try_clone().unwrap().into());
+    drop(writer);
+    spop(&["load", &agent.addr, "-n", "3000", "--expect-nothing"]).ok();
+    let told = agent.stop().ok().stderr;
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let left_out = told.lines().find(|line| line.contains("lines were left out")).unwrap();
+    let left_out: usize = left_out.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(text.lines().count() + left_out, 6000, "{told}");
+}
+
+/// What becomes of the record does not depend on whoever reads the lines.
+#[test]
+fn the_record_is_told_of_without_a_reader() {
+    let directory = tempdir().unwrap();
+    let record = directory.path().join("record.pcapng");
+    for (args, code, says) in [
+        (&["--record", "/dev/full"][..], 6, "/dev/full: "),
+        (
+            &["--record", record.to_str().unwrap(), "--record-limit", "100"],
+            0,
+            "record.pcapng is full (--record-limit 100)",
+        ),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut agent =
+            Listening::start_to(&[&["serve", "127.0.0.1:0"], args].concat(), |_| writer.try_clone().unwrap().into());
+        drop((reader, writer));
+        spop(&["notify", &agent.addr, "m"]).ok();
+        let code_then = wait(agent.child(), "spop");
+        let told = agent.read("err");
+        assert!(code_then == code && told.contains(says), "{code_then}: {told}");
+    }
+}
+
 /// What is delayed is answered at the end, what has no answer is ended by a DISCONNECT; further connections are closed.
 #[test]
 fn the_end_is_in_good_order() {
