@@ -48,6 +48,9 @@ Examples (HAProxy's `server` line names the relay):
 Ctrl-C ends it with a summary.";
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let runtime = crate::tap::runtime()?;
+    // First: a record of an earlier run is not overwritten by one that cannot begin.
+    let listener = runtime.block_on(Listener::bind(&options.listen))?;
     let tap = Arc::new(Tap::new(&options.tap)?);
     let latencies =
         Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -60,17 +63,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         counts: Counts::default(),
         latencies: Mutex::new(latencies),
     });
-    let runtime = crate::tap::runtime()?;
-    runtime.block_on(listen(options, &shared))?;
+    runtime.block_on(listen(listener, options, &shared))?;
     drop(runtime);
     shared.summary();
     drop(shared);
     crate::tap::finish(tap)
 }
 
-async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
+async fn listen(mut listener: Listener, options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
     let told = (&shared.counts.refused, shared.tap.closed());
-    let mut listener = Listener::bind(&options.listen).await?;
     let open = listener.serve(options.tap.max_connections, told, |stream, peer| {
         let number = shared.counts.connections.fetch_add(1, Relaxed);
         connection::relay(stream, peer, number, shared.clone())

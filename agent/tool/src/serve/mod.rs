@@ -100,6 +100,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         };
         rules.extend(rules::of_file(&text).map_err(told)?);
     }
+    let runtime = crate::tap::runtime()?;
+    // First: a record of an earlier run is not overwritten by one that cannot begin.
+    let listener = runtime.block_on(Listener::bind(&options.listen))?;
     let tap = Arc::new(Tap::new(&options.tap)?);
     let config = AgentConfig::DEFAULT
         .with_max_frame_size(options.max_frame_size)
@@ -107,16 +110,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .with_half_frame_timeout(Some(10_000));
     let (max_delayed, all, counts) = (options.max_delayed.into(), options.tap.all, Counts::default());
     let shared = Arc::new(Shared { rules, config, max_delayed, all, tap: tap.clone(), counts });
-    let runtime = crate::tap::runtime()?;
-    runtime.block_on(listen(options, &shared))?;
+    runtime.block_on(listen(listener, options, &shared))?;
     drop(runtime);
     shared.summary();
     drop(shared);
     crate::tap::finish(tap)
 }
 
-async fn listen(options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
-    let mut listener = Listener::bind(&options.listen).await?;
+async fn listen(mut listener: Listener, options: &Options, shared: &Arc<Shared>) -> Result<(), Failure> {
     let own = listener.addr().to_owned();
     let (ending, ends) = watch::channel(false);
     let told = (&shared.counts.refused, shared.tap.closed());

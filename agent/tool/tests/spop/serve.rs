@@ -225,8 +225,15 @@ fn what_is_wrong_is_said() {
     spop(&["serve", "127.0.0.1:0,tls"]).failed(2, "there is no TLS here");
     spop(&["serve", "127.0.0.1:0", "--rules", "/nonexistent"]).failed(6, "/nonexistent");
     spop(&["serve", "127.0.0.1:0", "--record", "/nonexistent/x"]).failed(6, "/nonexistent/x");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    spop(&["serve", &taken.local_addr().unwrap().to_string()]).failed(2, "cannot listen");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    // What an earlier run recorded stays.
+    let record = directory.path().join("record.pcapng");
+    std::fs::write(&record, "earlier").unwrap();
+    for command in [&["serve", &taken][..], &["relay", &taken, "127.0.0.1:1"]] {
+        spop(&[command, &["--record", record.to_str().unwrap()]].concat()).failed(2, "cannot listen");
+        assert_eq!(std::fs::read_to_string(&record).unwrap(), "earlier", "{command:?}");
+    }
 }
 
 /// Whoever does not read the lines holds up nobody, and is told what was left out.
