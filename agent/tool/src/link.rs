@@ -88,6 +88,8 @@ impl Link {
     ) -> Result<T, Failure> {
         let until = Instant::now() + self.timeout;
         loop {
+            // An agent that never pauses is no answer. What was read in time still counts.
+            let late = Instant::now() >= until;
             let unread = self.input.unread();
             if let (None, Some(foreign)) = (self.client.negotiated(), Foreign::detect(unread)) {
                 return Err(Failure::Agent(met(foreign)));
@@ -115,7 +117,7 @@ impl Link {
                 }
             }
             self.input.consume(used);
-            if used == 0 && !self.read(until)? {
+            if late || used == 0 && !self.read(until)? {
                 let ignored = self.client.stats().ignored;
                 let hint = match ignored {
                     0 if self.client.negotiated().is_none() => format!(": {NO_HELLO}"),

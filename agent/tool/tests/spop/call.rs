@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::support::{RealAgent, Scripted, agent_hello, framed, read_frame, spop, unhex, vectors};
 
@@ -184,6 +185,19 @@ fn notify_fails_as_it_should() {
     notify(&[&other.addr, "m"]).failed(5, "1 frames that answer nothing were ignored");
     let other = answering(&[agent_hello(""), wrong].concat());
     notify(&[&other.addr, "m"]).failed(4, "answers no open NOTIFY");
+
+    // However many of them come.
+    let many = framed(b"\x67\0\0\0\x01\x05\x01").repeat(5000);
+    let other = Scripted::start(1, move |mut stream| {
+        read_frame(&mut stream);
+        stream.write_all(&agent_hello("pipelining")).unwrap();
+        while stream.write_all(&many).is_ok() {}
+        Vec::new()
+    });
+    let begin = Instant::now();
+    notify(&[&other.addr, "m"]).failed(5, "no ACK within 300ms");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    other.end();
 
     // Actions that are malformed break the protocol, whatever is expected of those before them.
     for expect in [&[][..], &["--expect", "txn.a=unset"], &["--expect", "txn.b=unset"]] {
