@@ -1,6 +1,6 @@
 //! What one version of HAProxy reads: its sections, and each filter with its SPOE file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::condition::Version;
 use super::model::{Line, Section};
@@ -21,6 +21,10 @@ pub(super) struct Context<'c> {
     pub(super) engines: Vec<Engine<'c>>,
     /// By the names of log profiles.
     profiles: HashMap<&'c str, Vec<Element<'c>>>,
+    /// By their names; the first of a name counts.
+    pub(super) rings: HashMap<&'c str, &'c Section>,
+    /// The lines `log …` of the section `global`.
+    logs: Vec<&'c Line>,
 }
 
 /// An element otel@32473 and the line that has it.
@@ -28,8 +32,9 @@ pub(super) type Element<'c> = (&'c Line, &'c str);
 
 const ELEMENT: &str = "[otel@32473";
 
-/// So many lines of a `defaults` are looked at: each proxy that inherits them has them again.
-const MAX_DEFAULTS: usize = 1000;
+/// So many lines of a `defaults` are looked at, and log lines of `global`, and elements of log profiles: each proxy that inherits or
+/// names them has them again.
+const MAX_SHARED: usize = 1000;
 
 impl<'c> Engine<'c> {
     pub(super) fn sections(&self, kind: &'static str) -> impl Iterator<Item = &'c Section> + '_ {
@@ -50,7 +55,11 @@ impl<'c> Context<'c> {
             let elements = profile.lines.iter().filter_map(|line| Some((line, line.behind("sd")?)));
             profiles.entry(profile.name()).or_default().extend(elements.filter(|(_, sd)| sd.contains(ELEMENT)));
         }
-        Context { version, haproxy, engines, profiles }
+        let rings = haproxy.iter().rev().filter(|section| section.kind() == "ring");
+        let rings = rings.map(|ring| (ring.name(), ring)).collect();
+        let global = haproxy.iter().filter(|section| section.kind() == "global");
+        let logs = global.flat_map(|section| &section.lines).filter(|line| line.word(0) == "log");
+        Context { version, haproxy, engines, profiles, rings, logs: logs.take(MAX_SHARED).collect() }
     }
 
     /// The elements in the log lines of a proxy that has these lines: that of its `log-format-sd`, and those of its targets' profiles.
@@ -58,17 +67,22 @@ impl<'c> Context<'c> {
         // The proxy's own comes last and counts.
         let own = lines.iter().rfind(|line| line.word(0) == "log-format-sd").map(|line| (*line, line.word(1)));
         let targets = self.targets(lines).into_iter();
-        let named = targets.filter_map(|target| self.profiles.get(target.behind("profile")?)).flatten().copied();
+        // Several targets with one profile have its elements in common.
+        let mut seen = HashSet::new();
+        let profiles = targets.filter_map(|target| target.behind("profile")).filter(|profile| seen.insert(*profile));
+        let named = profiles.filter_map(|profile| self.profiles.get(profile)).flatten().copied().take(MAX_SHARED);
         own.filter(|(_, element)| element.contains(ELEMENT)).into_iter().chain(named).collect()
     }
 
-    /// The lines `log …` of a proxy; `log global` stands for those of the section `global`.
+    /// The lines `log …` of a proxy; `log global` stands for those of the section `global`, once, as HAProxy takes it.
     pub(super) fn targets(&self, lines: &[&'c Line]) -> Vec<&'c Line> {
-        let logs = lines.iter().copied().filter(|line| line.word(0) == "log");
-        let global = self.haproxy.iter().filter(|section| section.kind() == "global");
-        let of_global: Vec<_> =
-            global.flat_map(|section: &'c Section| &section.lines).filter(|line| line.word(0) == "log").collect();
-        logs.flat_map(|line| if line.word(1) == "global" { of_global.clone() } else { vec![line] }).collect()
+        let mut global = Some(&self.logs[..]);
+        let logs = lines.iter().filter(|line| line.word(0) == "log");
+        let one_or_all = logs.flat_map(|line| match line.word(1) {
+            "global" => global.take().unwrap_or_default(),
+            _ => std::slice::from_ref(line),
+        });
+        one_or_all.copied().collect()
     }
 
     /// The groups that rules send, each behind its engine.
@@ -83,7 +97,7 @@ impl<'c> Context<'c> {
     /// What a proxy has: its own lines, and those of the defaults that it inherits.
     pub(super) fn inherited(&self, proxy: &'c Section) -> Vec<&'c Line> {
         let defaults = proxy.defaults.and_then(|n| self.haproxy.get(n)).into_iter();
-        defaults.flat_map(|section| section.lines.iter().take(MAX_DEFAULTS)).chain(&proxy.lines).collect()
+        defaults.flat_map(|section| section.lines.iter().take(MAX_SHARED)).chain(&proxy.lines).collect()
     }
 }
 

@@ -15,8 +15,8 @@ use crate::failure::Failure;
 /// A configuration has so many bytes at most.
 const MAX_FILE: u64 = 16 << 20;
 
-/// And so many filters, of which each is looked at with its file.
-const MAX_FILTERS: usize = 256;
+/// And so many filters, or engines, of which each is looked at with its file.
+pub(super) const MAX_FILTERS: usize = 256;
 
 /// And so many sections in all these files.
 const MAX_SECTIONS: usize = 50_000;

@@ -9,7 +9,7 @@ mod nearest;
 mod rules;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -114,12 +114,18 @@ fn check(sources: &[Source], version: Version, findings: &mut Findings) {
         })
         .collect();
     // Those of the command line that no filter names.
-    let scopes: BTreeSet<_> = given.iter().map(|section| section.scope.as_str()).collect();
-    for scope in scopes {
-        if !engines.iter().any(|engine| engine.name == scope) {
-            let spoe = given.iter().filter(|section| section.scope == scope).collect();
-            engines.push(Engine { name: scope.to_owned(), spoe, proxy: None });
+    let named: HashSet<_> = filters.iter().map(|filter| filter.engine.as_str()).collect();
+    let mut others = BTreeMap::<_, Vec<_>>::new();
+    for section in given.iter().filter(|section| !named.contains(section.scope.as_str())) {
+        others.entry(section.scope.as_str()).or_default().push(section);
+    }
+    for (scope, spoe) in others {
+        if let (files::MAX_FILTERS.., Some(section)) = (engines.len(), spoe.first()) {
+            let text = "this scope and those behind it are too many to be looked at";
+            findings.add(version, &rules::UNREAD_FILE, &section.head, text);
+            break;
         }
+        engines.push(Engine { name: scope.to_owned(), spoe, proxy: None });
     }
     rules::check(&Context::new(version, &sections, engines), findings);
 }

@@ -168,12 +168,41 @@ fn hostile_files_end() {
     let fifo = directory.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     std::fs::write(directory.path().join("many.spoe"), "[e]\nspoe-agent a\n".repeat(20_000)).unwrap();
+    const N: usize = 20_000;
     let doubling = "    setenv A \"$A$A\"\n".repeat(64);
     for (name, text, expected) in [
         ("doubling", format!("global\n    setenv A x\n{doubling}"), 0),
         ("deep", format!("{}global\n", ".if true\n".repeat(200_000)), 0),
         ("frontends", format!("defaults\n{}{}", " option x\n".repeat(20_000), "frontend f\n".repeat(5_000)), 0),
         ("filters", format!("frontend f\n{}", "filter spoe engine e config many.spoe\n".repeat(20_000)), 1),
+        (
+            "logs",
+            format!(
+                "global\n{0}frontend f\n    log-format-sd [otel@32473\n{1}",
+                " log x\n".repeat(N),
+                " log global\n".repeat(N)
+            ),
+            1,
+        ),
+        (
+            "profiles",
+            format!(
+                "log-profile p\n{}frontend f\n{}",
+                " on any sd [otel@32473\n".repeat(N),
+                " log x profile p\n".repeat(N)
+            ),
+            1,
+        ),
+        (
+            "rings",
+            format!(
+                "{}frontend f\n log-format-sd [otel@32473\n{}",
+                "ring r\n".repeat(5 * N),
+                " log ring@x format rfc5424\n".repeat(5 * N)
+            ),
+            1,
+        ),
+        ("scopes", (0..100_000).map(|n| format!("[e{n}]\nspoe-agent a\n    timeout processing 1s\n")).collect(), 1),
         ("pipe", format!("frontend f\n    filter spoe engine e config {}\n", fifo.display()), 1),
     ] {
         let path = directory.path().join(format!("{name}.cfg"));

@@ -181,9 +181,8 @@ fn check_target(context: &Context<'_>, target: &Line, findings: &mut Findings) {
         return;
     }
     if let Some(ring) = target.word(1).strip_prefix("ring@") {
-        let of_name = |section: &&Section| section.kind() == "ring" && section.name() == ring;
         let maxlen = |ring: &Section| ring.all(&["maxlen"]).last().and_then(|line| line.word(1).parse().ok());
-        if let Some(ring) = context.haproxy.iter().find(of_name) {
+        if let Some(ring) = context.rings.get(ring) {
             let maxlen: usize = maxlen(ring).unwrap_or(1024);
             if maxlen < LEN {
                 let text = format!(
