@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use spop_core::{ClientEvent, FrameId, Header, MAX_HEADER_LEN, MAX_TRANSMIT_LEN, NotifyError, PREFIX_LEN, StreamId};
+use spop_core::{
+    Capabilities, ClientEvent, FrameId, Header, MAX_HEADER_LEN, MAX_TRANSMIT_LEN, NotifyError, PREFIX_LEN, StreamId,
+};
 
 use super::plan::Plan;
 use super::tally::{Kind, Tally};
@@ -119,9 +121,18 @@ impl<'p> Connection<'p> {
         self.link.as_mut().is_some_and(|link| link.stream.is_readable())
     }
 
-    /// When the next NOTIFY is due, if there is a place for it.
+    /// When the next NOTIFY is due, if it can be sent then. Else something has to come or to go first.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.pace.as_ref().filter(|_| !self.free.is_empty() && self.quota != Some(0)).map(Pace::next)
+        let place = !self.free.is_empty() && self.quota != Some(0) && !self.wants_write();
+        self.pace.as_ref().filter(|_| place && self.takes_another()).map(Pace::next)
+    }
+
+    /// Without pipelining one NOTIFY at a time; none before the HELLO.
+    fn takes_another(&self) -> bool {
+        self.link.as_ref().is_some_and(|Link { client, .. }| {
+            let agreed = client.negotiated().map(|agreed| agreed.capabilities);
+            agreed.is_some_and(|agreed| client.in_flight() == 0 || agreed.contains(Capabilities::PIPELINING))
+        })
     }
 
     /// What an open loop could not send by the end.

@@ -47,6 +47,45 @@ fn open_loop() {
     assert_eq!((&report["sent"], &report["acks"]), (&json!(500), &json!(500)), "{report}");
 }
 
+/// What is overdue and cannot be sent costs no time of the processor: without an ACK, a HELLO or a connection.
+#[test]
+fn an_open_loop_waits_for_what_it_needs() {
+    // The time that was used is told per ACK.
+    let one_ack = |stream: &mut TcpStream, capabilities: &str| {
+        read_frame(stream);
+        stream.write_all(&agent_hello(capabilities)).unwrap();
+        let (notify, mut body) = (read_frame(stream), good_answer());
+        body[5..7].copy_from_slice(&notify[9..11]);
+        stream.write_all(&framed(&body)).unwrap();
+        Vec::new()
+    };
+    let to_the_end = |mut stream: TcpStream| {
+        let _closed = stream.read_to_end(&mut Vec::new());
+        Vec::new()
+    };
+    let no_ack = Scripted::start(1, move |mut stream: TcpStream| {
+        one_ack(&mut stream, "");
+        to_the_end(stream)
+    });
+    let first = std::cell::Cell::new(true);
+    let no_hello =
+        Scripted::start(
+            2,
+            move |mut stream: TcpStream| {
+                if first.replace(false) { one_ack(&mut stream, "pipelining") } else { to_the_end(stream) }
+            },
+        );
+    let gone = Scripted::start(1, move |mut stream: TcpStream| one_ack(&mut stream, "pipelining"));
+    for (what, agent) in [("ACK", no_ack), ("HELLO", no_hello), ("connection", gone)] {
+        let output = load(&[&agent.addr, "--rate", "1000", "-d", "2s", "-c", "1", "-i", "4", "--timeout", "3s"]);
+        let report = report(&output);
+        assert_eq!((output.code, &report["acks"]), (1, &json!(1)), "{what}: {output:?}");
+        let seconds = report["tool_cpu_seconds_per_million_acks"].as_f64().unwrap() / 1e6;
+        assert!(seconds < 0.5, "{what}: {output:?}");
+        agent.end();
+    }
+}
+
 /// Answers every NOTIFY by `answer`, whose ids are replaced, but the first one after `pause`.
 fn answering(connections: usize, answer: Vec<u8>, pause: std::time::Duration) -> Scripted {
     Scripted::start(connections, move |mut stream: TcpStream| {
