@@ -41,7 +41,8 @@ pub(super) static RULES: &[&Rule] = &[&UNREAD_FILE, &INSPECT_DELAY, &CACHED_502,
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for proxy in context.haproxy {
         let group = proxy.lines.iter().find(|line| line.is(&["tcp-request", "content", "send-spoe-group"]));
-        if let (Some(line), false) = (group, proxy.has(&["tcp-request", "inspect-delay"])) {
+        let Some(line) = group else { continue };
+        if !context.inherited(proxy).iter().any(|line| line.is(&["tcp-request", "inspect-delay"])) {
             let text = "without `tcp-request inspect-delay TIME` this group is never sent";
             findings.add(context.version, &INSPECT_DELAY, line, text);
         }
