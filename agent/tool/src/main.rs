@@ -1,6 +1,8 @@
 //! `spop`: checks, calls, decodes and loads SPOE agents from the command line.
 
 #![forbid(unsafe_code)]
+// They panic where nobody reads; `say` does not.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod check;
 mod decode;
@@ -14,6 +16,7 @@ mod message;
 mod net;
 mod notify;
 mod relay;
+mod say;
 mod serve;
 mod show;
 mod tap;
@@ -24,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
+use say::say;
 use spop_agent::generate::Generate;
 
 /// The command line tool for SPOP, the protocol between HAProxy and its SPOE agents
@@ -85,7 +89,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             // The reason goes out even if standard output is stuck behind it.
             let _unwritten = out.flush();
-            eprintln!("spop: {failure}");
+            say(&failure);
             ExitCode::from(failure.code())
         }
     }

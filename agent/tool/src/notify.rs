@@ -16,6 +16,7 @@ use crate::expect::{self, Expected, Mismatch};
 use crate::failure::Failure;
 use crate::link::{Goodbye, Link};
 use crate::message;
+use crate::say::say;
 use crate::show::{Bare, JsonAction, Name};
 use crate::tls::TlsOptions;
 
@@ -98,7 +99,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     }
     match link.goodbye()? {
         Goodbye::Disconnect(..) => {}
-        other => eprintln!("spop: the agent's answer to our DISCONNECT: {other}"),
+        other => say(format_args!("the agent's answer to our DISCONNECT: {other}")),
     }
     match (broken, unmet) {
         (Some(error), _) => {

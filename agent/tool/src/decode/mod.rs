@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use crate::failure::Failure;
+use crate::say::say;
 use counts::{CaptureCounts, Counts};
 use decoder::Decoder;
 use options::Format;
@@ -52,7 +53,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
     if let (0, Some(reason)) = (decoder.counts.frames, capture.and_then(CaptureCounts::unreadable)) {
         return Err(Failure::Unexpected(format!("{summary}: {reason}")));
     }
-    eprintln!("spop: {summary}");
+    say(summary);
     Ok(())
 }
 

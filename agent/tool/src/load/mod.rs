@@ -23,6 +23,7 @@ use crate::expect::{self, Expected};
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::message;
+use crate::say::say;
 use crate::tls::TlsOptions;
 use connection::{Connection, Pace};
 use plan::{Payload, Plan};
@@ -227,7 +228,7 @@ fn connect(plan: &Plan, timeout: Duration) -> Result<Link, Failure> {
         )));
     }
     if plan.in_flight > 1 && !negotiated.capabilities.contains(Capabilities::PIPELINING) {
-        eprintln!("spop: the agent does not announce pipelining: one NOTIFY in flight on this connection");
+        say("the agent does not announce pipelining: one NOTIFY in flight on this connection");
     }
     Ok(link)
 }
@@ -297,6 +298,6 @@ fn show_progress(workers: &[Worker], start: Instant) {
             write!(io::stderr(), "{from}{:>5} s {per_second:>10.0} ACKs/s {errors:>6} errors{to}", now.as_secs());
     }
     if terminal {
-        eprintln!();
+        let _unseen = writeln!(io::stderr());
     }
 }

@@ -16,6 +16,7 @@ use super::frames::{Frames, Piece};
 use super::shared::Shared;
 use super::waiting::{Ids, Waiting};
 use crate::net::connect_abstract;
+use crate::say::say;
 use crate::tap::{Connection, From, Passing};
 
 /// One read.
@@ -50,7 +51,7 @@ pub(super) async fn relay(haproxy: Box<dyn Connection>, peer: String, number: u6
             );
             // Once, not for each health check.
             if shared.counts.unconnected.fetch_add(1, Relaxed) == 0 {
-                eprintln!("spop: cannot connect to {}: {reason}", shared.agent);
+                say(format_args!("cannot connect to {}: {reason}", shared.agent));
             }
             return;
         }

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use spop_agent::addr::Addr;
 
 use super::faults::FaultOptions;
+use crate::say::say;
 use crate::tap::Tap;
 
 /// What all connections share.
@@ -47,17 +48,17 @@ impl Shared {
     pub(super) fn summary(&self) {
         let counts = &self.counts;
         let count = |counter: &AtomicU64| counter.load(Relaxed);
-        eprintln!(
-            "spop: {} connections, {} NOTIFYs, {} ACKs",
+        say(format_args!(
+            "{} connections, {} NOTIFYs, {} ACKs",
             count(&counts.connections),
             count(&counts.notifies),
             count(&counts.acks)
-        );
+        ));
         let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
         if !latencies.is_empty() {
             let [half, most, last] =
                 [0.5, 0.99, 1.0].map(|quantile| latencies.value_at_quantile(quantile) as f64 / 1e3);
-            eprintln!("spop: latency of the agent: p50 {half:.3} ms, p99 {most:.3} ms, max {last:.3} ms");
+            say(format_args!("latency of the agent: p50 {half:.3} ms, p99 {most:.3} ms, max {last:.3} ms"));
         }
         for (counter, what) in [
             (&counts.refused, "connections refused: --max-connections were open"),
@@ -74,7 +75,7 @@ impl Shared {
             (&counts.reordered, "ACKs passed on in another order"),
         ] {
             if count(counter) > 0 {
-                eprintln!("spop: {} {what}", count(counter));
+                say(format_args!("{} {what}", count(counter)));
             }
         }
     }

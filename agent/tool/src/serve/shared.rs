@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spop_core::AgentConfig;
 
 use super::rules::Rule;
+use crate::say::say;
 use crate::tap::Tap;
 
 /// What all connections share.
@@ -34,25 +35,25 @@ impl Shared {
     pub(super) fn summary(&self) {
         let Counts { connections, refused, health_checks, notifies, acks, unfit, errors, undelayed } = &self.counts;
         let count = |counter: &AtomicU64| counter.load(Relaxed);
-        eprintln!(
-            "spop: {} connections ({} health checks), {} NOTIFYs, {} ACKs, {} messages without a rule, {} errors of the protocol",
+        say(format_args!(
+            "{} connections ({} health checks), {} NOTIFYs, {} ACKs, {} messages without a rule, {} errors of the protocol",
             count(connections),
             count(health_checks),
             count(notifies),
             count(acks),
             count(unfit),
             count(errors)
-        );
+        ));
         for (counter, what) in [
             (refused, "connections refused: --max-connections were open"),
             (undelayed, "ACKs without their delay: --max-delayed were waiting"),
         ] {
             if count(counter) > 0 {
-                eprintln!("spop: {} {what}", count(counter));
+                say(format_args!("{} {what}", count(counter)));
             }
         }
         for rule in &self.rules {
-            eprintln!("spop: rule on {}: {} messages", rule.text, count(&rule.answered));
+            say(format_args!("rule on {}: {} messages", rule.text, count(&rule.answered)));
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::failure::Failure;
+use crate::say::say;
 
 /// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -72,7 +73,7 @@ impl Listener {
         mut connection: impl FnMut(Box<dyn Connection>, String) -> F,
     ) -> Result<JoinSet<()>, Failure> {
         let stop = stop_signal()?;
-        eprintln!("spop: listening addr={}, Ctrl-C ends it", self.addr);
+        say(format_args!("listening addr={}, Ctrl-C ends it", self.addr));
         let mut connections = JoinSet::new();
         tokio::pin!(stop, over);
         loop {

@@ -18,6 +18,7 @@ use spop_core::{Frame, PREFIX_LEN};
 
 use crate::decode::{Decoded, Line, Place, Printer, Problem};
 use crate::failure::Failure;
+use crate::say::say;
 pub(crate) use direction::From;
 pub(crate) use listen::{Connection, Listener};
 use pcapng::Recorder;
@@ -77,10 +78,10 @@ impl Tap {
         let recorded = recorded.map_or(Ok(None), Recorder::finish);
         let left_out = self.lines.map_or(Ok(0), Lines::finish);
         if let Ok(n @ 1..) = left_out {
-            eprintln!("spop: {n} lines were left out: nobody read them fast enough");
+            say(format_args!("{n} lines were left out: nobody read them fast enough"));
         }
         if let Some(full) = recorded? {
-            eprintln!("spop: {full}");
+            say(full);
         }
         left_out.map(drop)
     }

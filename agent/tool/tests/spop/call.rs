@@ -1,10 +1,17 @@
 //! `spop check` and `spop notify` against a real agent and against agents that do everything wrong.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{RealAgent, Scripted, agent_hello, framed, read_frame, spop, unhex, vectors};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{
+    Process, RealAgent, Scripted, agent_hello, framed, program, read_frame, repository, spop, unhex, until, vectors,
+    wait,
+};
 
 /// Sends this after HAProxy's first frame, then waits for the end.
 fn answering(bytes: &[u8]) -> Scripted {
@@ -213,6 +220,42 @@ fn notify_fails_as_it_should() {
         assert!(output.stdout.contains("unset-var  txn.a"), "{output:?}");
         assert!(output.stdout.contains("then malformed"), "{output:?}");
         assert!(output.stderr.contains("answer to our DISCONNECT: none"), "{output:?}");
+    }
+}
+
+/// Nobody can read what is said; the exit code is what it is.
+#[test]
+fn standard_error_may_be_gone() {
+    let start = |args: &[&str]| {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        Process(Command::new(program("spop")).args(args).stdout(Stdio::null()).stderr(full).spawn().unwrap())
+    };
+    let code = |args: &[&str]| wait(&mut start(args).0, &format!("spop {args:?}"));
+    let trace = repository().join("agent/tool/tests/data/trace.pcap");
+    let closing = Scripted::start(1, |mut stream| {
+        read_frame(&mut stream);
+        stream.write_all(&agent_hello("")).unwrap();
+        read_frame(&mut stream);
+        stream.write_all(&framed(b"\x67\0\0\0\x01\x01\x01")).unwrap();
+        read_frame(&mut stream)
+    });
+    assert_eq!(code(&["check", "127.0.0.1:1"]), 3);
+    assert_eq!(code(&["decode", trace.to_str().unwrap()]), 0);
+    assert_eq!(code(&["notify", &closing.addr, "m"]), 0);
+    assert_eq!(code(&["serve", "127.0.0.1:0,tls"]), 2);
+    for command in [&["serve"][..], &["relay"]] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listen = format!("unix:{}", path.display());
+        let agent: &[&str] = if command[0] == "relay" { &["127.0.0.1:1"] } else { &[] };
+        let mut listening = start(&[command, &[&listen], agent].concat());
+        until("it listens", || UnixStream::connect(&path).is_ok());
+        // Whoever is served may be told to stop.
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        kill_process(Pid::from_child(&listening.0), Signal::INT).unwrap();
+        assert_eq!(wait(&mut listening.0, "spop"), 0, "{command:?}");
     }
 }
 
