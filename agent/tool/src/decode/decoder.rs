@@ -174,7 +174,7 @@ impl<W: Write> Decoder<'_, W> {
                 return self.fragment(fragments, place, &decoded, body.len());
             }
         }
-        self.line(Line { place, len: body.len(), decoded: &decoded, fragments: None, took: None, error })
+        self.line(Line { place, len: body.len(), decoded: &decoded, fragments: None, took: None, fault: None, error })
     }
 
     fn fragment(
@@ -187,7 +187,9 @@ impl<W: Write> Decoder<'_, W> {
         match fragments.add(decoded, place.offset) {
             Gathered::More(None) => Ok(()),
             Gathered::More(Some(problem)) => self.problem(place, problem),
-            Gathered::Aborted => self.line(Line { place, len, decoded, fragments: None, took: None, error: None }),
+            Gathered::Aborted => {
+                self.line(Line { place, len, decoded, fragments: None, took: None, fault: None, error: None })
+            }
             Gathered::Whole { header, payload, count, offset } => {
                 self.counts.reassembled += 1;
                 let whole = Decoded::reassembled(header, payload);
@@ -206,6 +208,7 @@ impl<W: Write> Decoder<'_, W> {
                     decoded: &whole,
                     fragments: Some(count),
                     took: None,
+                    fault: None,
                     error,
                 })
             }

@@ -34,6 +34,8 @@ pub(crate) struct Line<'a> {
     pub(crate) fragments: Option<u32>,
     /// How long HAProxy waited for this ACK.
     pub(crate) took: Option<Duration>,
+    /// What a relay made of it, if it did not just pass it on.
+    pub(crate) fault: Option<&'static str>,
     pub(crate) error: Option<Problem>,
 }
 
@@ -77,6 +79,9 @@ impl<W: Write> Printer<W> {
         }
         if let Some(took) = line.took {
             write!(self.out, " latency={:.3}ms", took.as_secs_f64() * 1e3)?;
+        }
+        if let Some(fault) = line.fault {
+            write!(self.out, " fault={fault}")?;
         }
         write!(self.out, "{}", line.decoded.body)?;
         match &line.error {
@@ -193,6 +198,9 @@ impl Serialize for Line<'_> {
         }
         if let Some(took) = self.took {
             map.serialize_entry("latency_ms", &(took.as_micros() as f64 / 1e3))?;
+        }
+        if let Some(fault) = self.fault {
+            map.serialize_entry("fault", fault)?;
         }
         match &self.decoded.body {
             Body::Keys(keys) => map.serialize_entry("keys", &pairs(keys))?,

@@ -142,8 +142,7 @@ impl Link {
             frames.extend(bytes);
             while let Some(piece) = frames.next() {
                 let (bytes, fate) = match piece {
-                    Piece::Frame(frame) if self.sent_by_agent(frame) => (frame, Some(faults.ack())),
-                    Piece::Frame(frame) => (frame, None),
+                    Piece::Frame(frame) => (frame, self.sent_by_agent(frame, &mut faults)),
                     Piece::Rest(rest, error) => {
                         self.no_frames(From::Agent, rest, error);
                         (rest, None)
@@ -210,15 +209,16 @@ impl Link {
         if header.frame_type == FrameType::HAPROXY_HELLO && frame.windows(11).any(|word| word == b"healthcheck") {
             self.health_check.store(true, Relaxed);
         }
-        self.passing().frame(From::Haproxy, frame, is_notify || self.shared.all, None);
+        let fault = drops.then_some(Fate::Drop).and_then(Fate::fault);
+        self.passing().faulty(From::Haproxy, frame, is_notify || self.shared.all, None, fault);
         !drops
     }
 
-    /// True if it is an ACK.
-    fn sent_by_agent(&self, frame: &[u8]) -> bool {
+    /// What is to become of it, if it is an ACK.
+    fn sent_by_agent(&self, frame: &[u8], faults: &mut Faults) -> Option<Fate> {
         let Some(header) = Header::peek(frame) else {
             self.passing().frame(From::Agent, frame, true, None);
-            return false;
+            return None;
         };
         let is_ack = header.frame_type == FrameType::ACK;
         let ids = (header.stream_id.0, header.frame_id.0);
@@ -230,8 +230,10 @@ impl Link {
         }
         // A DISCONNECT that nobody asked for is worth a line.
         let ends = header.frame_type == FrameType::AGENT_DISCONNECT && !self.health_check.load(Relaxed);
-        self.passing().frame(From::Agent, frame, is_ack || ends || self.shared.all, took);
-        is_ack
+        let fate = is_ack.then(|| faults.ack());
+        let fault = fate.and_then(Fate::fault);
+        self.passing().faulty(From::Agent, frame, is_ack || ends || self.shared.all, took, fault);
+        fate
     }
 
     fn no_frames(&self, from: From, rest: &[u8], error: Option<spop_core::DecodeError>) {

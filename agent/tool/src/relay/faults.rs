@@ -75,6 +75,18 @@ pub(super) enum Fate {
     Cut,
 }
 
+impl Fate {
+    /// What its line says of it.
+    pub(super) fn fault(self) -> Option<&'static str> {
+        match self {
+            Fate::Pass => None,
+            Fate::Delay(_) => Some("delayed"),
+            Fate::Drop => Some("dropped"),
+            Fate::Cut => Some("cut"),
+        }
+    }
+}
+
 /// The faults of one connection: the course is its own.
 pub(super) struct Faults {
     options: FaultOptions,

@@ -22,7 +22,8 @@ use shared::{Counts, Shared};
 /// Stand between HAProxy and an agent: show both directions, and what an agent in trouble would do
 ///
 /// Every NOTIFY and ACK is a line, as `spop decode` prints it, an ACK with how long it took. Bytes pass unchanged, also what is no
-/// SPOP, unless a fault is asked for.
+/// SPOP, unless a fault is asked for. Lines and the record have each frame as it came, before its fault; the line says `fault=dropped`,
+/// `cut` or `delayed`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct Options {

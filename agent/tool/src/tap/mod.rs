@@ -122,13 +122,25 @@ impl Passing {
 
     /// A frame with its prefix, in the order of its direction; an ACK with how long HAProxy waited for it.
     pub(crate) fn frame(&mut self, from: From, frame: &[u8], show: bool, took: Option<Duration>) {
+        self.faulty(from, frame, show, took, None);
+    }
+
+    /// One of which a relay makes something else.
+    pub(crate) fn faulty(
+        &mut self,
+        from: From,
+        frame: &[u8],
+        show: bool,
+        took: Option<Duration>,
+        fault: Option<&'static str>,
+    ) {
         let offset = self.advance(from, frame.len());
         if !show {
             return;
         }
         let body = frame.get(PREFIX_LEN..).unwrap_or_default();
         match Decoded::new(body) {
-            Ok(decoded) => self.line(from, offset, body.len(), &decoded, (None, took)),
+            Ok(decoded) => self.line(from, offset, body.len(), &decoded, (None, took, fault)),
             Err(error) => self.problem(from, offset, &Problem::in_frame(offset, error)),
         }
     }
@@ -140,7 +152,7 @@ impl Passing {
             let mut header = last.header;
             header.frame_type = spop_core::FrameType::NOTIFY;
             let decoded = Decoded::reassembled(header, payload);
-            self.line(From::Haproxy, offset, payload.len(), &decoded, (Some(fragments), None));
+            self.line(From::Haproxy, offset, payload.len(), &decoded, (Some(fragments), None, None));
         }
     }
 
@@ -166,10 +178,10 @@ impl Passing {
         offset: u64,
         len: usize,
         decoded: &Decoded<'_>,
-        (fragments, took): (Option<u32>, Option<Duration>),
+        (fragments, took, fault): (Option<u32>, Option<Duration>, Option<&'static str>),
     ) {
         let error = decoded.error.map(|error| Problem::in_frame(offset, error));
-        let line = Line { place: self.place(from, offset), len, decoded, fragments, took, error };
+        let line = Line { place: self.place(from, offset), len, decoded, fragments, took, fault, error };
         self.print(|printer| printer.frame(&line));
     }
 

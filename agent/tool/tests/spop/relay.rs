@@ -133,22 +133,31 @@ fn acks_come_late_or_not_at_all() {
     let begin = Instant::now();
     ask(&slow, "4", "5s").ok();
     assert!(begin.elapsed() >= Duration::from_millis(600));
-    assert!(slow.stop().ok().stderr.contains("2 ACKs delayed"));
+    let slow = slow.stop().ok();
+    assert!(slow.stderr.contains("2 ACKs delayed"));
+    assert_eq!(slow.stdout.matches(" fault=delayed ").count(), 2, "{}", slow.stdout);
 
     let lossy = relay(&agent.addr, &["--drop-ack", "1/3"]);
     ask(&lossy, "2", "5s").ok();
     ask(&lossy, "3", "300ms").failed(5, "no ACK");
-    let told = lossy.stop().ok().stderr;
+    let lossy = lossy.stop().ok();
+    assert_eq!(lossy.stdout.matches(" fault=dropped ").count(), 1, "{}", lossy.stdout);
+    let told = lossy.stderr;
     assert!(told.contains("1 ACKs dropped") && told.contains("5 NOTIFYs, 5 ACKs"), "{told}");
 
-    let deaf = relay(&agent.addr, &["--drop-notify", "100%"]);
+    let deaf = relay(&agent.addr, &["--drop-notify", "100%", "--json"]);
     ask(&deaf, "1", "300ms").failed(5, "no ACK");
-    let told = deaf.stop().ok().stderr;
+    let deaf = deaf.stop().ok();
+    let lines = deaf.json_lines();
+    assert!(lines.len() == 1 && lines[0]["type"] == "NOTIFY" && lines[0]["fault"] == "dropped", "{lines:?}");
+    let told = deaf.stderr;
     assert!(told.contains("1 NOTIFYs dropped") && told.contains("1 NOTIFYs, 0 ACKs"), "{told}");
 
     let cutting = relay(&agent.addr, &["--cut", "1/2"]);
     ask(&cutting, "2", "5s").failed(4, "");
-    assert!(cutting.stop().ok().stderr.contains("1 connections cut"));
+    let cutting = cutting.stop().ok();
+    assert!(cutting.stderr.contains("1 connections cut"));
+    assert_eq!(cutting.stdout.matches(" fault=cut ").count(), 1, "{}", cutting.stdout);
 }
 
 /// A NOTIFY without an end, or an end without a beginning, would be an error of the protocol to the agent.
