@@ -98,7 +98,8 @@ pub(super) struct Faults {
 impl FaultOptions {
     /// Of the connection with this number.
     pub(super) fn of(&self, connection: u64) -> Faults {
-        let state = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(connection);
+        // Mixed: else the course of the next seed would be this one from its second draw on.
+        let state = mix(self.seed).wrapping_add(connection);
         Faults { options: self.clone(), state, notifies: 0, acks: 0 }
     }
 
@@ -150,14 +151,20 @@ impl Faults {
     /// SplitMix64: chance that can be had again.
     fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mix(self.state)
     }
+}
+
+fn mix(state: u64) -> u64 {
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -189,6 +196,14 @@ mod tests {
         let drops = course(1, 0).iter().filter(|fate| **fate == Fate::Drop).count();
         assert!((900..1100).contains(&drops), "{drops}");
         assert!(course(1, 0).iter().step_by(2).all(|fate| !matches!(fate, Fate::Delay(_))));
+        // Nor is one course another one that begins later.
+        let draws = |seed, connection| {
+            let mut faults = options(seed).of(connection);
+            (0..100).map(|_| faults.random()).collect::<HashSet<_>>()
+        };
+        for (seed, connection) in [(0, 0), (2, 0), (3, 0), (1, 1), (2, 1)] {
+            assert!(draws(1, 0).is_disjoint(&draws(seed, connection)), "{seed} {connection}");
+        }
         let mut faults = options(1).of(0);
         let dropped: Vec<_> = (1..=20).filter(|_| faults.notify() == Fate::Drop).collect();
         assert_eq!(dropped, [10, 20]);
