@@ -1,6 +1,7 @@
 //! What is found, and how it is told.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::rc::Rc;
 
@@ -70,9 +71,21 @@ impl Findings {
                 let list: Vec<_> = versions.iter().map(ToString::to_string).collect();
                 format!(" (HAProxy {})", list.join(", "))
             });
+            let (file, text) = (Shown(file), Shown(text));
             writeln!(out, "{file}:{line}: {level}: {text}{} [{rule}]", some.unwrap_or_default())?;
         }
         Ok(())
+    }
+}
+
+/// Text of a file for a terminal, which takes no orders from it.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_debug()) } else { f.write_char(c) })
     }
 }
 

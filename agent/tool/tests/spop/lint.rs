@@ -146,6 +146,19 @@ fn versions_and_exceptions() {
     spop(&["lint"]).failed(2, "FILE");
 }
 
+/// A terminal takes no orders from what is looked at; JSON has it as it is.
+#[test]
+fn control_characters_are_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a\x1bb.spoe");
+    std::fs::write(&path, "[e]\nspoe-message \"x\\x1b[2J\\n\u{9b}é\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let text = spop(&["lint", path]).failed(1, "1 found").stdout;
+    assert!(text.contains(r"a\u{1b}b.spoe:2: ") && text.contains(r"the message x\u{1b}[2J\n\u{9b}é:"), "{text}");
+    let json = spop(&["lint", "--json", path]).failed(1, "1 found").json_lines().remove(0);
+    assert!(json["file"] == path && json["text"].as_str().unwrap().contains("x\x1b[2J\n\u{9b}é:"), "{json}");
+}
+
 /// The manual has all rules.
 #[test]
 fn the_manual_has_the_rules() {
