@@ -151,6 +151,16 @@ impl Instance {
         self.spans.is_empty() && self.root.is_some()
     }
 
+    /// Something is open, or is yet to open: what a span id was given out for. After a limit nothing is waited for.
+    pub(super) fn is_live(&self) -> bool {
+        !self.has_ended() || !self.reserved.is_empty() && !self.cut
+    }
+
+    /// Was the span id of this name given out before its span?
+    pub(super) fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.find(name).is_some()
+    }
+
     /// It has ended, but HAProxy did not say so.
     pub(super) fn was_cut(&self) -> bool {
         self.cut
@@ -326,6 +336,18 @@ impl Instance {
         env.counters.spans_finished.add(self.spans.len());
         self.cut &= self.spans.is_empty();
         self.end_all(now, env, pool, |_| ());
+        self.release_reserved(env);
+    }
+
+    /// Waits no more for what was to open before now. What the present NOTIFY reserves the next one opens.
+    fn release_reserved(&mut self, env: &Env) {
+        let before = self.reserved.len();
+        for reserved in self.reserved.take() {
+            if reserved.fresh {
+                self.reserved.push(reserved);
+            }
+        }
+        env.counters.reserved_never_opened.add(before - self.reserved.len());
     }
 
     /// Ends all spans for another reason than `finish=`, and exports them.
@@ -356,7 +378,7 @@ impl Instance {
         let (open, is_recording) = (self.spans.len(), self.is_recording(env));
         if is_recording {
             // The first one stands for the request if none says that it does.
-            let first = self.spans.first().map(|span| span.span_id);
+            let first = self.spans.iter().min_by_key(|span| span.number).map(|span| span.span_id);
             let server =
                 self.spans.iter().find(|span| span.kind == SpanKind::Server).map(|span| span.span_id).or(first);
             for span in self.spans.iter_mut() {
@@ -372,6 +394,7 @@ impl Instance {
         env.counters.spans_ended_line.add(open);
         self.cut &= open == 0;
         self.end_all(end.at, env, pool, |_| ());
+        self.release_reserved(env);
         self.export(now.clock, env, pool, exports);
         match self.binding {
             Binding::Bound { sampled: Some(false), .. } => Known::Unsampled,

@@ -14,7 +14,7 @@ pub struct SpanLimits {
     pub max_attributes_per_event: u32,
     /// Attributes of a link: `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT`, else `OTEL_ATTRIBUTE_COUNT_LIMIT`.
     pub max_attributes_per_link: u32,
-    /// Characters of a text in an attribute of a span, event or link; a longer one is cut.
+    /// Characters of a text in an attribute of a span or event; a longer one is cut.
     /// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, else `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`.
     pub max_value_len: Option<usize>,
 }

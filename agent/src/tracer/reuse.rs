@@ -30,7 +30,8 @@ pub(super) fn begins_anew(instance: &Instance, heads: &[Head<'_>], env: &Env) ->
                 Keyword::Span => {
                     opens_root |= is_root;
                     let name = value::text(&item.value).filter(|name| !name.is_empty());
-                    is_root = name.is_some_and(|name| named.insert(name));
+                    // What the agent has promised is no root.
+                    is_root = name.is_some_and(|name| !instance.is_reserved(&name) && named.insert(name));
                 }
                 Keyword::ChildOf | Keyword::FollowsFrom => is_root = false,
                 _ => {

@@ -286,7 +286,7 @@ impl Shard {
             out.changes.push((trace_id, spans as i32 - entry.instance.indexed as i32));
             entry.instance.indexed = spans as u32;
         }
-        let (was_live, live) = (entry.live, !entry.instance.has_ended());
+        let (was_live, live) = (entry.live, entry.instance.is_live());
         entry.live = live;
         if live && !was_live {
             entry.born = entry.touched;

@@ -126,6 +126,48 @@ fn messages_of_one_notify_are_of_one_request() {
     assert_eq!(agent.stats().ids_reused, 0);
 }
 
+/// The server was told of it: it is no other request's root, and it is waited for as long as for an open one.
+#[test]
+fn a_span_that_was_promised_is_of_the_request_that_promised_it() {
+    for (later, child_of) in [(1, None), (100_000, None), (100_000, Some("Frontend"))] {
+        let agent = Agent::new();
+        let first = message!("otel:a", "id" = "1", "inject" = "Upstream", "span" = "Frontend", "finish" = "Frontend");
+        let vars = agent.notify(0, &[first]);
+        agent.sweep(later);
+        assert_eq!(agent.stats().open_ids, 1);
+        let mut second = message!("otel:b", "id" = "1", "span" = "Upstream");
+        second.args.extend(child_of.map(|name| ("child-of", Value::from(name))));
+        second.args.push(("finish", "*".into()));
+        agent.notify(later, &[second]);
+        let spans = agent.take();
+        let (frontend, upstream) = (spans.get("Frontend"), spans.get("Upstream"));
+        assert_eq!(
+            (upstream.trace_id(), upstream.id().to_string()),
+            (frontend.trace_id(), var(&vars, "span_id").into())
+        );
+        let parent = child_of.map_or(SpanId::INVALID, |_| frontend.id());
+        assert_eq!(upstream.data.parent_span_id, parent);
+        let stats = agent.stats();
+        assert_eq!((stats.ids_reused, stats.reserved_never_opened, stats.open_ids), (0, 0, 0), "{later}");
+    }
+}
+
+#[test]
+fn what_was_promised_is_waited_for_until_all_is_finished() {
+    let agent = Agent::new();
+    agent.notify(0, &[message!("otel:a", "id" = "1", "inject" = "Upstream", "span" = "Frontend")]);
+    agent.notify(1, &[message!("otel:denied", "id" = "1", "finish" = "*")]);
+    let stats = agent.stats();
+    assert_eq!((stats.open_ids, stats.remembered_ids, stats.reserved_never_opened), (0, 1, 1));
+    // Without that, until the id is idle.
+    agent.notify(2, &[message!("otel:a", "id" = "2", "inject" = "Upstream", "span" = "A", "finish" = "A")]);
+    agent.sweep(120_002);
+    let stats = agent.stats();
+    assert_eq!((stats.open_ids, stats.remembered_ids), (0, 1));
+    agent.sweep(160_000);
+    assert_eq!((agent.stats().remembered_ids, agent.stats().reserved_never_opened), (0, 2));
+}
+
 #[test]
 fn after_a_limit_haproxy_may_still_be_at_the_request() {
     let agent = Agent::new();
