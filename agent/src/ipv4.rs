@@ -5,8 +5,13 @@ use std::net::Ipv4Addr;
 /// The longest text, `255.255.255.255`.
 pub(crate) type Buffer = [u8; 15];
 
-/// Nearly every request has such an address: `Display` takes several times as long.
+/// The text of an address.
 pub(crate) fn text(ip: Ipv4Addr, out: &mut Buffer) -> &str {
+    std::str::from_utf8(ascii(ip, out)).unwrap_or_default()
+}
+
+/// Its bytes. Nearly every request has such an address: `Display` takes several times as long.
+pub(crate) fn ascii(ip: Ipv4Addr, out: &mut Buffer) -> &[u8] {
     let mut len = 0;
     let mut push = |byte| {
         if let Some(slot) = out.get_mut(len) {
@@ -26,7 +31,7 @@ pub(crate) fn text(ip: Ipv4Addr, out: &mut Buffer) -> &str {
         }
         push(b'0' + octet % 10);
     }
-    out.get(..len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    out.get(..len).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -342,6 +342,9 @@ impl Instance {
     /// Waits no more for what was to open before now. What the present NOTIFY reserves the next one opens.
     fn release_reserved(&mut self, env: &Env) {
         let before = self.reserved.len();
+        if before == 0 {
+            return;
+        }
         for reserved in self.reserved.take() {
             if reserved.fresh {
                 self.reserved.push(reserved);

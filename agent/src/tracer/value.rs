@@ -100,6 +100,7 @@ fn put_one(out: &mut Vec<u8>, value: Option<Value<'_>>, max_len: Option<usize>) 
         None => return Some(put_given(out, b"", max_len)),
         Some(Value::Null) => return None,
         Some(Value::String(bytes)) => return Some(put_given(out, &lossy_bytes(bytes), max_len)),
+        Some(Value::Ipv4(ip)) => return Some(put_given(out, ipv4::ascii(ip, &mut [0; 15]), max_len)),
         Some(Value::Bool(b)) => (any_value::BOOL, u64::from(b)),
         Some(other) => match other.as_integer().map(i64::try_from) {
             Some(Ok(n)) => (any_value::INT, n as u64),
