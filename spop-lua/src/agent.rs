@@ -4,8 +4,8 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use spop_core::{
-    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Header, Negotiated, PREFIX_LEN, Status, Ticket,
-    Want,
+    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, FrameType, Header, Negotiated, PREFIX_LEN, Status,
+    Ticket, Want,
 };
 
 use crate::buffers::{Input, Output};
@@ -49,9 +49,21 @@ struct Connection {
     serial: u64,
     input: Input,
     output: Output,
+    /// Empty but from the first fragment of a NOTIFY to its last.
     reassembly: Vec<u8>,
-    /// The length that `reassembly` gets when fragments may come.
+    /// The length that `reassembly` gets when fragments come.
     reassembly_len: usize,
+}
+
+impl Connection {
+    /// Lua's collector does not see what the buffers hold, so it may be long in coming for one whose connection is over.
+    fn release_if_over(&mut self) {
+        if self.agent.want(&[]) == Want::Close {
+            self.input = Input::default();
+            self.reassembly = Vec::new();
+            self.output.release_if_empty();
+        }
+    }
 }
 
 impl Object for Connection {
@@ -148,25 +160,29 @@ fn feed(stack: &Stack<'_>) -> Outcome {
             if output.is_full() {
                 break;
             }
+            if reassembly.is_empty() && starts_fragmented(rest) && agent.negotiated().is_some_and(has_fragmentation) {
+                *reassembly = vec![0; *reassembly_len];
+            }
             let step = contain(|| agent.handle_input(rest, reassembly))?;
             let (used, event) = match step {
                 Ok(step) => step,
                 Err(error) => {
                     output.transmit(|out| agent.poll_transmit(out));
-                    input.consume(usize::MAX);
+                    connection.release_if_over();
                     return push_failure(stack, error, error.status());
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
+            let is_reassembled = event.as_ref().is_some_and(ends_reassembly);
             let nothing_to_do =
                 |event: &AgentEvent<'_>| matches!(event, AgentEvent::Fragment { .. } | AgentEvent::Ignored(_));
             if let Some(event) = event.filter(|event| !nothing_to_do(event)) {
                 events += 1;
                 push_event(stack, *serial, event);
                 stack.set_position(events);
-                if reassembly.is_empty() && agent.negotiated().is_some_and(has_fragmentation) {
-                    *reassembly = vec![0; *reassembly_len];
-                }
+            }
+            if is_reassembled {
+                *reassembly = Vec::new();
             }
             let transmitted = contain(|| output.transmit(|out| agent.poll_transmit(out)))?;
             if used == 0 && !transmitted {
@@ -184,9 +200,24 @@ fn feed(stack: &Stack<'_>) -> Outcome {
             Want::Close => false,
             _ => !input.unread().is_empty(),
         };
+        connection.release_if_over();
         stack.push_boolean(frame_waits);
         Ok(2)
     })
+}
+
+/// Is the next frame the first of a fragmented NOTIFY?
+fn starts_fragmented(input: &[u8]) -> bool {
+    Header::peek(input).is_some_and(|header| header.frame_type == FrameType::NOTIFY && !header.flags.fin())
+}
+
+/// Is the reassembly memory free again after this event?
+fn ends_reassembly(event: &AgentEvent<'_>) -> bool {
+    match event {
+        AgentEvent::Notify(notify) => notify.fragmented,
+        AgentEvent::Aborted { .. } | AgentEvent::TooBig { .. } => true,
+        _ => false,
+    }
 }
 
 fn has_fragmentation(negotiated: Negotiated) -> bool {
@@ -337,6 +368,7 @@ fn output(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
         stack.push_bytes(connection.output.frames());
         connection.output.clear();
+        connection.release_if_over();
         Ok(1)
     })
 }
@@ -347,6 +379,7 @@ fn close(stack: &Stack<'_>) -> Outcome {
         let Connection { agent, output, .. } = connection;
         agent.close(Status(value::u32_argument(stack, 2, 0)?));
         output.transmit(|out| agent.poll_transmit(out));
+        connection.release_if_over();
         Ok(0)
     })
 }
@@ -356,6 +389,7 @@ fn eof(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
         stack.push_count(connection.agent.handle_eof() as u64);
         connection.output.clear();
+        connection.release_if_over();
         Ok(1)
     })
 }
@@ -428,6 +462,7 @@ fn handle_timeout(stack: &Stack<'_>) -> Outcome {
         let Connection { agent, output, .. } = connection;
         let result = agent.handle_timeout(tick_argument(stack, 2)?);
         output.transmit(|out| agent.poll_transmit(out));
+        connection.release_if_over();
         match result {
             Ok(()) => {
                 stack.push_boolean(true);

@@ -101,4 +101,11 @@ impl Output {
             self.bytes = Vec::new();
         }
     }
+
+    /// Gives all of the memory back once the frames were handed over.
+    pub(crate) fn release_if_empty(&mut self) {
+        if self.len == 0 {
+            self.bytes = Vec::new();
+        }
+    }
 }

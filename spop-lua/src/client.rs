@@ -3,7 +3,7 @@
 use spop_core::raw::actions_reader;
 use spop_core::{
     Capabilities, ClientConfig, ClientEvent, EncodeError, EngineId, Flags, FrameId, FrameType, Header, MAX_HEADER_LEN,
-    NotifyEncoder, NotifyError, PREFIX_LEN, Status, StreamId,
+    NotifyEncoder, NotifyError, PREFIX_LEN, Status, StreamId, Want,
 };
 
 use crate::agent::{push_disconnect, push_named, push_negotiated, push_tick, push_want, tick_argument};
@@ -46,6 +46,16 @@ struct Connection {
     input: Input,
     output: Output,
     next_stream: u64,
+}
+
+impl Connection {
+    /// Lua's collector does not see what the buffers hold, so it may be long in coming for one whose connection is over.
+    fn release_if_over(&mut self) {
+        if self.client.want(&[]) == Want::Close {
+            self.input = Input::default();
+            self.output.release_if_empty();
+        }
+    }
 }
 
 impl Object for Connection {
@@ -109,7 +119,7 @@ fn feed(stack: &Stack<'_>) -> Outcome {
                 Ok(step) => step,
                 Err(error) => {
                     output.transmit(|out| client.poll_transmit(out));
-                    input.consume(usize::MAX);
+                    connection.release_if_over();
                     return push_failure(stack, error, error.status());
                 }
             };
@@ -129,6 +139,7 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         } else {
             input.consume(used);
         }
+        connection.release_if_over();
         Ok(1)
     })
 }
@@ -238,6 +249,7 @@ fn output(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
         stack.push_bytes(connection.output.frames());
         connection.output.clear();
+        connection.release_if_over();
         Ok(1)
     })
 }
@@ -257,6 +269,7 @@ fn eof(stack: &Stack<'_>) -> Outcome {
     stack.with_this(|connection: &mut Connection| {
         stack.push_count(connection.client.handle_eof() as u64);
         connection.output.clear();
+        connection.release_if_over();
         Ok(1)
     })
 }

@@ -166,10 +166,9 @@ local function serve(context, stream)
       data = ""
     else
       local want = agent:want()
-      if want == 0 then return end
-      data = receive(stream, want)
+      data = want > 0 and receive(stream, want)
       if not data then
-        agent:eof()
+        agent:eof() -- it gives its memory back, which Lua's collector does not see
         return
       end
     end
