@@ -131,6 +131,36 @@ test("a service and what it logs", function()
   assert(lines[2]:find("on purpose", 1, true), lines[2])
 end)
 
+-- The frames that `peer` got: how many of each type.
+local function types(peer)
+  local found, at = {}, 1
+  while at <= #peer.sent do
+    local length = assert(spop.peek_len(peer.sent:sub(at)))
+    local frame = assert(spop.decode(peer.sent:sub(at + 4, at + length - 1)))
+    found[frame.type] = (found[frame.type] or 0) + 1
+    at = at + length
+  end
+  return found
+end
+
+test("a service whose peer takes few bytes at a time, or no more", function()
+  local input = spop.encode_hello({ from = "haproxy", capabilities = "pipelining" })
+  for i = 1, 3 do input = input .. spop.encode_notify(i, 1, { { "m" } }) end
+  local peer = fake(input, false, 3)
+  service.serve(peer, { m = function() end })
+  equal(types(peer), { [spop.AGENT_HELLO] = 1, [spop.ACK] = 3 })
+  -- The half of a frame leaves: nothing may follow it.
+  peer = fake(input)
+  local send, sends = peer.send, 0
+  function peer.send(self, bytes, from)
+    sends = sends + 1
+    if sends ~= 2 then return send(self, bytes, from) end
+    return nil, "timeout", send(self, bytes:sub(1, 5))
+  end
+  service.serve(peer, { m = function() end })
+  equal({ sends, #peer.sent - spop.peek_len(peer.sent) }, { 2, 5 })
+end)
+
 test("what a peer says stays on its line of the log", function()
   local lines = {}
   local serve = function(frame)

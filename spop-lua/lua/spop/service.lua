@@ -147,6 +147,19 @@ local function receive(stream, want)
   return data ~= "" and data or nil
 end
 
+--- Sends all of it; false if the stream does not take it: then the peer has the half of a frame, and nothing may follow.
+local function send_all(stream, bytes)
+  local at = 1
+  while at <= #bytes do
+    -- The index of the last byte that was taken; in HAProxy that of the last one.
+    local last
+    if at == 1 then last = stream:send(bytes) else last = stream:send(bytes, at) end
+    if not last or last < at then return false end
+    at = last + 1
+  end
+  return true
+end
+
 local function serve(context, stream)
   local agent = spop.agent(context.agent_options)
   local data = ""
@@ -160,7 +173,10 @@ local function serve(context, stream)
     end
     if count ~= 0 then -- nothing happened: nothing to send
       local output = agent:output()
-      if output ~= "" then stream:send(output) end
+      if not send_all(stream, output) then
+        agent:eof()
+        return
+      end
     end
     if count and more then
       data = ""
@@ -193,8 +209,8 @@ function service.register(name, handlers, options)
   core.register_service(name, "tcp", function(applet) serve(context, applet) end)
 end
 
---- Serves one connection outside HAProxy until it ends. `stream` has the methods `receive(n)` and `send(bytes)` of
---- LuaSocket.
+--- Serves one connection outside HAProxy until it ends. `stream` has the methods `receive(n)` and `send(bytes, from)` of
+--- LuaSocket, with their results; if `send` fails, by a timeout too, the connection is over.
 ---@param stream table
 ---@param handlers table<string, fun(args: spop.Args, message: spop.Message, notify: spop.Frame): spop.Action[]?>
 ---@param options? spop.ServiceOptions
