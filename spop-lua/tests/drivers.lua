@@ -94,6 +94,26 @@ test("an answer that comes after the timeout is no answer to the next question",
   equal(assert(agent:notify("m"))[1][3], "right")
 end)
 
+test("what a client sends takes no longer than its timeout", function()
+  local peer = fake(HELLO .. spop.encode_ack(1, 1), true)
+  local left
+  local limits = {}
+  function peer.settimeout(_, seconds) left = seconds end
+  local send = peer.send
+  function peer.send(...)
+    limits[#limits + 1] = left or 0
+    left = nil
+    return send(...)
+  end
+  local agent = assert(client.connect(nil, nil, { socket = peer, timeout = 5 }))
+  assert(agent:notify("m"))
+  assert(#limits == 2 and limits[1] > 0 and limits[1] <= 5 and limits[2] > 0 and limits[2] <= 5, table.concat(limits, " "))
+  -- It does not take all of it until then.
+  function peer.send(_, bytes) return nil, "timeout", #bytes - 1 end
+  equal({ agent:notify("m") }, { nil, "timeout", 2 })
+  equal({ agent:notify("m"), peer.closed }, { nil, true })
+end)
+
 test("a socket that takes few bytes at a time", function()
   local peer = fake(HELLO .. spop.encode_ack(1, 1), false, 3)
   local agent = assert(client.connect(nil, nil, { socket = peer, engine_id = "me" }))

@@ -37,8 +37,7 @@ local function send_all(socket, bytes)
     -- The index of the last byte that was taken.
     local last, why
     if at == 1 then last, why = socket:send(bytes) else last, why = socket:send(bytes, at) end
-    if not last then return nil, why or "the connection is closed" end
-    if core then return true end -- HAProxy sends all of it
+    if not last or last < at then return nil, why or "the connection is closed" end -- HAProxy's is -1 then
     at = last + 1
   end
   return true
@@ -54,19 +53,27 @@ local function fail(self, why, status)
   return nil, self.failure, self.status
 end
 
+--- What the socket does next may take until the deadline; false if that is over.
+local function limit(self, deadline)
+  local left = deadline - clock()
+  if left <= 0 then return false end
+  self.socket:settimeout(left)
+  return true
+end
+
 --- Sends what is to send, then reads until `done` gives something for an event.
 local function exchange(self, deadline, done)
   while true do
+    if not limit(self, deadline) then return nil, "timeout", spop.status.TIMEOUT end
     local output = self.machine:output()
     if output ~= "" then
       local sent, why = send_all(self.socket, output)
-      if not sent then return fail(self, why, spop.status.IO_ERROR) end
+      -- The agent may have the half of a frame.
+      if not sent then return fail(self, why, why == "timeout" and spop.status.TIMEOUT or spop.status.IO_ERROR) end
+      if not limit(self, deadline) then return nil, "timeout", spop.status.TIMEOUT end
     end
-    local left = deadline - clock()
-    if left <= 0 then return nil, "timeout", spop.status.TIMEOUT end
     local want = self.machine:want()
     if want == 0 then return fail(self, "the connection is closed", spop.status.IO_ERROR) end
-    self.socket:settimeout(left)
     local data, why, partial = self.socket:receive(want)
     data = data or partial
     if data and data ~= "" then
