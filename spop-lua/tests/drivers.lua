@@ -94,6 +94,24 @@ test("an answer that comes after the timeout is no answer to the next question",
   equal(assert(agent:notify("m"))[1][3], "right")
 end)
 
+test("after a timeout without pipelining the connection is over, and says so", function()
+  local peer = fake(spop.encode_hello({ capabilities = "fragmentation", max_frame_size = 16380 }), true)
+  local agent = assert(client.connect(nil, nil, { socket = peer }))
+  equal({ agent:notify("m") }, { nil, "timeout", 2 })
+  equal(peer.closed, true)
+  local sent = peer.sent
+  local nothing, why, status = agent:notify("m")
+  equal({ nothing, status, peer.sent == sent }, { nil, 2, true })
+  assert(why:find("pipelining was not agreed on", 1, true), why)
+  agent:close()
+  equal(peer.sent == sent, true)
+  -- With async, late ACKs are known.
+  agent = assert(client.connect(nil, nil, { capabilities = "async", socket =
+    fake(spop.encode_hello({ capabilities = "async", max_frame_size = 16380 }), true) }))
+  equal({ agent:notify("m") }, { nil, "timeout", 2 })
+  equal({ agent:notify("m") }, { nil, "timeout", 2 })
+end)
+
 test("what a client sends takes no longer than its timeout", function()
   local peer = fake(HELLO .. spop.encode_ack(1, 1), true)
   local left

@@ -152,6 +152,9 @@ function client.check(address, port, options)
 end
 
 --- Sends a NOTIFY with one message, or with a list of messages (`{ {name, args}, ... }`), and waits for its ACK.
+---
+--- After a timeout (status 2) the connection serves further questions, and the late ACK is passed over; unless neither
+--- pipelining nor async was agreed on: then the connection is closed, later calls say so, and the caller connects again.
 ---@param message string|table
 ---@param args? table the arguments: `{ key = value }`, or a list of `{key, value}` in order
 ---@return spop.Action[]? actions
@@ -166,7 +169,12 @@ function Connection:notify(message, args)
     return event.event == "ack" and event.stream_id == stream_id and event.frame_id == frame_id and event
   end)
   if not ack then
-    if not self.failure then self.machine:forget(stream_id, frame_id) end
+    local agreed = self.negotiated.capabilities
+    if agreed.pipelining or agreed.async then
+      if not self.failure then self.machine:forget(stream_id, frame_id) end
+    else -- here the late ACK would break the protocol in the middle of the next question
+      fail(self, "the connection was closed: a question had a timeout, and pipelining was not agreed on", code)
+    end
     return nil, why, code
   end
   return ack:actions()
