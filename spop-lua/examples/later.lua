@@ -8,6 +8,8 @@ local spop = require "spop"
 
 local MAX_CONNECTIONS, MAX_JOBS = 256, 4096
 local MAX_UNSENT = 64 * 1024 -- bytes that HAProxy does not read before nothing more is read from it
+local HELLO_MS, HALF_FRAME_MS, IDLE_MS = 10000, 30000, 120000 -- those who just sit there make room for others
+local WRITE_SECONDS = 30 -- a peer that takes nothing for so long is given up
 local ORPHAN_SECONDS = 2 -- without a connection of its engine an answer waits for so long: HAProxy connects again
 local DONE = { { "set-var", "sess", "done", true } }
 
@@ -16,10 +18,17 @@ local elsewhere, lost = 0, 0
 
 local function close(connection)
   connection.closed = true
+  connection.agent:eof() -- jobs know it yet, its buffers are not needed
   connection.socket:close()
   for i, other in ipairs(connections) do
     if other == connection then table.remove(connections, i) break end
   end
+end
+
+-- Adds to what is to be sent.
+local function put(connection, bytes)
+  if connection.unsent == "" then connection.progress = socket.gettime() end
+  connection.unsent = connection.unsent .. bytes
 end
 
 -- HAProxy gives an event up after `timeout processing`, and the next one of its stream has the same ids, perhaps on another connection: with
@@ -65,19 +74,39 @@ local function read(connection)
     local events, left = connection.agent:feed(data)
     for _, event in ipairs(events or {}) do handle(connection, event) end
     data, more = "", events and left
-    connection.unsent = connection.unsent .. connection.agent:output()
+    put(connection, connection.agent:output())
   end
   if why == "closed" then close(connection) end
 end
 
 local function write(connection)
   local last, why, sent = connection.socket:send(connection.unsent)
-  connection.unsent = connection.unsent:sub((last or sent) + 1)
-  if why == "closed" then
-    close(connection)
-  elseif connection.unsent == "" and select(2, connection.agent:want()) == "close" then
-    close(connection)
+  last = last or sent
+  if last > 0 then connection.progress = socket.gettime() end
+  connection.unsent = connection.unsent:sub(last + 1)
+  if why == "closed" then close(connection) end
+end
+
+-- Tells the agents the time, and closes what is over; the seconds until the next timeout, at most `timeout`.
+local function watch(timeout)
+  local now = socket.gettime()
+  for i = #connections, 1, -1 do
+    local connection = connections[i]
+    local agent = connection.agent
+    local ms = math.max(math.floor((now - connection.since) * 1000), 0)
+    agent:handle_timeout(ms) -- if it is one, a DISCONNECT says so
+    put(connection, agent:output())
+    local due = agent:poll_timeout()
+    if due then timeout = math.min(timeout, math.max(due - ms, 1) / 1000) end
+    if connection.unsent ~= "" then
+      local left = connection.progress + WRITE_SECONDS - now
+      timeout = math.min(timeout, math.max(left, 0))
+      if left <= 0 then close(connection) end
+    elseif select(2, agent:want()) == "close" then
+      close(connection)
+    end
   end
+  return timeout
 end
 
 -- Another living connection of the engine, for what one that is gone left open; not one that is ending: nothing follows a DISCONNECT.
@@ -94,12 +123,12 @@ local function answer(job, now)
   local connection, notify = job.connection, job.notify
   if not connection.closed then
     connection.agent:ack(notify, DONE)
-    connection.unsent = connection.unsent .. connection.agent:output()
+    put(connection, connection.agent:output())
     return true
   end
   local on = other(connection.engine)
   if on then
-    on.unsent = on.unsent .. spop.encode_ack(notify.stream_id, notify.frame_id, DONE, on.max_frame_size)
+    put(on, spop.encode_ack(notify.stream_id, notify.frame_id, DONE, on.max_frame_size))
     elsewhere = elsewhere + 1
   elseif connection.engine and now < job.due + ORPHAN_SECONDS then
     return false
@@ -129,7 +158,7 @@ print("listening on 127.0.0.1:" .. select(2, listener:getsockname()))
 io.stdout:flush()
 
 while true do
-  local timeout = answer_due()
+  local timeout = watch(answer_due())
   local readers, writers, of = { listener }, {}, {}
   for _, connection in ipairs(connections) do
     of[connection.socket] = connection
@@ -145,8 +174,11 @@ while true do
       if peer and #connections < MAX_CONNECTIONS then
         peer:settimeout(0)
         peer:setoption("tcp-nodelay", true)
-        local agent = spop.agent { capabilities = "pipelining,async" }
-        connections[#connections + 1] = { socket = peer, agent = agent, unsent = "", engine = false }
+        local agent = spop.agent {
+          capabilities = "pipelining,async",
+          hello_timeout = HELLO_MS, half_frame_timeout = HALF_FRAME_MS, idle_timeout = IDLE_MS,
+        }
+        connections[#connections + 1] = { socket = peer, agent = agent, unsent = "", engine = false, since = socket.gettime() }
       elseif peer then
         peer:close()
       end
