@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     struct pollfd fds[1 + MAX_CONNECTIONS];
     struct sockaddr_in addr = {0};
     socklen_t len = sizeof addr;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, count = 0, told = 0, i;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, count = 0, i;
     struct sigaction action = {0};
     uint64_t end = UINT64_MAX; /* until the connections were told */
     spop_agent_config config;
@@ -73,20 +73,20 @@ int main(int argc, char **argv)
     getsockname(listener, (struct sockaddr *)&addr, &len);
     printf("listening on 127.0.0.1:%d\n", ntohs(addr.sin_port)), fflush(stdout);
     while (!stopping || (count > 0 && now_ms() < end)) {
-        int timeout = 1000, polled = count, fd; /* a second, for a signal that comes just before poll() */
+        int tells = stopping && end == UINT64_MAX, polled = count, fd, timeout = stopping ? 10 : 1000; /* a signal may come before poll() */
         for (i = 0; i < count; i++) {
             fds[1 + i].fd = conns[i]->fd, fds[1 + i].events = spop_conn_events(conns[i]), fds[1 + i].revents = 0;
             timeout = spop_conn_timeout(conns[i], now_ms(), timeout);
         }
         fds[0].fd = stopping ? -1 : listener, fds[0].events = POLLIN, fds[0].revents = 0;
-        poll(fds, (nfds_t)(1 + polled), timeout);
-        for (; stopping && told < count; told++)
-            spop_conn_stop(conns[told]), end = now_ms() + GRACE_MS;
+        tells = poll(fds, (nfds_t)(1 + polled), timeout) >= 0 && tells; /* else a signal: what can be read is told the next time */
         for (i = polled; i-- > 0;) /* backwards: the last one takes the place of one that is over */
             if (!spop_conn_turn(conns[i], fds[1 + i].revents, now_ms(), answer, NULL)) {
                 spop_conn_end(conns[i]), free(conns[i]);
-                conns[i] = conns[--count], told -= told > 0;
+                conns[i] = conns[--count];
             }
+        for (i = 0; tells && i < count; i++) /* what was there when poll() looked has been read: nothing more is */
+            spop_conn_stop(conns[i]), end = now_ms() + GRACE_MS;
         if ((fds[0].revents & POLLIN) && (fd = accept(listener, NULL, NULL)) >= 0) {
             void *memory = count < MAX_CONNECTIONS ? malloc(spop_conn_size(&config)) : NULL;
             fcntl(fd, F_SETFL, O_NONBLOCK), setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
