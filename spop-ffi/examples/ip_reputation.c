@@ -212,10 +212,10 @@ int main(int argc, char **argv)
     int listeners = 0, stopping = 0, i;
     uint64_t stop_at = 0, now = 0;
     size_t k;
-    struct sigaction action = {0};
-    action.sa_handler = on_signal;
+    struct sigaction action = {0}, hangup = {0};
+    action.sa_handler = on_signal, hangup.sa_handler = on_hangup;
     if (pipe(stop_pipe) < 0 || sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
-        sigaction(SIGUSR1, &action, NULL) < 0 || signal(SIGHUP, on_hangup) == SIG_ERR)
+        sigaction(SIGUSR1, &action, NULL) < 0 || sigaction(SIGHUP, &hangup, NULL) < 0)
         die("cannot", "handle signals");
     fds[0].fd = stop_pipe[0], fds[0].events = POLLIN;
     if (argc < 2 || argc > 1 + MAX_LISTENERS)
