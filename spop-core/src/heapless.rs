@@ -127,7 +127,7 @@ impl<const N: usize> ReassemblyBuffer<N> {
         self.reassembler.push(fragment, &mut self.memory);
     }
 
-    /// Ends the NOTIFY in progress: its messages.
+    /// Ends the NOTIFY in progress: its messages; without one, none.
     ///
     /// # Errors
     /// [`CollectError::Full`] if it had more than `N` bytes or too many fragments.
@@ -185,5 +185,6 @@ mod tests {
         buffer.start(IDS, PAYLOAD);
         buffer.abort();
         assert!(!buffer.is_open(IDS));
+        assert_eq!(buffer.finish().expect("nothing is in progress").count(), 0);
     }
 }

@@ -75,14 +75,44 @@ impl Reassembler {
         }
     }
 
-    /// Ends the NOTIFY in progress.
+    /// Ends the NOTIFY in progress; without one, it is `Whole(0)`.
     pub fn finish(&mut self) -> Reassembled {
-        self.open = None;
-        if self.too_big { Reassembled::TooBig } else { Reassembled::Whole(self.len) }
+        let whole = if self.too_big { Reassembled::TooBig } else { Reassembled::Whole(self.len) };
+        self.abort();
+        whole
     }
 
     /// Drops the NOTIFY in progress.
     pub fn abort(&mut self) {
         self.open = None;
+        self.len = 0;
+        self.too_big = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: (StreamId, FrameId) = (StreamId(3), FrameId(1));
+
+    #[test]
+    fn without_a_notify_in_progress_there_are_no_bytes() {
+        let mut memory = [0; 8];
+        let mut reassembler = Reassembler::new(8);
+        assert_eq!(reassembler.finish(), Reassembled::Whole(0));
+        reassembler.start(IDS, b"old", &mut memory);
+        reassembler.abort();
+        reassembler.push(b"more", &mut memory);
+        assert_eq!(reassembler.finish(), Reassembled::Whole(0));
+        reassembler.start(IDS, b"old", &mut memory);
+        assert_eq!(reassembler.finish(), Reassembled::Whole(3));
+        assert_eq!(reassembler.finish(), Reassembled::Whole(0));
+        reassembler.start(IDS, b"more than memory", &mut memory);
+        assert_eq!(reassembler.finish(), Reassembled::TooBig);
+        assert_eq!(reassembler.finish(), Reassembled::Whole(0));
+        reassembler.start(IDS, b"more than memory", &mut memory);
+        reassembler.abort();
+        assert_eq!(reassembler.finish(), Reassembled::Whole(0));
     }
 }
