@@ -351,7 +351,7 @@ test("agents that are over, or have nothing to do, hold no buffers", function()
     local before = resident()
     for i = 21, count do kept[i] = use() end
     collectgarbage()
-    return resident() - before, #kept
+    return resident() - before, #kept -- it is there until now
   end
   local function answered(agent, client, messages)
     assert(agent:ack(notify(agent, client, messages), { { "set-var", "txn", "a", bytes } }))
