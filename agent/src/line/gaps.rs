@@ -17,6 +17,43 @@ const MAX_NAME: usize = 128;
 /// A number that is so far below the highest one is that of another life of the process. Threads and datagrams overtake each
 /// other by much less.
 const ANOTHER_LIFE: u64 = 1000;
+/// So many lines come before those that they are behind, or under one number at the same time.
+const AT_ONCE: u64 = 100;
+/// HAProxy's first number.
+const FIRST: u64 = 0;
+
+/// What came of one life of a process.
+#[derive(Debug)]
+struct Life {
+    lowest: u64,
+    highest: u64,
+    received: u64,
+}
+
+impl Life {
+    fn begin(number: u64) -> Self {
+        Self { lowest: number, highest: number, received: 1 }
+    }
+
+    fn line(&mut self, number: u64) {
+        self.lowest = self.lowest.min(number);
+        self.highest = self.highest.max(number);
+        // More than come at once are of a life that nobody saw begin: they must not hide what is lost later.
+        self.received = (self.received + 1).min(self.span().saturating_add(AT_ONCE));
+    }
+
+    fn span(&self) -> u64 {
+        (self.highest - self.lowest).saturating_add(1)
+    }
+
+    fn missing(&self) -> u64 {
+        self.span().saturating_sub(self.received)
+    }
+
+    fn is_near(&self, number: u64) -> bool {
+        number.abs_diff(self.highest) <= ANOTHER_LIFE
+    }
+}
 
 /// What numbers its lines.
 #[derive(Debug)]
@@ -24,16 +61,25 @@ struct Source {
     sender: Sender,
     process: Box<[u8]>,
     frontend: Box<[u8]>,
-    lowest: u64,
-    highest: u64,
-    received: u64,
+    life: Life,
+    /// The one before, of which lines still come: late ones, or those of another process that cannot be told apart.
+    earlier: Option<Life>,
     /// Lines of all sources when its last one came.
     touched: u64,
 }
 
 impl Source {
-    fn missing(&self) -> u64 {
-        (self.highest - self.lowest).saturating_add(1).saturating_sub(self.received)
+    /// The life that this number is of; `None` if another one begins with it.
+    fn life_of(&mut self, number: u64) -> Option<&mut Life> {
+        if number == FIRST && self.life.highest > AT_ONCE {
+            return None;
+        }
+        if !self.life.is_near(number)
+            && let Some(earlier) = self.earlier.as_mut().filter(|earlier| earlier.is_near(number))
+        {
+            return Some(earlier);
+        }
+        (number.saturating_add(ANOTHER_LIFE) >= self.life.highest).then_some(&mut self.life)
     }
 }
 
@@ -59,17 +105,15 @@ impl Gaps {
         let hash = hasher.hash_one((sender, process, frontend));
         let is_it = |of: &Source| of.sender == sender && *of.process == *process && *of.frontend == *frontend;
         if let Some(source) = sources.find_mut(hash, is_it) {
-            if number.saturating_add(ANOTHER_LIFE) < source.highest {
-                // What it missed before stays in the sum.
-                (source.lowest, source.highest, source.received, source.touched) = (number, number, 1, *lines);
-                return 0;
-            }
-            let before = source.missing();
-            source.lowest = source.lowest.min(number);
-            source.highest = source.highest.max(number);
-            source.received += 1;
             source.touched = *lines;
-            let now = source.missing();
+            let Some(life) = source.life_of(number) else {
+                // What the one before the last missed stays in the sum.
+                source.earlier = Some(std::mem::replace(&mut source.life, Life::begin(number)));
+                return 0;
+            };
+            let before = life.missing();
+            life.line(number);
+            let now = life.missing();
             *missing = missing.saturating_add(now).saturating_sub(before);
             return now.saturating_sub(before);
         }
@@ -80,9 +124,8 @@ impl Gaps {
             sender,
             process: process.into(),
             frontend: frontend.into(),
-            lowest: number,
-            highest: number,
-            received: 1,
+            life: Life::begin(number),
+            earlier: None,
             touched: self.lines,
         };
         let hasher = &self.hasher;
@@ -156,6 +199,48 @@ mod tests {
         assert_eq!(line(0), (0, ANOTHER_LIFE - 2));
         assert_eq!(line(1), (0, ANOTHER_LIFE - 2));
         assert_eq!(line(5), (3, ANOTHER_LIFE + 1));
+    }
+
+    #[test]
+    fn a_late_line_of_an_earlier_life_is_no_gap() {
+        let mut gaps = Gaps::default();
+        let mut line = |process: &str, number| {
+            let more = gaps.line(Sender::Local, process.as_bytes(), "www", number);
+            (more, gaps.missing())
+        };
+        for number in [1_000_000, 5000, 1_000_001, 5001] {
+            assert_eq!(line("8", number), (0, 0), "{number}");
+        }
+        // What either of them misses is seen.
+        assert_eq!(line("8", 1_000_004), (2, 2));
+        assert_eq!(line("8", 5003), (1, 3));
+        // The later one goes past the other.
+        assert_eq!(line("8", 2_000_000), (1_994_996, 1_994_999));
+        assert_eq!(line("8", 1_000_005), (0, 1_994_999));
+        assert_eq!(line("8", 2_000_001), (0, 1_994_999));
+        // HAProxy's counter has 32 bits.
+        for number in [4_294_967_294, 0, 4_294_967_295, 1] {
+            assert_eq!(line("9", number), (0, 1_994_999), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_life_that_begins_early_neither_finds_nor_hides_lines() {
+        let mut gaps = Gaps::default();
+        let mut line = |process: &str, number| {
+            gaps.line(Sender::Local, process.as_bytes(), "www", number);
+            gaps.missing()
+        };
+        for number in (0..400).chain(450..=900).chain(0..50) {
+            line("8", number);
+        }
+        assert_eq!(line("8", 50), 50);
+        assert_eq!(line("8", 53), 52);
+        // Its first line was lost.
+        for number in (0..400).chain(1..400) {
+            line("9", number);
+        }
+        assert_eq!(line("9", 400 + AT_ONCE + 10), 52 + 10);
     }
 
     #[test]
