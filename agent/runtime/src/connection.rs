@@ -54,7 +54,6 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     draining: watch::Receiver<bool>,
 ) {
     let shared = open.shared.clone();
-    let stopping = draining.clone();
     let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
     session.leave_to_others();
@@ -63,10 +62,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     session.engine = None;
     tracing::debug!(connection = open.id, ok = result.is_ok(), "connection ended");
     match result {
-        Ok(()) => {
+        Ok(end) => {
             let late = session.linger().await;
-            // After an error of the protocol nobody can tell where a frame begins.
-            if *stopping.borrow() {
+            if end == End::Ours && !session.broken {
                 ServerStats::add(&shared.stats.late, late);
             }
         }
@@ -112,6 +110,14 @@ async fn ready(engine: Option<&Member>) {
     }
 }
 
+/// Who ended a connection.
+#[derive(PartialEq, Eq)]
+enum End {
+    Ours,
+    /// HAProxy, which waits for nothing more.
+    Theirs,
+}
+
 /// What ends a wait.
 enum Wake {
     Read(usize),
@@ -123,7 +129,7 @@ enum Wake {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
-    async fn run(&mut self, mut draining: watch::Receiver<bool>) -> io::Result<()> {
+    async fn run(&mut self, mut draining: watch::Receiver<bool>) -> io::Result<End> {
         let stop = draining.clone();
         // Made once: to wait anew each time means to enter and leave a list that all connections share.
         let drain = draining.wait_for(|&draining| draining);
@@ -138,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         loop {
             let want = self.agent.want(self.inbound.input.unread());
             if want == Want::Close {
-                return Ok(());
+                return Ok(End::Ours);
             }
             let may_read = want.bytes() > 0 && !self.has_all_in_flight();
             // A timer that is early does no harm, so it is moved only when a deadline comes before it.
@@ -161,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             let received = Timestamp::now();
             self.tick(received.clock);
             match wake {
-                Wake::Read(0) => return Ok(()),
+                Wake::Read(0) => return Ok(End::Theirs),
                 Wake::Read(n) => {
                     ServerStats::add(&self.stats().bytes_in, n as u64);
                     heard = received.clock;
@@ -224,7 +230,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             Err(ProtocolError::TimedOut(Timer::Idle)) => {
                 tracing::debug!(connection = self.connection.id, "idle, closed")
             }
-            Err(error) => self.on_protocol_error(&error, self.inbound.input.unread()),
+            Err(error) => {
+                self.broken = true;
+                self.on_protocol_error(&error, self.inbound.input.unread());
+            }
         }
     }
 
@@ -278,7 +287,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                         *reassembly = Vec::new();
                     }
                 }
-                Err(error) => self.on_protocol_error(&error, input.unread()),
+                Err(error) => {
+                    self.broken = true;
+                    self.on_protocol_error(&error, input.unread());
+                }
             }
         }
     }
@@ -316,6 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         let ends = self.agent.want(self.inbound.input.unread()) == Want::Close;
         if !ends && !self.shared.has_room(&mut self.buffered, held) {
             self.agent.close(Status::RESOURCES);
+            self.leave_unhandled();
             self.inbound = Inbound::default();
             self.buffered.set(0);
         }

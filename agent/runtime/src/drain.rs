@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::frames::Frames;
 use crate::session::Session;
 use crate::stats::ServerStats;
 
@@ -72,22 +71,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
         }
     }
 
+    /// What is in the input is not handled any more, only counted.
+    pub(crate) fn leave_unhandled(&mut self) {
+        let unread = self.inbound.input.unread();
+        self.unhandled.scan(unread);
+        self.inbound.input.consume(unread.len());
+    }
+
     /// Closes without a reset that could overtake the last frames: reads what still comes until HAProxy closes. Gives
-    /// the number of NOTIFYs in it.
+    /// the number of NOTIFYs in it and in what was left unhandled before.
     pub(crate) async fn linger(&mut self) -> u64 {
-        let mut frames = Frames::default();
-        frames.scan(self.inbound.input.unread());
-        self.inbound.input.consume(self.inbound.input.unread().len());
+        self.leave_unhandled();
         let discard = async {
             self.stream.shutdown().await?;
             while self.inbound.input.read(&mut self.stream).await? > 0 {
-                frames.scan(self.inbound.input.unread());
-                self.inbound.input.consume(self.inbound.input.unread().len());
+                self.leave_unhandled();
             }
             Ok::<(), io::Error>(())
         };
         // Whatever happens here, the connection is over.
         let _ended = tokio::time::timeout(LINGER, discard).await;
-        frames.notifies()
+        self.unhandled.notifies()
     }
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::buffer::{Input, Output};
 use crate::engine::{AtWork, Ids};
+use crate::frames::Frames;
 use crate::gauge::Part;
 use crate::member::Member;
 use crate::notify::Connection;
@@ -39,6 +40,10 @@ pub(crate) struct Session<S, const OPEN: usize> {
     /// What the shared histogram does not have yet.
     pub(crate) durations: HandlerDurations,
     in_flight: Part,
+    /// The protocol was broken: nobody can tell where a frame begins.
+    pub(crate) broken: bool,
+    /// What came after the agent had ended it.
+    pub(crate) unhandled: Frames,
     /// Bytes held beyond [`OWN_BUFFERS`](crate::OWN_BUFFERS).
     pub(crate) buffered: Part,
 }
@@ -120,6 +125,8 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
             received: Received::default(),
             durations: HandlerDurations::default(),
             in_flight: Part::new(&shared.stats, |stats| &stats.in_flight),
+            broken: false,
+            unhandled: Frames::default(),
             buffered: Part::new(&shared.stats, |stats| &stats.buffered),
             shared,
         }

@@ -194,3 +194,56 @@ async fn requests_beyond_the_shared_memory_end_their_connection() {
     server.wait_for("ended", |s| s.buffers_full == 1 && s.connections_open == 0 && s.in_flight == 0).await;
     assert_eq!(server.stats.snapshot().buffered, 0);
 }
+
+/// HAProxy logs each as an event without an answer.
+#[tokio::test]
+async fn what_comes_to_a_connection_that_we_end_is_counted() {
+    let timeout = config(|config| config.connection_idle_timeout = Some(Duration::from_millis(50)));
+    let server = Running::start(Server::new(answer).config(timeout)).await;
+    // One that crosses our DISCONNECT, in two parts.
+    let mut idle = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    let notify = idle.encode_notify(1, 1, |notify| notify.message(b"m").unwrap());
+    assert_eq!(idle.event().await, Event::Disconnect(Status::TIMEOUT));
+    idle.stream.write_all(&notify[..10]).await.unwrap();
+    idle.stream.write_all(&notify[10..]).await.unwrap();
+    drop(idle);
+    server.wait_for("counted", |s| s.late == 1 && s.connections_open == 0).await;
+
+    let memory = config(|config| {
+        config.max_frame_size = 1 << 20;
+        config.max_buffered = 0;
+        config.max_in_flight = 1;
+    });
+    let never = |_: Request| std::future::pending::<Result<Answer>>();
+    let server = Running::start(Server::new_async(never).config(memory)).await;
+    // Three behind one that needs more memory than there is, in what was read with it or after it.
+    let mut large = Peer::hello(&server.addr, LARGE).await;
+    let mut frames = vec![0; 150_000];
+    let mut first = NotifyEncoder::new(&mut frames, 1 << 20, StreamId(1), FrameId(1)).unwrap();
+    first.message(b"m").unwrap();
+    first.arg(b"bulk", Value::Binary(&[b'x'; 140_000])).unwrap();
+    let len = first.finish();
+    frames.truncate(len);
+    (0..3).for_each(|_| frames.extend_from_slice(&notify));
+    large.stream.write_all(&frames).await.unwrap();
+    assert_eq!(large.event().await, Event::Disconnect(Status::RESOURCES));
+    drop(large);
+    server.wait_for("counted", |s| s.late == 3 && s.connections_open == 0).await;
+    let stats = server.stats.snapshot();
+    assert_eq!((stats.notifies, stats.unanswered, stats.buffers_full, stats.protocol_errors), (1, 1, 1, 0));
+}
+
+#[tokio::test]
+async fn behind_an_error_of_the_protocol_nothing_is_counted() {
+    let server = Running::start(Server::new(answer)).await;
+    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+    let notify = peer.encode_notify(1, 1, |notify| notify.message(b"m").unwrap());
+    let mut wrong = b"\0\0\0\x02\x03\0".to_vec();
+    wrong.extend_from_slice(&notify);
+    peer.stream.write_all(&wrong).await.unwrap();
+    assert!(matches!(peer.event().await, Event::Disconnect(_)));
+    peer.stream.write_all(&notify).await.unwrap();
+    drop(peer);
+    server.wait_for("ended", |s| s.protocol_errors == 1 && s.connections_open == 0).await;
+    assert_eq!(server.stats.snapshot().late, 0);
+}
