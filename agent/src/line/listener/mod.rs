@@ -17,7 +17,7 @@ mod tcp;
 mod thread;
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use error::is_loopback;
 pub use error::{ListenCause, ListenError};
 use intake::{Intake, Logs};
 pub use stats::{ListenerSnapshot, ListenerStats};
-use tcp::{LAST_STEP, Limits, TcpLines};
+use tcp::{LAST_STEP, Limits, TcpLines, TcpSocket};
 use thread::LineThread;
 
 use super::LineSink;
@@ -57,7 +57,7 @@ pub struct Listeners {
 
 enum Bound {
     Datagrams(DatagramSocket),
-    Tcp(net::TcpListener),
+    Tcp(TcpSocket),
 }
 
 impl Listeners {
@@ -98,7 +98,7 @@ impl Listeners {
                     let reader = Reader::start(socket, intake.clone());
                     readers.push(reader.map_err(|error| ListenError { addr, cause: error.into() })?);
                 }
-                Bound::Tcp(listener) => {
+                Bound::Tcp(socket) => {
                     let acceptor = acceptor.clone().filter(|_| addr.has_tls());
                     let failed = |error: io::Error| ListenError { addr: addr.clone(), cause: error.into() };
                     let thread = match &mut thread {
@@ -106,7 +106,7 @@ impl Listeners {
                         none => none.insert(LineThread::start().map_err(failed)?),
                     };
                     let listener =
-                        TcpLines::start(listener, thread, acceptor, present.clone(), intake.clone(), stopped.clone());
+                        TcpLines::start(socket, thread, acceptor, present.clone(), intake.clone(), stopped.clone());
                     tcp.push(listener.map_err(failed)?);
                 }
             }
@@ -162,7 +162,7 @@ fn listen_on(
             let addr = socket.local_addr()?;
             admit(&[addr], allowed)?;
             socket.set_nonblocking(true)?;
-            (Bound::Tcp(socket), LogAddr::tcp(addr, tls))
+            (Bound::Tcp(TcpSocket { listener: socket, is_passed: true }), LogAddr::tcp(addr, tls))
         }
         LineSocket::Udp(socket) => {
             let addr = socket.local_addr()?;
@@ -208,7 +208,8 @@ async fn bind(
     if let LogAddr::Tcp(_) | LogAddr::Tls(_) = addr {
         let listener = TcpListener::bind(&addrs[..]).await?;
         let real = LogAddr::tcp(listener.local_addr()?, addr.has_tls());
-        return Ok(vec![(Bound::Tcp(listener.into_std()?), real)]);
+        let socket = TcpSocket { listener: listener.into_std()?, is_passed: false };
+        return Ok(vec![(Bound::Tcp(socket), real)]);
     }
     let socket = DatagramSocket::udp(&addrs, recv_buffer)?;
     let real = socket.local_addr()?.map_or_else(|| addr.clone(), |real| LogAddr::Udp(real.to_string()));

@@ -85,13 +85,20 @@ impl Limits {
 /// Once there is a deadline, connections end when nothing is left to read, and then at the latest.
 type Stop = watch::Receiver<Option<Instant>>;
 
+/// A socket that nobody accepts from yet.
+pub(super) struct TcpSocket {
+    pub(super) listener: net::TcpListener,
+    /// At the end it is left to others, with those who wait to be accepted.
+    pub(super) is_passed: bool,
+}
+
 /// A listener at work.
 pub(super) struct TcpLines(Worker);
 
 impl TcpLines {
     /// Accepts and reads in this thread.
     pub(super) fn start(
-        listener: net::TcpListener,
+        socket: TcpSocket,
         thread: &LineThread,
         acceptor: Option<Arc<TlsAcceptor>>,
         limits: watch::Receiver<Limits>,
@@ -99,8 +106,8 @@ impl TcpLines {
         stop: Stop,
     ) -> io::Result<Self> {
         let _entered = thread.enter();
-        let listener = TcpListener::from_std(listener)?;
-        Ok(Self(Worker::spawn(accept(listener, acceptor, limits, intake, stop))))
+        let listener = TcpListener::from_std(socket.listener)?;
+        Ok(Self(Worker::spawn(accept((listener, socket.is_passed), acceptor, limits, intake, stop))))
     }
 
     /// Waits for the end, which the stop has begun and which comes by its deadline.
@@ -110,7 +117,7 @@ impl TcpLines {
 }
 
 async fn accept(
-    listener: TcpListener,
+    (listener, is_passed): (TcpListener, bool),
     acceptor: Option<Arc<TlsAcceptor>>,
     limits: watch::Receiver<Limits>,
     intake: Arc<Intake>,
@@ -147,8 +154,9 @@ async fn accept(
         }
     };
     let limits = limits.borrow().clone();
-    // Who has connected may have sent lines already, but not over TLS, which needs our answer first.
-    if let (None, Ok(listener)) = (acceptor, listener.into_std()) {
+    // Who has connected may have sent lines already, but not over TLS, which needs our answer first. Of a passed socket the
+    // next one takes them.
+    if let (None, false, Ok(listener)) = (acceptor, is_passed, listener.into_std()) {
         while Instant::now() < deadline
             && let Ok((stream, peer)) = listener.accept()
         {
@@ -423,4 +431,46 @@ fn close(end: End, unread: &Unread, open: &Open, intake: &Intake) {
         }
     }
     unread.ended(intake);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::allow::AllowList;
+    use super::super::intake::Logs;
+    use super::*;
+    use crate::line::LineSink;
+
+    struct Nowhere;
+
+    impl LineSink for Nowhere {
+        fn take(&self, _: Sender, _: &[u8]) {}
+    }
+
+    /// Who connected before the stop: lines taken from them, and connections left in the socket.
+    async fn at_the_stop(is_passed: bool) -> (u64, usize) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let others = listener.try_clone().unwrap();
+        let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.write_all(b"<134>a line\n").unwrap();
+        let stats = Arc::<ListenerStats>::default();
+        let (sink, allowed, logs) = (Arc::new(Nowhere), AllowList::new(vec![]), Logs::default());
+        let intake = Arc::new(Intake { sink, allowed, stats: stats.clone(), logs });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (_limits, limits) = watch::channel(Limits::new(&ListenerConfig::default()));
+        let (_stop, stop) = watch::channel(Some(deadline));
+        let thread = LineThread::start().unwrap();
+        let socket = TcpSocket { listener, is_passed };
+        let lines = TcpLines::start(socket, &thread, None, limits, intake, stop).unwrap();
+        lines.ended(deadline).await;
+        (stats.snapshot().tcp_lines, std::iter::from_fn(|| others.accept().ok()).count())
+    }
+
+    #[tokio::test]
+    async fn who_waits_at_a_passed_socket_is_left_to_the_next_one() {
+        assert_eq!(at_the_stop(false).await, (1, 0));
+        assert_eq!(at_the_stop(true).await, (0, 1));
+    }
 }
