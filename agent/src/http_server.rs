@@ -68,6 +68,7 @@ impl Drop for Open {
 
 /// A listener at work.
 pub(crate) struct HttpServer {
+    beginning: Arc<Beginning>,
     limits: watch::Sender<HttpLimits>,
     stop: watch::Sender<Option<Instant>>,
     task: Worker,
@@ -83,13 +84,15 @@ impl HttpServer {
         stats: Arc<HttpStats>,
     ) -> Self {
         let (stop, stopped) = watch::channel(None);
-        let beginning = Beginning::new(name, tls, limits.max_connections, stats.clone());
+        let beginning = Arc::new(Beginning::new(name, tls, limits.max_connections, stats.clone()));
         let (limits, present) = watch::channel(limits);
-        HttpServer { limits, stop, task: Worker::spawn(serve(sockets, beginning, router, present, stats, stopped)) }
+        let task = Worker::spawn(serve(sockets, beginning.clone(), router, present, stats, stopped));
+        HttpServer { beginning, limits, stop, task }
     }
 
     /// Other limits, for the connections that begin from now on.
     pub(crate) fn set_limits(&self, limits: HttpLimits) {
+        self.beginning.set_max_connections(limits.max_connections);
         self.limits.send_replace(limits);
     }
 
@@ -103,14 +106,14 @@ impl HttpServer {
 /// Serves until `stop` holds a deadline, then lets the requests under way finish until that deadline.
 async fn serve(
     sockets: Sockets,
-    beginning: Beginning,
+    beginning: Arc<Beginning>,
     router: Router,
     limits: watch::Receiver<HttpLimits>,
     stats: Arc<HttpStats>,
     mut stop: watch::Receiver<Option<Instant>>,
 ) {
     let [accept_log, files_log, refused_log] = [(); 3].map(|()| LogLimit::new());
-    let (graceful, beginning) = (GracefulShutdown::new(), Arc::new(beginning));
+    let graceful = GracefulShutdown::new();
     let mut connections = Table::default();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).max_buf_size(BUFFER);

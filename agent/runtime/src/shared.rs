@@ -29,6 +29,10 @@ pub(crate) struct Shared {
 impl Shared {
     /// For connections that begin under other limits.
     pub(crate) fn with(&self, config: ServerConfig) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.set_max_connections(config.max_connections);
+        }
         Self {
             config,
             handler: self.handler.clone(),

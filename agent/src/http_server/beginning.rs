@@ -28,6 +28,13 @@ impl Beginning {
         Self { listener, acceptor: acceptor.map(Arc::new), stats, log: LogLimit::new() }
     }
 
+    /// The listener may have so many connections from now on.
+    pub(super) fn set_max_connections(&self, max_connections: usize) {
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.set_max_connections(max_connections);
+        }
+    }
+
     /// A place for the handshake, if there is to be one; the one that makes room for it is gone then.
     pub(super) async fn handshake(&self) -> Option<Handshake> {
         match &self.acceptor {

@@ -33,9 +33,14 @@ pub struct TlsAcceptor {
 impl TlsAcceptor {
     /// For listeners with so many connections at most. Log lines have the kind of listener.
     pub fn new(tls: Tls, listener: &'static str, max_connections: usize, stats: Arc<TlsStats>) -> Self {
-        let max = tls.config.max_handshakes.min(max_connections.div_ceil(SHARE));
+        let queue = Arc::new(Queue::new(most(&tls, max_connections)));
         let logs = std::array::from_fn(|_| LogLimit::new());
-        Self { tls, listener, stats, queue: Arc::new(Queue::new(max)), logs }
+        Self { tls, listener, stats, queue, logs }
+    }
+
+    /// The listeners may have so many connections from now on.
+    pub fn set_max_connections(&self, max_connections: usize) {
+        self.queue.set_max(most(&self.tls, max_connections));
     }
 
     /// A place for a handshake among the unfinished ones, of which the oldest is gone then if there were too many.
@@ -88,6 +93,11 @@ impl TlsAcceptor {
             tracing::warn!(listener, peer, error, speaks, left_out, "TLS handshake failed: {}", failure.advice());
         }
     }
+}
+
+/// Handshakes that may be unfinished.
+fn most(tls: &Tls, max_connections: usize) -> usize {
+    tls.config.max_handshakes.min(max_connections.div_ceil(SHARE))
 }
 
 /// A handshake that may be made.

@@ -2,6 +2,7 @@
 //! does not.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -16,13 +17,20 @@ struct Waiting {
 
 /// The unfinished handshakes.
 pub(super) struct Queue {
-    max: usize,
+    max: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
 
 impl Queue {
     pub(super) fn new(max: usize) -> Self {
-        Self { max: max.max(1), waiting: Mutex::default() }
+        let queue = Self { max: AtomicUsize::default(), waiting: Mutex::default() };
+        queue.set_max(max);
+        queue
+    }
+
+    /// Another bound, from the next one that begins on.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max.max(1), Relaxed);
     }
 
     /// One more begins; the one that has to make room for it is gone then.
@@ -43,7 +51,7 @@ impl Queue {
         if waiting.ending > 0 {
             return None;
         }
-        if waiting.open.len() >= self.max {
+        if waiting.open.len() >= self.max.load(Relaxed) {
             let (_, oldest) = waiting.open.pop_first()?;
             oldest.notify_one();
             waiting.ending += 1;
@@ -105,6 +113,21 @@ mod tests {
         let waiting = queue.lock();
         assert!(waiting.open.is_empty() && waiting.ending == 0);
         assert!(Arc::new(Queue::new(0)).take().is_some(), "there is room for one");
+    }
+
+    #[test]
+    fn another_bound_holds_from_the_next_one_on() {
+        let queue = Arc::new(Queue::new(1));
+        let mut places: Vec<_> = queue.clone().take().into_iter().collect();
+        queue.set_max(3);
+        places.extend((0..2).filter_map(|_| queue.clone().take()));
+        assert_eq!(places.len(), 3);
+        queue.set_max(1);
+        for left in [2, 1, 0] {
+            assert!(queue.clone().take().is_none(), "{left} are left");
+            assert!(places.remove(0).evicted().now_or_never().is_some(), "the oldest has to go");
+        }
+        assert!(queue.take().is_some());
     }
 
     /// Two listeners that come in turn both get their place, whoever of them told the oldest to go.

@@ -251,6 +251,27 @@ async fn handshakes_that_stand_still_end_and_make_room() {
     drop(crowd);
 }
 
+/// With other limits another number of handshakes may be unfinished.
+#[tokio::test]
+async fn room_for_handshakes_follows_the_limits() {
+    let files = Files::new();
+    let mut tls = files.config();
+    tls.handshake_timeout = Duration::from_secs(600);
+    let server = Server::new(echo).config(config(|config| config.max_connections = 4)).tls(Tls::load(tls).unwrap());
+    let live = server.live_config();
+    let server = Running::start_at(server, "127.0.0.1:0,tls").await;
+    let mut crowd = vec![TcpStream::connect(&server.addr).await.unwrap()];
+    server.wait_for("one", |stats| stats.connections == 1).await;
+    live.set(config(|config| config.max_connections = 40));
+    // The first ones may come before the acceptor knows.
+    for n in 2..=20 {
+        crowd.push(TcpStream::connect(&server.addr).await.unwrap());
+        server.wait_for("taken", |stats| stats.connections == n).await;
+    }
+    assert!(server.stats.snapshot().connections_open >= 5, "{:?}", server.stats.snapshot());
+    drop(crowd);
+}
+
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named() {
     let files = Files::new();

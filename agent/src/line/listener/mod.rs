@@ -50,6 +50,7 @@ pub struct Listeners {
     tcp: Vec<TcpLines>,
     /// Which serves those, if there are any.
     _thread: Option<LineThread>,
+    acceptor: Option<Arc<TlsAcceptor>>,
     limits: watch::Sender<Limits>,
     stop: watch::Sender<Option<Instant>>,
     stats: Arc<ListenerStats>,
@@ -111,13 +112,16 @@ impl Listeners {
                 }
             }
         }
-        Ok(Self { addrs, readers, tcp, _thread: thread, limits, stop, stats })
+        Ok(Self { addrs, readers, tcp, _thread: thread, acceptor, limits, stop, stats })
     }
 
     /// Other bounds, for the connections that begin from now on. Addresses, who may send, and what the system holds of
     /// datagrams stay. To be called by one at a time, on a Tokio runtime.
     pub fn reconfigure(&self, config: &ListenerConfig) {
         self.limits.send_modify(|limits| *limits = limits.with(config));
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.set_max_connections(config.max_connections);
+        }
     }
 
     /// Where lines are taken, with the ports that the system chose for port 0.
