@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
+use crate::peer::Peer;
 use crate::worker::Worker;
 use beginning::Beginning;
 pub(crate) use guard::{Guard, check as check_credentials};
@@ -40,7 +41,6 @@ use spop_agent::descriptors;
 use spop_agent::ratelimit::LogLimit;
 use spop_agent::tls::Tls;
 pub use stats::{HttpSnapshot, HttpStats};
-pub(crate) use table::Peer;
 use table::{Activity, Place, Table};
 use watched::Watched;
 

@@ -26,6 +26,7 @@ mod lossy;
 mod metric;
 mod named;
 pub mod passed;
+mod peer;
 pub mod red;
 pub mod reloads;
 mod request_context;

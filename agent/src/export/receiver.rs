@@ -11,7 +11,8 @@ pub use config::ReceiverConfig;
 pub use request::{DecodeError, ReceivedRequest};
 pub use stats::ReceiverSnapshot;
 
-use crate::http_server::{Guard, HttpLimits, HttpServer, HttpStats, Peer, Sockets, check_credentials};
+use crate::http_server::{Guard, HttpLimits, HttpServer, HttpStats, Sockets, check_credentials};
+use crate::peer::Peer;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::{Request, State};

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -10,23 +9,10 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::limits::HttpLimits;
+use crate::peer::Peer;
 
 /// One in so many places is for peers that have none.
 const RESERVE: usize = 8;
-
-/// Who is at the other end. Whoever has an IPv6 address has a network of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(IpAddr);
-
-impl From<IpAddr> for Peer {
-    fn from(addr: IpAddr) -> Self {
-        let network = |ip: Ipv6Addr| Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX));
-        Peer(match addr.to_canonical() {
-            IpAddr::V6(ip) => network(ip).into(),
-            ip => ip,
-        })
-    }
-}
 
 /// What a connection is at.
 #[derive(Debug)]
@@ -173,6 +159,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
     use std::time::Duration;
 
     const LIMITS: HttpLimits = HttpLimits {
@@ -185,15 +172,6 @@ mod tests {
 
     fn peer(last: u8) -> Peer {
         Peer::from(IpAddr::from([192, 0, 2, last]))
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_peer() {
-        let of = |text: &str| Peer::from(text.parse::<IpAddr>().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1:2:3"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), peer(1));
-        assert_ne!(peer(1), peer(2));
     }
 
     #[tokio::test(start_paused = true)]

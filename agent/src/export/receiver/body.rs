@@ -1,7 +1,7 @@
 //! The bodies of requests while they arrive: what all of them hold together is bounded, and what each peer does.
 
 use super::format::Refusal;
-use crate::http_server::Peer;
+use crate::peer::Peer;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};

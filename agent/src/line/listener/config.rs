@@ -41,7 +41,7 @@ pub struct ListenerConfig {
     #[arg(default_value_t = Self::DEFAULT.max_connections)]
     pub max_connections: usize,
 
-    /// Most of these connections of one sender; further ones are closed
+    /// Most of these connections of one sender, which is an address, or a /64 network of IPv6; further ones are closed
     #[arg(id = "log_max_per_peer", long = "log-max-per-peer", value_name = "N")]
     #[arg(default_value_t = Self::DEFAULT.max_per_peer)]
     pub max_per_peer: usize,

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The senders with a connection, by address.
+use crate::peer::Peer;
+
+/// The senders with a connection.
 #[derive(Clone, Default)]
-pub(super) struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(super) struct Peers(Arc<Mutex<HashMap<Peer, usize>>>);
 
 impl Peers {
     /// One more connection of this sender, unless it has as many as it may.
-    pub(super) fn enter(&self, peer: IpAddr, most: usize) -> Option<Place> {
+    pub(super) fn enter(&self, addr: IpAddr, most: usize) -> Option<Place> {
+        let peer = Peer::from(addr);
         let mut open = self.lock();
         let own = open.get(&peer).copied().unwrap_or(0);
         if own >= most {
@@ -21,7 +24,7 @@ impl Peers {
         Some(Place { peers: self.clone(), peer })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Peer, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -29,7 +32,7 @@ impl Peers {
 /// The place of a connection, until it is dropped.
 pub(super) struct Place {
     peers: Peers,
-    peer: IpAddr,
+    peer: Peer,
 }
 
 impl Drop for Place {
@@ -59,5 +62,15 @@ mod tests {
         assert!(peers.enter(one, 2).is_some());
         drop(first);
         assert!(peers.lock().is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_sender() {
+        let peers = Peers::default();
+        let [one, same, other] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
+        let first = peers.enter(one, 1);
+        assert!(first.is_some() && peers.enter(same, 1).is_none() && peers.enter(other, 1).is_some());
+        drop(first);
+        assert!(peers.enter(same, 1).is_some());
     }
 }
