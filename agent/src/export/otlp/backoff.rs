@@ -63,7 +63,9 @@ impl Backoff {
             let next = {
                 let mut state = self.lock();
                 let fails = state.failures > 0;
-                let next = Some(state.next).filter(|_| fails).max(own.filter(|_| !state.ending));
+                let next = Some(state.next).filter(|_| fails);
+                let own = if state.ending { own.min(next.map(|next| next + BEHIND)) } else { own };
+                let next = next.max(own);
                 let is_free = !(fails && state.probing);
                 if is_free && next.is_none_or(|next| next <= Instant::now()) {
                     state.probing |= fails;
@@ -127,7 +129,8 @@ impl Turn<'_> {
             state.asked |= at > state.next;
             state.next = state.next.max(at);
         }
-        state.next.max(now + self.backoff.wait(times)) + BEHIND
+        let others = if state.failures > 0 { state.next } else { now };
+        others.max(now + self.backoff.wait(times)) + BEHIND
     }
 }
 
@@ -201,11 +204,15 @@ mod tests {
         let (wait, turn) = waited(&backoff).await;
         assert!((29.9..=30.1).contains(&wait), "{wait}");
         assert_eq!(turn.answered(), 1);
-        // Without such a wish the one that was taken says more.
-        let (one, two) = (backoff.turn(None).await, backoff.turn(None).await);
-        assert_eq!(one.answered(), 0);
-        two.failed(None, 1);
+        // Without such a wish the one that was taken says more, whatever was to be waited for before.
+        let [one, two, three] = [backoff.turn(None).await, backoff.turn(None).await, backoff.turn(None).await];
+        one.failed(Some(Duration::from_secs(30)), 1);
+        assert_eq!(two.answered(), 1);
+        let own = three.failed(None, 1);
         assert!(backoff.turn(None).now_or_never().is_some());
+        let start = Instant::now();
+        backoff.turn(Some(own)).await.answered();
+        assert!(start.elapsed() <= Duration::from_secs(1) + BEHIND, "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -225,7 +232,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_always_fails_leaves_the_others_their_turns() {
-        let backoff = backoff();
+        let (working, ending) = (backoff(), backoff());
+        ending.end_soon();
+        others_have_their_turns(&working).await;
+        others_have_their_turns(&ending).await;
+    }
+
+    async fn others_have_their_turns(backoff: &Backoff) {
         let mut tried = 0;
         let unlucky = async {
             let mut own = None;

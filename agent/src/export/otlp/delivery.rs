@@ -54,8 +54,13 @@ impl Delivery {
         let mut targets = self.target.clone();
         // Attempts that failed, and when the next one may be made.
         let (mut failed, mut own) = (0, None);
+        let mut target = self.target();
         loop {
-            let target = targets.borrow_and_update().clone();
+            let present = targets.borrow_and_update().clone();
+            if !Arc::ptr_eq(&present, &target) {
+                // Another collector has said nothing yet.
+                (target, failed, own) = (present, 0, None);
+            }
             payload = match payload.made_for(&target.config).await {
                 Ok(payload) => payload,
                 Err(error) => {
@@ -70,10 +75,7 @@ impl Delivery {
                 () = sleep_until(too_old), if failed > 0 => None,
                 turn = timeout_at(too_old, target.backoff.turn(own)) => turn.ok(),
                 // Not to be waited for any more.
-                Ok(()) = targets.changed() => {
-                    own = None;
-                    continue;
-                }
+                Ok(()) = targets.changed() => continue,
             };
             let Some(turn) = turn else {
                 self.stats.add_failure();
