@@ -74,6 +74,7 @@ impl Source {
         if number == FIRST && self.life.highest > AT_ONCE {
             return None;
         }
+        // Also after a loss that ends there by chance: what was lost counts as little as it is from there.
         if !self.life.is_near(number)
             && let Some(earlier) = self.earlier.as_mut().filter(|earlier| earlier.is_near(number))
         {

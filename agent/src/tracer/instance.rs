@@ -364,7 +364,12 @@ impl Instance {
         exports: &mut Exports,
     ) {
         cause.count(&env.counters, self.spans.len());
-        self.cut = true;
+        if self.spans.is_empty() {
+            // Nothing is cut: what was announced never came.
+            self.release_reserved(env);
+        } else {
+            self.cut = true;
+        }
         self.end_all(at, env, pool, |span| span.set_end_cause(cause));
         self.export(now, env, pool, exports);
     }
