@@ -4,8 +4,8 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use spop_core::{
-    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, FrameType, Header, Negotiated, PREFIX_LEN, Status,
-    Ticket, Want,
+    AckEncoder, AgentConfig, AgentEvent, Capabilities, EncodeError, Header, Negotiated, PREFIX_LEN, Status, Ticket,
+    Want,
 };
 
 use crate::buffers::{Input, Output};
@@ -160,7 +160,8 @@ fn feed(stack: &Stack<'_>) -> Outcome {
             if output.is_full() {
                 break;
             }
-            if reassembly.is_empty() && starts_fragmented(rest) && agent.negotiated().is_some_and(has_fragmentation) {
+            let begins = || Header::peek(rest).is_some_and(|next| next.is_first_fragment());
+            if reassembly.is_empty() && begins() && agent.negotiated().is_some_and(has_fragmentation) {
                 *reassembly = vec![0; *reassembly_len];
             }
             let step = contain(|| agent.handle_input(rest, reassembly))?;
@@ -173,7 +174,7 @@ fn feed(stack: &Stack<'_>) -> Outcome {
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
-            let is_reassembled = event.as_ref().is_some_and(ends_reassembly);
+            let is_reassembled = event.as_ref().is_some_and(AgentEvent::ends_reassembly);
             let nothing_to_do =
                 |event: &AgentEvent<'_>| matches!(event, AgentEvent::Fragment { .. } | AgentEvent::Ignored(_));
             if let Some(event) = event.filter(|event| !nothing_to_do(event)) {
@@ -204,20 +205,6 @@ fn feed(stack: &Stack<'_>) -> Outcome {
         stack.push_boolean(frame_waits);
         Ok(2)
     })
-}
-
-/// Is the next frame the first of a fragmented NOTIFY?
-fn starts_fragmented(input: &[u8]) -> bool {
-    Header::peek(input).is_some_and(|header| header.frame_type == FrameType::NOTIFY && !header.flags.fin())
-}
-
-/// Is the reassembly memory free again after this event?
-fn ends_reassembly(event: &AgentEvent<'_>) -> bool {
-    match event {
-        AgentEvent::Notify(notify) => notify.fragmented,
-        AgentEvent::Aborted { .. } | AgentEvent::TooBig { .. } => true,
-        _ => false,
-    }
 }
 
 fn has_fragmentation(negotiated: Negotiated) -> bool {

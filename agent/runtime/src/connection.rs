@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use spop_core::{AgentEvent, DecodeReason, FrameType, Header, ProtocolError, Status, Timer, Want};
+use spop_core::{DecodeReason, Header, ProtocolError, Status, Timer, Want};
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "tls")]
 use tokio::net::TcpStream;
@@ -269,7 +269,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             if self.has_all_in_flight() || self.agent.want(input.unread()) == Want::Close {
                 return false;
             }
-            if reassembly.is_empty() && starts_fragmented(input.unread()) {
+            // Until fragments come no memory is spent on them.
+            if reassembly.is_empty() && Header::peek(input.unread()).is_some_and(|next| next.is_first_fragment()) {
                 *reassembly = vec![0; self.shared.config.max_reassembly];
             }
             match self.agent.handle_input(input.unread(), reassembly) {
@@ -278,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                     let mut is_reassembled = false;
                     if let Some(event) = event {
                         self.received.count(event.frame_type());
-                        is_reassembled = ends_reassembly(&event);
+                        is_reassembled = event.ends_reassembly();
                         self.on_event(event, received);
                     }
                     input.consume(used);
@@ -332,19 +333,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             self.inbound = Inbound::default();
             self.buffered.set(0);
         }
-    }
-}
-
-/// Is the next frame the first of a fragmented NOTIFY? Until one comes no memory is spent on reassembly.
-fn starts_fragmented(input: &[u8]) -> bool {
-    Header::peek(input).is_some_and(|header| header.frame_type == FrameType::NOTIFY && !header.flags.fin())
-}
-
-/// Is the reassembly memory free again after this event?
-fn ends_reassembly(event: &AgentEvent<'_>) -> bool {
-    match event {
-        AgentEvent::Notify(notify) => notify.fragmented,
-        AgentEvent::Aborted { .. } | AgentEvent::TooBig { .. } => true,
-        _ => false,
     }
 }

@@ -165,6 +165,19 @@ impl Header {
         Self::read(&mut Reader::new(buf.get(PREFIX_LEN..)?)).ok()
     }
 
+    /// Is this the first frame of a fragmented NOTIFY? Before it nobody needs memory to put fragments together.
+    ///
+    /// ```
+    /// use spop_core::Header;
+    ///
+    /// let peek = |flags| Header::peek(&[0, 0, 0, 7, 3, 0, 0, 0, flags, 5, 7]).unwrap();
+    /// assert!(peek(0).is_first_fragment() && !peek(1).is_first_fragment());
+    /// ```
+    #[inline]
+    pub fn is_first_fragment(&self) -> bool {
+        self.frame_type == FrameType::NOTIFY && !self.flags.fin()
+    }
+
     /// The next fields of a body.
     #[inline(always)]
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

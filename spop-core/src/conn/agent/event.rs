@@ -63,6 +63,17 @@ impl AgentEvent<'_> {
             AgentEvent::Ignored(frame_type) => *frame_type,
         }
     }
+
+    /// Is the memory for fragments free again, until the next [first one](crate::Header::is_first_fragment), once this event was
+    /// handled?
+    #[inline]
+    pub const fn ends_reassembly(&self) -> bool {
+        match self {
+            AgentEvent::Notify(notify) => notify.fragmented,
+            AgentEvent::Aborted { .. } | AgentEvent::TooBig { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// A NOTIFY to answer.
