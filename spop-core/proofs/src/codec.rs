@@ -5,9 +5,10 @@ use core::fmt::{Debug, Display, Write as _};
 
 use spop_core::encoded_len;
 use spop_core::{
-    peek_len, raw, supports_2_0, valid, varint, AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError,
-    Disconnect, DisconnectEncoder, EncodeError, Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList,
-    Message, Messages, NotifyEncoder, ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer,
+    AckEncoder, Action, Actions, AgentHello, Capabilities, DecodeError, Disconnect, DisconnectEncoder, EncodeError,
+    Frame, FrameEncoder, HaproxyHello, Header, HelloEncoder, Kv, KvList, Message, Messages, NotifyEncoder,
+    ProtocolError, Reader, Reassembler, Scope, Status, Value, Version, Writer, peek_len, raw, supports_2_0, valid,
+    varint,
 };
 
 use crate::source::{Source, touch};
@@ -158,7 +159,13 @@ fn frames(source: &mut Source<'_>) {
     kvs(KvList::new(body));
     let Ok(frame) = Frame::decode(body) else { return };
     let Header { frame_type, flags, .. } = frame.header;
-    touch((frame_type.name(), flags.fin(), flags.abort(), frame.header.encoded_len()));
+    touch((
+        frame_type.name(),
+        flags.fin(),
+        flags.abort(),
+        frame.header.encoded_len(),
+        frame.header.is_first_fragment(),
+    ));
     show(&frame_type);
     messages(frame.messages(), name);
     actions(frame.actions());

@@ -1,11 +1,12 @@
 //! Every function of the two state machines, in any order.
 
 use spop_core::{
-    valid, Agent, AgentConfig, AgentEvent, Client, ClientConfig, ClientEvent, Disconnect, EngineId, NotifyEncoder, Ticket,
+    Agent, AgentConfig, AgentEvent, Client, ClientConfig, ClientEvent, Disconnect, EngineId, NotifyEncoder, Ticket,
+    valid,
 };
 
 use crate::codec::{actions, fill, show, show_debug, valid_messages};
-use crate::source::{touch, Source};
+use crate::source::{Source, touch};
 
 pub fn all(mut source: Source<'_>) {
     agent::<128>(&mut source);
@@ -56,7 +57,7 @@ fn receive<const OPEN: usize>(agent: &mut Agent<OPEN>, source: &mut Source<'_>, 
         Ok((used, event)) => {
             touch(used);
             event.iter().for_each(show_debug);
-            touch(event.as_ref().map(AgentEvent::frame_type));
+            touch(event.as_ref().map(|event| (event.frame_type(), event.ends_reassembly())));
             match event? {
                 AgentEvent::Notify(notify) => {
                     valid_messages(notify.messages(), source.bytes());
