@@ -1,11 +1,12 @@
 //! The export by OTLP, every so often and once more at the end.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout_at};
 
 use super::meters::Meters;
 use super::{Counters, Red};
@@ -84,29 +85,37 @@ struct Export {
 
 impl Export {
     async fn run(self, mut stop: watch::Receiver<Option<Instant>>) {
-        let periodically = async {
-            let mut destinations = self.destinations.clone();
-            let mut destination = destinations.borrow_and_update().clone();
-            let mut ticks = every(destination.period());
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {
-                        let limit = destination.config.limit();
-                        self.export(&destination, Instant::now() + limit).await;
+        let mut destinations = self.destinations.clone();
+        let mut destination = destinations.borrow_and_update().clone();
+        let mut ticks = every(destination.period());
+        let deadline = loop {
+            tokio::select! {
+                biased;
+                deadline = told_to_stop(&mut stop) => break deadline,
+                Ok(()) = destinations.changed() => {
+                    destination = destinations.borrow_and_update().clone();
+                    // Otherwise the next export comes when it would have come.
+                    if ticks.period() != destination.period() {
+                        ticks = every(destination.period());
                     }
-                    Ok(()) = destinations.changed() => {
-                        destination = destinations.borrow_and_update().clone();
-                        // Otherwise the next export comes when it would have come.
-                        if ticks.period() != destination.period() {
-                            ticks = every(destination.period());
+                }
+                _ = ticks.tick() => {
+                    let limit = destination.config.limit();
+                    let mut export = pin!(self.export(&destination, Instant::now() + limit));
+                    tokio::select! {
+                        () = &mut export => {}
+                        deadline = told_to_stop(&mut stop) => {
+                            // What the collector has got it also answers, but the last one needs time, too.
+                            destination.sender.end_soon();
+                            if let Some(deadline) = deadline {
+                                let now = Instant::now();
+                                let _ = timeout_at(now + deadline.duration_since(now) / 2, export).await;
+                            }
+                            break deadline;
                         }
                     }
                 }
             }
-        };
-        let deadline = tokio::select! {
-            deadline = stop.wait_for(Option::is_some) => deadline.ok().and_then(|deadline| *deadline),
-            () = periodically => None,
         };
         let destination = self.destinations.borrow().clone();
         destination.sender.end_soon();
@@ -137,6 +146,11 @@ impl Export {
             }
         }
     }
+}
+
+/// When all has to be done by; `None` if nobody waits for it.
+async fn told_to_stop(stop: &mut watch::Receiver<Option<Instant>>) -> Option<Instant> {
+    stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline)
 }
 
 fn every(period: Duration) -> Interval {

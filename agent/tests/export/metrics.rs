@@ -274,18 +274,30 @@ async fn a_collector_that_hangs_or_is_away_holds_nothing_up() {
     }
 }
 
+/// One that is under way is answered before the last one; if it hangs, there is a last one all the same.
 #[tokio::test]
-async fn an_export_that_the_end_comes_into_is_counted_and_there_is_a_last_one() {
-    let collector = collector(Protocol::HttpProtobuf).await;
-    collector.answer([Answer::Hang]);
-    let env = [("OTEL_METRIC_EXPORT_INTERVAL", "50")];
-    let (red, exporter) = start(config(&format!("http://{}", collector.addr), Protocol::HttpProtobuf, &env));
-    red.server("one", &GET);
-    until("it hangs", || !collector.arrived().is_empty()).await;
-    red.server("one", &GET);
-    exporter.shutdown(GRACE).await;
-    assert_eq!((red.stats().exported, red.stats().failed), (1, 1));
-    assert_eq!(counts(&collector), [1, 2]);
+async fn the_end_comes_into_an_export() {
+    for (answer, temporality, stats, expected) in [
+        (Answer::Late(Duration::from_millis(300)), "cumulative", (2, 0), [1, 2]),
+        (Answer::Late(Duration::from_millis(300)), "delta", (2, 0), [1, 1]),
+        (Answer::Hang, "cumulative", (1, 1), [1, 2]),
+    ] {
+        for protocol in ALL {
+            let collector = collector(protocol).await;
+            collector.answer([answer]);
+            let env = [
+                ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+                ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", temporality),
+            ];
+            let (red, exporter) = start(config(&format!("http://{}", collector.addr), protocol, &env));
+            red.server("one", &GET);
+            until("it is under way", || !collector.arrived().is_empty()).await;
+            red.server("one", &GET);
+            exporter.shutdown(Duration::from_secs(2)).await;
+            assert_eq!((red.stats().exported, red.stats().failed), stats, "{answer:?} {temporality} {protocol}");
+            assert_eq!(counts(&collector), expected, "{answer:?} {temporality} {protocol}");
+        }
+    }
 }
 
 #[tokio::test]

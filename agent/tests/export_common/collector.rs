@@ -51,6 +51,8 @@ pub(crate) enum Answer {
     /// Busy for so many seconds: 429 with `Retry-After`; for gRPC
     /// `ResourceExhausted` with `RetryInfo`.
     Busy(u64),
+    /// Accept, after so long.
+    Late(Duration),
     /// Never.
     Hang,
 }
@@ -249,6 +251,10 @@ async fn collect(
     );
     let status = match answer {
         Answer::Accept | Answer::Partial(_) | Answer::Empty | Answer::Remark(_) | Answer::Page => StatusCode::OK,
+        Answer::Late(time) => {
+            tokio::time::sleep(time).await;
+            StatusCode::OK
+        }
         Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
         Answer::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
         Answer::Hang => std::future::pending().await,
@@ -308,6 +314,10 @@ impl Service {
         };
         match note(&self.0, arrived) {
             answer @ (Answer::Accept | Answer::Partial(_) | Answer::Empty | Answer::Remark(_) | Answer::Page) => {
+                Ok(answer)
+            }
+            answer @ Answer::Late(time) => {
+                tokio::time::sleep(time).await;
                 Ok(answer)
             }
             Answer::Status(503) => Err(tonic::Status::unavailable("busy")),
