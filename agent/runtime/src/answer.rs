@@ -68,7 +68,6 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         let connection = &*self.connection;
         let Ok(ack) = self.agent.ack(self.output.room(room_for_ack(connection)), notify.ticket) else { return };
         let (notify, mut ack) = (Notify::new(connection, received, notify), Ack::new(ack));
-        let start = Instant::now();
         let call = || handler.notify(&notify, &mut ack);
         let failure = match catch_unwind(AssertUnwindSafe(call)) {
             Ok(Ok(())) => None,
@@ -81,7 +80,8 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
         }
         let len = ack.into_encoder().finish();
         self.output.commit(len);
-        let took = start.elapsed();
+        let now = Instant::now();
+        let took = now - std::mem::replace(&mut self.busy_since, now);
         self.turn.handler += took;
         self.durations.observe(took);
         if took > self.shared.config.handler_timeout {

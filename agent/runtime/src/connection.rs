@@ -165,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 () = ready(self.engine.as_ref()), if self.engine.is_some() => Wake::Others,
             };
             let received = Timestamp::now();
+            self.busy_since = received.clock;
             self.tick(received.clock);
             match wake {
                 Wake::Read(0) => return Ok(End::Theirs),
@@ -246,6 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
                 // Others go on, and those whose input has come meanwhile.
                 tokio::task::yield_now().await;
             }
+            self.busy_since = Instant::now();
         }
         Ok(())
     }

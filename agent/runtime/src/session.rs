@@ -32,6 +32,8 @@ pub(crate) struct Session<S, const OPEN: usize> {
     pub(crate) engine: Option<Member>,
     pub(crate) asked: Vec<Asked>,
     pub(crate) started: Instant,
+    /// When it began with what it does now: where an answer ends the work on the next one begins, which saves to ask the time.
+    pub(crate) busy_since: Instant,
     pub(crate) turn: Turn,
     /// What of the agent's counters the shared ones have already.
     reported: AgentStats,
@@ -109,6 +111,7 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
     pub(crate) fn new(stream: S, shared: Arc<Shared>, id: u64) -> Self {
         let mut nothing_yet = Negotiated::default();
         nothing_yet.max_frame_size = shared.config.max_frame_size;
+        let started = Instant::now();
         Self {
             connection: Arc::new(Connection { id, negotiated: nothing_yet, engine_id: None }),
             stream,
@@ -119,7 +122,8 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
             request_bytes: 0,
             engine: None,
             asked: Vec::new(),
-            started: Instant::now(),
+            started,
+            busy_since: started,
             turn: Turn::default(),
             reported: AgentStats::default(),
             received: Received::default(),
