@@ -125,7 +125,7 @@ mod peer {
 
     type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-    #[tokio::main]
+    #[tokio::main(flavor = "current_thread")] // as ours is
     pub(super) async fn run(address: SocketAddr) -> Result {
         let listener = TcpListener::bind(address).await?;
         loop {

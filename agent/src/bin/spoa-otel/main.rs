@@ -23,6 +23,7 @@ mod systemd;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,12 +138,18 @@ fn start(source: &Source, settings: Settings) -> ExitCode {
 }
 
 fn start_runtime(workers: Option<u16>) -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(workers) = workers {
-        runtime.worker_threads(workers.into());
-    }
-    Ok(runtime.enable_all().build()?)
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = workers.map_or_else(|| workers_beside_haproxy(cores()), usize::from);
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
+
+/// HAProxy takes more of a machine than its agent does, and each of fewer threads has more to do when it wakes up.
+const fn workers_beside_haproxy(cores: usize) -> usize {
+    cores.div_ceil(2)
+}
+
+const _: () =
+    assert!(workers_beside_haproxy(1) == 1 && workers_beside_haproxy(2) == 1 && workers_beside_haproxy(5) == 3);
 
 /// Serves until the end, and ends within the grace time whatever hangs.
 async fn run(source: &Source, settings: Settings, passed: PassedSockets, log: &Log) -> Result<Grace, Box<dyn Error>> {

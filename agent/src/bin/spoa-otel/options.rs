@@ -57,7 +57,7 @@ pub struct Options {
     #[command(flatten, next_help_heading = "TLS")]
     pub tls: TlsConfig,
 
-    /// Threads that serve HAProxy and the other peers (1 to 1024); few cost less CPU [default: one for each core]
+    /// Threads that serve HAProxy and the other peers (1 to 1024); few cost less CPU [default: half of the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Connections")]
     pub workers: Option<u16>,
 
