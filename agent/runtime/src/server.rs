@@ -206,7 +206,8 @@ impl Server {
 
     /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection gets DISCONNECT 0
     /// and is closed: at once if nothing has come for 200 ms, otherwise after 100 ms behind its next answer if that is the only
-    /// one that HAProxy waits for, after 500 ms at the latest. What is not done within [`grace`](ServerConfig::grace) is cut off.
+    /// one that HAProxy waits for, after 500 ms at the latest. What is not done within [`grace`](ServerConfig::grace) is cut off, and counted when this
+    /// returns, unless a handler keeps its thread.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut configs = self.config.0.subscribe();
         let config = configs.borrow_and_update().clone();
@@ -223,23 +224,34 @@ impl Server {
         });
         let _end = EndOfEngines(shared.clone());
         let (draining, watch_draining) = watch::channel(false);
+        let (cut_off, watch_cut_off) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in self.listeners {
-            let draining = watch_draining.clone();
-            acceptors.spawn(accept(listener, shared.clone(), configs.clone(), draining, self.pulse.beat()));
+            let stops = Stops { draining: watch_draining.clone(), cut_off: watch_cut_off.clone() };
+            acceptors.spawn(accept(listener, shared.clone(), configs.clone(), stops, self.pulse.beat()));
         }
-        drop(watch_draining);
+        drop((watch_draining, watch_cut_off));
         stop.await;
         draining.send_replace(true);
         // An acceptor ends when its connections have ended.
-        let all = async { while acceptors.join_next().await.is_some() {} };
+        let all = all_ended(&mut acceptors);
+        tokio::pin!(all);
         let grace = configs.borrow().grace;
-        if tokio::time::timeout(grace, all).await.is_err() {
+        if tokio::time::timeout(grace, &mut all).await.is_err() {
             let open = shared.stats.snapshot().connections_open;
             tracing::warn!(connections = open, "not all connections ended within the grace time");
-            acceptors.shutdown().await;
+            cut_off.send_replace(true);
+            // Whoever reads the counters next finds what these connections left unanswered.
+            let _ = tokio::time::timeout(CUT_OFF, all).await;
         }
     }
+}
+
+/// Connections that are cut off are gone within this time, unless a handler keeps their thread.
+const CUT_OFF: Duration = Duration::from_millis(100);
+
+async fn all_ended(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 /// Whatever ends a server ends what its connections left to each other.
@@ -272,11 +284,17 @@ impl LiveConfig {
     }
 }
 
+/// How a server ends: its connections come to their end, then what is left of them is cut off.
+struct Stops {
+    draining: watch::Receiver<bool>,
+    cut_off: watch::Receiver<bool>,
+}
+
 async fn accept(
     mut listener: Listener,
     mut shared: Arc<Shared>,
     mut configs: watch::Receiver<ServerConfig>,
-    mut draining: watch::Receiver<bool>,
+    Stops { mut draining, mut cut_off }: Stops,
     mut beat: Beat,
 ) {
     let mut connections = JoinSet::new();
@@ -307,7 +325,13 @@ async fn accept(
         }
     }
     drop((listener, beat));
-    while connections.join_next().await.is_some() {}
+    let is_cut_off = tokio::select! {
+        () = all_ended(&mut connections) => false,
+        _ = cut_off.wait_for(|&cut_off| cut_off) => true,
+    };
+    if is_cut_off {
+        connections.shutdown().await;
+    }
 }
 
 /// A TLS handshake takes its place before the connection does: the one that makes room for it is gone then.

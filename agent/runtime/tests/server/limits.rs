@@ -94,21 +94,28 @@ async fn a_handler_that_answers_too_late_is_counted() {
     server.wait_for("counted", |s| s.handler_late == 1 && s.acks == 1).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_open_after_the_grace_time_is_cut_off_and_counted() {
     let config = config(|config| config.grace = Duration::from_millis(50));
     let never = |_: Request| std::future::pending::<Result<Answer>>();
     let server = Running::start(Server::new_async(never).config(config)).await;
-    let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
-    for n in 1..=3 {
-        peer.notify(n, "m", 0).await;
+    let mut peers = Vec::new();
+    for _ in 0..50 {
+        let mut peer = Peer::hello(&server.addr, ClientConfig::DEFAULT).await;
+        for n in 1..=3 {
+            peer.notify(n, "m", 0).await;
+        }
+        peers.push(peer);
     }
-    server.wait_for("taken", |s| s.notifies == 3).await;
+    server.wait_for("taken", |s| s.notifies == 150).await;
     let stats = server.stats.clone();
     patiently("the server ends", server.stop()).await.unwrap();
-    assert_eq!(peer.event().await, Event::Eof);
+    // At once.
     let stats = stats.snapshot();
-    assert_eq!((stats.acks, stats.unanswered, stats.connections_open), (0, 3, 0));
+    assert_eq!((stats.acks, stats.unanswered, stats.connections_open), (0, 150, 0));
+    for mut peer in peers {
+        assert_eq!(peer.event().await, Event::Eof);
+    }
 }
 
 /// HAProxy with frames so large that a connection cannot hold one in what it has for itself.
