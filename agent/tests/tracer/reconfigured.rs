@@ -58,6 +58,27 @@ fn a_decision_stands_and_the_next_one_is_by_the_new_sampler() {
     assert_eq!((stats.spans_exported, stats.spans_unsampled), (1, 2));
 }
 
+/// Also where its rule has another place now: the server knows the decision, before the id has its trace.
+#[test]
+fn what_a_rule_said_provisionally_is_that_rules_alone() {
+    let agent = Agent::with(|config| config.sampling_rules = rules(&["path=/none,ratio=0", "rate=1/s"]));
+    let begin = |ms, id: &str| {
+        let vars = agent.notify(ms, &[message!("opentracing:a", "id" = id, "span" = "A")]);
+        var(&vars, "traceparent").ends_with("-03")
+    };
+    assert!(begin(0, "1") && !begin(1, "2"), "the token is taken");
+    reconfigure(&agent, 2, |config| config.sampling_rules = rules(&["rate=1/s", "ratio=1"]));
+    agent.notify(3, &[message!("otel:a", "id" = "1", "finish" = "*")]);
+    assert_eq!(agent.take().names(), ["A"], "as was said, and no second token");
+    // Another rule in that place decides anew.
+    reconfigure(&agent, 4, |config| config.sampling_rules = rules(&["ratio=1"]));
+    agent.notify(5, &[message!("otel:a", "id" = "2", "finish" = "*")]);
+    assert_eq!(agent.take().names(), ["A"]);
+    let by = agent.tracer.sampling_stats();
+    let of = |name: &str| by.iter().find(|by| by.decided_by == name).map(|by| (by.sampled, by.unsampled));
+    assert_eq!((of("ratio=1"), of("former rules")), (Some((1, 0)), Some((1, 0))), "{by:?}");
+}
+
 /// Also of what comes after nothing else is sampled: half a span would be worse than none.
 #[test]
 fn what_is_sampled_is_recorded_to_its_end() {

@@ -39,6 +39,7 @@ pub struct SamplingStats {
 enum DecidedBy {
     Disabled,
     Caller,
+    /// The number of the rule.
     Rule(u32),
     Sampler,
 }
@@ -64,6 +65,8 @@ pub(super) struct Request<'a> {
 pub(super) struct Sampling {
     disabled: bool,
     rules: Vec<Arc<Rule>>,
+    /// The number of the next rule: what was decided provisionally knows its rule by its own one, also among others.
+    next_number: u32,
     needs_path: bool,
     sampler: Sampler,
     by_disabled: Arc<Count>,
@@ -77,6 +80,7 @@ pub(super) struct Sampling {
 
 #[derive(Debug)]
 struct Rule {
+    number: u32,
     rule: SamplingRule,
     chooser: Chooser,
     count: Count,
@@ -101,12 +105,12 @@ impl Count {
 }
 
 impl Rule {
-    fn new(rule: &SamplingRule, epoch: Instant) -> Self {
+    fn new(number: u32, rule: &SamplingRule, epoch: Instant) -> Self {
         let chooser = match rule.quota {
             Quota::Ratio(ratio) => Chooser::Ratio(sampler::by_ratio(ratio)),
             Quota::PerSecond(rate) => Chooser::Rate(TokenBucket::new(rate, epoch)),
         };
-        Rule { rule: rule.clone(), chooser, count: Count::default() }
+        Rule { number, rule: rule.clone(), chooser, count: Count::default() }
     }
 }
 
@@ -116,7 +120,8 @@ impl Sampling {
         Sampling {
             disabled,
             needs_path: rules.iter().any(SamplingRule::needs_path),
-            rules: rules.iter().map(|rule| Arc::new(Rule::new(rule, epoch))).collect(),
+            rules: (0..).zip(rules).map(|(number, rule)| Arc::new(Rule::new(number, rule, epoch))).collect(),
+            next_number: rules.len() as u32,
             sampler,
             by_disabled: Arc::default(),
             by_caller: Arc::default(),
@@ -129,10 +134,13 @@ impl Sampling {
     /// The same with other rules and another sampler. Counts go on, and so do the rules that stay: their rate is no other.
     pub(super) fn with(&self, rules: &[SamplingRule], sampler: Sampler, disabled: bool) -> Self {
         let epoch = Instant::now();
-        let mut former = self.rules.clone();
+        let (mut former, mut next_number) = (self.rules.clone(), self.next_number);
         let mut rule = |rule: &SamplingRule| match former.iter().position(|former| former.rule == *rule) {
             Some(at) => former.remove(at),
-            None => Arc::new(Rule::new(rule, epoch)),
+            None => {
+                next_number += 1;
+                Arc::new(Rule::new(next_number - 1, rule, epoch))
+            }
         };
         let rules_now = rules.iter().map(&mut rule).collect();
         // Nobody counts for those any more that were gone before.
@@ -141,6 +149,7 @@ impl Sampling {
             disabled,
             needs_path: rules.iter().any(SamplingRule::needs_path),
             rules: rules_now,
+            next_number,
             sampler,
             by_disabled: self.by_disabled.clone(),
             by_caller: self.by_caller.clone(),
@@ -178,12 +187,12 @@ impl Sampling {
         }
         let callers = request.caller.sampled().filter(|_| self.sampler.is_parent_based());
         let path = if self.needs_path { path(attribute) } else { None };
-        let matching = self.rules.iter().enumerate().find(|(_, rule)| {
+        let matching = self.rules.iter().find(|rule| {
             let rule = &rule.rule;
             (callers.is_none() || rule.ignores_parent()) && rule.matches(request.service, path.as_deref())
         });
-        if let Some((at, rule)) = matching {
-            let by = DecidedBy::Rule(at as u32);
+        if let Some(rule) = matching {
+            let by = DecidedBy::Rule(rule.number);
             // What was told stands, and costs no second token.
             return request.provisional.filter(|verdict| verdict.by == by).unwrap_or_else(|| {
                 let sampled = match &rule.chooser {
@@ -204,7 +213,7 @@ impl Sampling {
         let count = match verdict.by {
             DecidedBy::Disabled => Some(&*self.by_disabled),
             DecidedBy::Caller => Some(&*self.by_caller),
-            DecidedBy::Rule(at) => self.rules.get(at as usize).map(|rule| &rule.count),
+            DecidedBy::Rule(number) => self.rules.iter().find(|rule| rule.number == number).map(|rule| &rule.count),
             DecidedBy::Sampler => Some(&*self.by_sampler),
         };
         if let Some(count) = count {
