@@ -16,6 +16,7 @@ pub(crate) mod axis;
 pub mod console;
 mod decoded_size;
 pub(crate) mod duration;
+pub(crate) mod finite;
 pub(crate) mod heading;
 pub mod otlp;
 mod queue;

@@ -27,7 +27,7 @@ use format::{Form, Refusal};
 use spop_agent::tls::TlsStats;
 use stats::Counters;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::ToSocketAddrs;
 use tokio::sync::Semaphore;
@@ -58,6 +58,8 @@ struct ReceiverStats {
 struct Shared {
     config: ArcSwap<ReceiverConfig>,
     sinks: Vec<Arc<dyn RequestSink>>,
+    /// Held from the question whether there is room until that is taken.
+    taking: Mutex<()>,
     budget: Arc<Budget>,
     decoders: Arc<Semaphore>,
     stats: ReceiverStats,
@@ -98,6 +100,7 @@ impl Receiver {
             decoders: Arc::new(Semaphore::new(config.threads.clamp(1, Semaphore::MAX_PERMITS))),
             config: ArcSwap::from_pointee(config),
             sinks,
+            taking: Mutex::default(),
             stats: ReceiverStats::default(),
         });
         let router = Router::new().route("/v1/traces", post(receive)).route("/v1/traces/", post(receive));
@@ -199,6 +202,7 @@ async fn handle(shared: &Arc<Shared>, peer: Peer, form: Form, body: Body) -> Res
     let work = move || {
         let (_decoder, _part) = (decoder, part);
         let request = Arc::new(form.decode(body, &config)?);
+        let _taking = shared.taking.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.sinks.iter().any(|sink| sink.is_busy(&request)) {
             return Err(Refusal::later("the queue to the collector is full"));
         }

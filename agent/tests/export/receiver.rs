@@ -317,6 +317,40 @@ async fn requests_are_not_worked_on_where_haproxy_is_served() {
     }
 }
 
+/// A queue with one place.
+#[derive(Default)]
+struct OnePlace(Mutex<usize>);
+
+impl RequestSink for OnePlace {
+    fn is_busy(&self, _: &ReceivedRequest) -> bool {
+        let taken = *self.0.lock().unwrap();
+        // Time for another request to ask as well.
+        std::thread::sleep(Duration::from_millis(20));
+        taken > 0
+    }
+
+    fn accept(&self, request: &Arc<ReceivedRequest>) -> usize {
+        let mut taken = self.0.lock().unwrap();
+        *taken += 1;
+        if *taken > 1 { request.spans.len() } else { 0 }
+    }
+}
+
+#[tokio::test]
+async fn two_requests_do_not_take_the_same_place() {
+    let config = ReceiverConfig { threads: 4, ..Default::default() };
+    let receiver = receiver(config, vec![Arc::<OnePlace>::default()]).await;
+    let addr = receiver.addrs()[0];
+    let posts = [1; 8].map(|spans| tokio::spawn(async move { post(addr, &[PROTOBUF], &request(spans)).await.status }));
+    let mut statuses = Vec::new();
+    for post in posts {
+        statuses.push(post.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503, 503, 503, 503, 503, 503, 503]);
+    assert_eq!(receiver.stats().rejected_spans, 0, "none that may not come again");
+}
+
 const JSON: &str = "content-type: application/json";
 
 /// As a browser sends it: numbers as texts and as numbers, a field that nobody knows.

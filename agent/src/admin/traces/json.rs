@@ -5,6 +5,7 @@
 
 use super::pages::{Failed, Pages};
 use super::summary::Summary;
+use crate::export::finite::make_finite;
 use crate::export::heading::HttpRequest;
 use crate::export::recent::{KeptTrace, Recent};
 use crate::export::request;
@@ -16,8 +17,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use opentelemetry::TraceId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use serde::Serialize;
 use serde::ser::Error as _;
@@ -123,47 +122,13 @@ fn heading_of(trace: &KeptTrace, _: usize) -> serde_json::Result<(Vec<u8>, Optio
     Ok((serde_json::to_vec(&heading)?, None))
 }
 
-/// JSON has no numbers that are not finite, and what the library writes instead is refused by readers of OTLP: such a
-/// value becomes a text.
-fn make_finite(resource_spans: &mut ResourceSpans) {
-    resource_spans.resource.iter_mut().for_each(|resource| of_attributes(&mut resource.attributes));
-    for scope_spans in &mut resource_spans.scope_spans {
-        scope_spans.scope.iter_mut().for_each(|scope| of_attributes(&mut scope.attributes));
-        for span in &mut scope_spans.spans {
-            of_attributes(&mut span.attributes);
-            span.events.iter_mut().for_each(|event| of_attributes(&mut event.attributes));
-            span.links.iter_mut().for_each(|link| of_attributes(&mut link.attributes));
-        }
-    }
-}
-
-fn of_attributes(attributes: &mut [KeyValue]) {
-    attributes.iter_mut().filter_map(|kv| kv.value.as_mut()).for_each(of_value);
-}
-
-fn of_value(value: &mut AnyValue) {
-    match &mut value.value {
-        Some(Value::DoubleValue(number)) if !number.is_finite() => {
-            let text = match *number {
-                n if n.is_nan() => "NaN",
-                n if n > 0.0 => "Infinity",
-                _ => "-Infinity",
-            };
-            value.value = Some(Value::StringValue(text.to_owned()));
-        }
-        Some(Value::ArrayValue(array)) => array.values.iter_mut().for_each(of_value),
-        Some(Value::KvlistValue(pairs)) => of_attributes(&mut pairs.values),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::export::receiver::{ReceivedRequest, RequestSink};
     use crate::export::recent::RecentConfig;
     use http_body_util::BodyExt;
-    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     use tokio::sync::Semaphore;
 
     #[tokio::test]

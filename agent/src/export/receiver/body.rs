@@ -76,8 +76,9 @@ impl Drop for Part {
     }
 }
 
-/// Reads a body of at most `max` bytes.
+/// Reads a body of at most `max` bytes, or as many as there can ever be room for.
 pub(super) async fn read(body: Body, max: usize, part: &mut Part) -> Result<Bytes, Refusal> {
+    let max = max.min(part.budget.max / PEER_SHARE);
     let mut body = Limited::new(body, max);
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -90,7 +91,11 @@ pub(super) async fn read(body: Body, max: usize, part: &mut Part) -> Result<Byte
         })?;
         // What is no data is a trailer.
         let Ok(data) = frame.into_data() else { continue };
-        read.reserve(data.len());
+        let len = read.len() + data.len();
+        if len > read.capacity() {
+            // Doubled, but not beyond what it may have.
+            read.reserve_exact(len.max((2 * read.capacity()).min(max)) - read.len());
+        }
         if !part.grow_to(read.capacity()) {
             return Err(Refusal::busy());
         }
@@ -104,7 +109,33 @@ pub(super) async fn read(body: Body, max: usize, part: &mut Part) -> Result<Byte
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
     use std::net::IpAddr;
+
+    async fn received(len: usize, frame: usize, max: usize, budget: &Arc<Budget>) -> Result<usize, Refusal> {
+        let frames = vec![0; len].chunks(frame).map(|part| Ok(part.to_vec())).collect::<Vec<Result<_, Infallible>>>();
+        let body = Body::from_stream(futures_util::stream::iter(frames));
+        let mut part = budget.part(Peer::from(IpAddr::from([192, 0, 2, 1])));
+        let body = read(body, max, &mut part).await?;
+        assert!(part.bytes <= budget.max / PEER_SHARE);
+        Ok(body.len())
+    }
+
+    #[tokio::test]
+    async fn a_body_is_too_large_where_there_is_never_room_for_it() {
+        let budget = Budget::new(4 << 20);
+        for (len, max, status) in [
+            (3 << 20, 4 << 20, Some(StatusCode::PAYLOAD_TOO_LARGE)),
+            (2 << 20, 4 << 20, None),
+            (2_000_000, 4 << 20, None),
+            (2_000_000, 1 << 20, Some(StatusCode::PAYLOAD_TOO_LARGE)),
+        ] {
+            for frame in [40_000, 16_384, 1 << 20] {
+                let refused = received(len, frame, max, &budget).await.map_err(|refusal| refusal.0);
+                assert_eq!(refused, status.map_or(Ok(len), Err), "{len} in frames of {frame}, at most {max}");
+            }
+        }
+    }
 
     #[test]
     fn all_bodies_and_those_of_a_peer_are_bounded() {
