@@ -57,6 +57,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
     let mut session = Session::<S, OPEN>::new(stream, shared.clone(), open.id);
     let result = session.run(draining).await;
     session.leave_to_others();
+    session.tasks.abort_all();
     session.end();
     // It answers no more for others.
     session.engine = None;
@@ -67,6 +68,11 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
             if end == End::Ours && !session.broken {
                 ServerStats::add(&shared.stats.late, late);
             }
+        }
+        Err(_) if session.gave_up => {
+            // It is not waited for what else comes.
+            session.leave_unhandled();
+            ServerStats::add(&shared.stats.late, session.unhandled.notifies());
         }
         Err(error) if is_normal_end(&error) => {}
         Err(error) => {

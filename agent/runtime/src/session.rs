@@ -44,6 +44,8 @@ pub(crate) struct Session<S, const OPEN: usize> {
     in_flight: Part,
     /// The protocol was broken: nobody can tell where a frame begins.
     pub(crate) broken: bool,
+    /// The agent ended it, since what it wrote was not read: no error of the transport.
+    pub(crate) gave_up: bool,
     /// What came after the agent had ended it.
     pub(crate) unhandled: Frames,
     /// Bytes held beyond [`OWN_BUFFERS`](crate::OWN_BUFFERS).
@@ -130,6 +132,7 @@ impl<S, const OPEN: usize> Session<S, OPEN> {
             durations: HandlerDurations::default(),
             in_flight: Part::new(&shared.stats, |stats| &stats.in_flight),
             broken: false,
+            gave_up: false,
             unhandled: Frames::default(),
             buffered: Part::new(&shared.stats, |stats| &stats.buffered),
             shared,

@@ -127,8 +127,8 @@ counters! {
     orphans_refused,
     /// NOTIFYs whose connection was gone, answered on another one of their engine; they are among `acks`.
     answered_elsewhere,
-    /// NOTIFYs that came when this agent was ending the connection already, because it stops, the connection was idle or memory
-    /// was used up: HAProxy did not know yet. Those behind an error of the protocol cannot be counted.
+    /// NOTIFYs that came when this agent was ending the connection already, because it stops, the connection was idle, memory
+    /// was used up or ACKs were not read: HAProxy did not know yet. Those behind an error of the protocol cannot be counted.
     late,
     /// Connections ended because HAProxy did not read its ACKs in time.
     write_timeouts,

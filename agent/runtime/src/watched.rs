@@ -87,6 +87,8 @@ struct State {
     checked: Instant,
     /// Of the content that is in use.
     hash: u64,
+    /// Of content that could not be used, and why: it is not tried again, which would repeat all that is said of it.
+    refused: Option<(u64, FileError)>,
     /// Why the present content is not in use.
     failed: Option<FileError>,
 }
@@ -102,7 +104,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     ) -> Result<Self, FileError> {
         let contents = read(&files)?;
         let current = RwLock::new(Arc::new(make(&contents)?));
-        let state = State { checked: Instant::now(), hash: hash(&contents), failed: None };
+        let state = State { checked: Instant::now(), hash: hash(&contents), refused: None, failed: None };
         let (changes, failures) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self { files, make: Box::new(make), current, state: Mutex::new(state), changes, failures })
     }
@@ -141,7 +143,15 @@ impl<T: Send + Sync + 'static> Watched<T> {
         state.checked = Instant::now();
         let made = read(&self.files).and_then(|contents| {
             let hash = hash(&contents);
-            if hash == state.hash { Ok(None) } else { (self.make)(&contents).map(|made| Some((hash, made))) }
+            if hash == state.hash {
+                return Ok(None);
+            }
+            if let Some((_, error)) = state.refused.as_ref().filter(|(refused, _)| *refused == hash) {
+                return Err(error.clone());
+            }
+            let made = (self.make)(&contents);
+            state.refused = made.as_ref().err().map(|error| (hash, error.clone()));
+            made.map(|made| Some((hash, made)))
         });
         match made {
             Ok(made) => {
@@ -235,6 +245,26 @@ mod tests {
         // What is in use already is no change.
         std::fs::write(&path, "2").unwrap();
         assert_eq!(watched.reload(), Ok(false));
+    }
+
+    #[test]
+    fn what_was_refused_is_not_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        let refuse = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (file, tried) = (NamedFile::new("--text", &path), refuse.clone());
+        std::fs::write(&path, "good").unwrap();
+        let make = move |contents: &[Vec<u8>]| {
+            let text = String::from_utf8(contents[0].clone()).unwrap();
+            tried.lock().unwrap().push(text.clone());
+            if text.starts_with("bad") { Err(file.error("bad")) } else { Ok(text) }
+        };
+        let watched = Watched::load(vec![NamedFile::new("--text", &path)], make).unwrap();
+        for content in ["bad", "bad", "good", "bad 2", "bad 2", "bad", "better"] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(watched.reload().is_err(), content.starts_with("bad"), "{content}");
+        }
+        assert_eq!(*refuse.lock().unwrap(), ["good", "bad", "bad 2", "bad", "better"]);
     }
 
     /// As the kubelet does it: the names stay, what they lead to is exchanged.

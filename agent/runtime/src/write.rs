@@ -1,12 +1,11 @@
 //! What is sent: ACKs that are ready together leave in one write.
 
-use std::future::Future;
 use std::io;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use spop_core::{FrameType, Header, MAX_TRANSMIT_LEN};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::session::Session;
 use crate::shared::beyond_own;
@@ -64,20 +63,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize> Session<S, OPEN> {
             Some(written) => written,
             // HAProxy does not read as fast as it asks.
             None if shared.has_room(&mut self.buffered, held + output) => {
-                within(shared.config.write_timeout, write).await
+                match timeout(shared.config.write_timeout, write).await {
+                    Ok(written) => written,
+                    Err(_) => {
+                        self.gave_up = true;
+                        ServerStats::add(&shared.stats.write_timeouts, 1);
+                        if let Some(left_out) = shared.logs.io.pass() {
+                            let connection = self.connection.id;
+                            tracing::info!(connection, left_out, "connection ended: its ACKs were not read in time");
+                        }
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
             }
             // Nor would it read a DISCONNECT.
-            None => return Err(io::ErrorKind::OutOfMemory.into()),
+            None => {
+                self.gave_up = true;
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
         };
-        if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
-            ServerStats::add(&shared.stats.write_timeouts, 1);
-        }
         self.output.clear();
         self.buffered.set(beyond_own(held));
         written
     }
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

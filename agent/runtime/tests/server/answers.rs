@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common::{Event, PATIENCE, Peer, Running, config, patiently};
@@ -422,6 +423,31 @@ async fn a_peer_that_does_not_read_is_dropped() {
         assert!(stream_id < 1_000_000, "never dropped");
     }
     server.wait_for("ended", |s| s.connections_open == 0).await;
+    let stats = server.stats.snapshot();
+    assert_eq!((stats.write_timeouts, stats.io_errors), (1, 0));
+}
+
+/// Though the peer keeps the socket open, for which the agent waits a while.
+#[tokio::test]
+async fn handlers_end_with_their_connection() {
+    let done = Arc::new(AtomicBool::new(false));
+    let late = done.clone();
+    let handler = move |_: Request| {
+        let late = late.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            late.store(true, Ordering::Relaxed);
+            Ok(Answer::new())
+        }
+    };
+    let server = Running::start(Server::new_async(handler)).await;
+    let mut peer = Peer::hello(&server.addr, client()).await;
+    peer.notify(1, "m", 0).await;
+    server.wait_for("taken", |s| s.notifies == 1).await;
+    peer.stream.write_all(b"\0\0\0\x01\x01").await.unwrap();
+    server.wait_for("void", |s| s.protocol_errors == 1 && s.unanswered == 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!done.load(Ordering::Relaxed));
 }
 
 #[tokio::test]
