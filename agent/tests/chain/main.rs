@@ -24,6 +24,7 @@ mod nine_spans;
 mod origin;
 #[path = "../program_support/passed.rs"]
 mod passed;
+mod pasted;
 #[allow(dead_code)] // A part is for other tests.
 mod process;
 mod program_section;
