@@ -141,7 +141,8 @@ impl Request {
         &self.connection
     }
 
-    /// When it was read; if it waited for a place among [`max_in_flight`](crate::ServerConfig::max_in_flight), when it got that.
+    /// When it was read; if it waited for a place among [`max_in_flight`](crate::ServerConfig::max_in_flight), when it
+    /// got that.
     pub const fn received(&self) -> Timestamp {
         self.received
     }

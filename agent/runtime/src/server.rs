@@ -206,8 +206,8 @@ impl Server {
 
     /// Serves until `stop` is ready. Then: no new connection; every open NOTIFY is answered; each connection gets DISCONNECT 0
     /// and is closed: at once if nothing has come for 200 ms, otherwise after 100 ms behind its next answer if that is the only
-    /// one that HAProxy waits for, after 500 ms at the latest. What is not done within [`grace`](ServerConfig::grace) is cut off, and counted when this
-    /// returns, unless a handler keeps its thread.
+    /// one that HAProxy waits for, after 500 ms at the latest. What is not done within [`grace`](ServerConfig::grace) is cut
+    /// off, and counted when this returns, unless a handler keeps its thread.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut configs = self.config.0.subscribe();
         let config = configs.borrow_and_update().clone();

@@ -251,12 +251,12 @@ mod tests {
     fn what_was_refused_is_not_tried_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text");
-        let refuse = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let (file, tried) = (NamedFile::new("--text", &path), refuse.clone());
+        let tried = Arc::new(Mutex::new(Vec::new()));
+        let (file, tries) = (NamedFile::new("--text", &path), tried.clone());
         std::fs::write(&path, "good").unwrap();
         let make = move |contents: &[Vec<u8>]| {
             let text = String::from_utf8(contents[0].clone()).unwrap();
-            tried.lock().unwrap().push(text.clone());
+            tries.lock().unwrap().push(text.clone());
             if text.starts_with("bad") { Err(file.error("bad")) } else { Ok(text) }
         };
         let watched = Watched::load(vec![NamedFile::new("--text", &path)], make).unwrap();
@@ -264,7 +264,7 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             assert_eq!(watched.reload().is_err(), content.starts_with("bad"), "{content}");
         }
-        assert_eq!(*refuse.lock().unwrap(), ["good", "bad", "bad 2", "bad", "better"]);
+        assert_eq!(*tried.lock().unwrap(), ["good", "bad", "bad 2", "bad", "better"]);
     }
 
     /// As the kubelet does it: the names stay, what they lead to is exchanged.
