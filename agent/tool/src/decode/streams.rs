@@ -30,6 +30,8 @@ pub(super) struct Capture {
     openings: VecDeque<Key>,
     /// Streams that ended, from old to new; some are gone by now.
     ended: VecDeque<Key>,
+    /// Streams whose other direction ended by a RST, from old to new; some are gone by now. Packets that were under way may come.
+    reset: VecDeque<Key>,
     /// The memory of all streams.
     held: usize,
     pub(super) counts: CaptureCounts,
@@ -42,6 +44,8 @@ struct Stream {
     flow: Flow,
     source: Option<Source>,
     label: String,
+    /// Its other direction ended by a RST: it may end without a packet of its own.
+    is_reset: bool,
     /// It had frames.
     has_spop: bool,
     missing: u64,
@@ -97,6 +101,11 @@ impl Capture {
                 self.remove(decoder, key)?;
             }
         }
+        let back = (key.1, key.0);
+        if let Some(stream) = self.streams.get_mut(&back).filter(|stream| tcp.rst() && !stream.is_reset) {
+            stream.is_reset = true;
+            self.reset.push_back(back);
+        }
         if !self.streams.contains_key(&key) {
             if !tcp.syn() && len == 0 {
                 return Ok(());
@@ -148,16 +157,31 @@ impl Capture {
     /// Room for one more stream; false if all are under way.
     fn make_room<W: Write>(&mut self, decoder: &mut Decoder<'_, W>, max: usize) -> io::Result<bool> {
         while self.streams.len() >= max {
-            let Some(key) = self.ended.pop_front() else { return Ok(false) };
-            if self.streams.get(&key).is_some_and(|stream| stream.source.is_none()) {
-                self.remove(decoder, key)?;
+            if let Some(key) = self.ended.pop_front() {
+                self.remove_if(decoder, key, |stream| stream.source.is_none())?;
+            } else if let Some(key) = self.reset.pop_front() {
+                self.remove_if(decoder, key, |stream| stream.is_reset)?;
+            } else {
+                return Ok(false);
             }
         }
         // What is gone from the table may still stand in the queues.
         if self.ended.len() > 2 * max {
             self.ended.retain(|key| self.streams.get(key).is_some_and(|stream| stream.source.is_none()));
         }
+        if self.reset.len() > 2 * max {
+            self.reset.retain(|key| self.streams.get(key).is_some_and(|stream| stream.is_reset));
+        }
         Ok(true)
+    }
+
+    fn remove_if<W: Write>(
+        &mut self,
+        decoder: &mut Decoder<'_, W>,
+        key: Key,
+        is_over: impl Fn(&Stream) -> bool,
+    ) -> io::Result<()> {
+        if self.streams.get(&key).is_some_and(is_over) { self.remove(decoder, key) } else { Ok(()) }
     }
 
     fn remove<W: Write>(&mut self, decoder: &mut Decoder<'_, W>, key: Key) -> io::Result<()> {
@@ -231,7 +255,8 @@ impl Stream {
             false => Flow::from_middle(segment.seq, segment.time, options.max_out_of_order),
         };
         let label = format!("{from} > {to}");
-        Stream { syn: is_syn.then_some(seq), flow, source: Some(source), label, has_spop: false, missing: 0, held: 0 }
+        let syn = is_syn.then_some(seq);
+        Stream { syn, flow, source: Some(source), label, is_reset: false, has_spop: false, missing: 0, held: 0 }
     }
 
     /// Takes a SYN; false if it begins another connection.
@@ -283,6 +308,9 @@ impl Stream {
         self.flow.finish();
         self.steps(decoder)?;
         let Some(mut source) = self.source.take() else { return Ok(()) };
+        if source.splitter.seen() == 0 && self.missing == 0 {
+            return Ok(());
+        }
         if source.is_perhaps_other() && !source.splitter.holds_frame() {
             let bytes = source.splitter.seen();
             counts.other_streams += u64::from(bytes > 0);

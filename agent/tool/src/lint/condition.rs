@@ -74,20 +74,65 @@ impl Conditions {
 /// Predicates that nobody can know from outside are taken to hold.
 fn holds(expression: &str, version: Version, environment: &Environment) -> bool {
     let expression = split(expression, environment).unwrap_or_default().join(" ");
-    let any = |text: &str| {
-        text.split("&&").all(|term| {
-            let (term, wanted) = match term.trim().strip_prefix('!') {
-                Some(term) => (term.trim(), false),
-                None => (term.trim(), true),
-            };
-            predicate(term, version, environment) == wanted
-        })
-    };
-    expression.split("||").any(any)
+    Expression { rest: &expression, depth: 0, version, environment }.or()
 }
 
-fn predicate(term: &str, version: Version, environment: &Environment) -> bool {
-    let (name, args) = term.strip_suffix(')').and_then(|term| term.split_once('(')).unwrap_or((term, ""));
+/// What of an expression is not read yet.
+struct Expression<'e> {
+    rest: &'e str,
+    depth: usize,
+    version: Version,
+    environment: &'e Environment,
+}
+
+impl Expression<'_> {
+    /// Both sides are read, whatever the first one says.
+    fn or(&mut self) -> bool {
+        let mut holds = self.and();
+        while self.takes("||") {
+            holds |= self.and();
+        }
+        holds
+    }
+
+    fn and(&mut self) -> bool {
+        let mut holds = self.term();
+        while self.takes("&&") {
+            holds &= self.term();
+        }
+        holds
+    }
+
+    fn term(&mut self) -> bool {
+        let mut wanted = true;
+        while self.takes("!") {
+            wanted = !wanted;
+        }
+        if self.depth < MAX_DEPTH && self.takes("(") {
+            self.depth += 1;
+            let holds = self.or();
+            self.depth -= 1;
+            self.takes(")");
+            return holds == wanted;
+        }
+        let name_len = self.rest.find(['(', ')', '|', '&']).unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(name_len);
+        let (args, rest) = match rest.strip_prefix('(') {
+            Some(rest) => rest.split_once(')').unwrap_or((rest, "")),
+            None => ("", rest),
+        };
+        self.rest = rest;
+        predicate(name.trim(), args, self.version, self.environment) == wanted
+    }
+
+    fn takes(&mut self, sign: &str) -> bool {
+        let rest = self.rest.trim_start().strip_prefix(sign);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+}
+
+fn predicate(name: &str, args: &str, version: Version, environment: &Environment) -> bool {
     let args: Vec<_> = args.split(',').map(str::trim).collect();
     let at_least = || args.first().and_then(|arg| arg.parse().ok()).is_none_or(|wanted: Version| wanted <= version);
     match name {
@@ -121,6 +166,13 @@ mod tests {
             ("strstr(abc,b)", "2.6", true),
             ("version_before(2.8.1)", "2.8", false),
             ("feature(LUA)", "2.6", true),
+            ("(version_atleast(3.1) && feature(X)) || 0", "3.2", true),
+            ("(version_atleast(3.1) && feature(X)) || 0", "3.0", false),
+            ("!(version_atleast(9.0) || 0)", "2.6", true),
+            ("(0 || 1) && 0", "2.6", false),
+            ("1 || (0 && 0", "2.6", true),
+            ("! !1", "2.6", true),
+            ("version_atleast(3.1) ) x", "3.0", false),
             ("0", "2.6", false),
         ] {
             assert_eq!(holds(expression, version.parse().unwrap(), &environment), expected, "{expression}");

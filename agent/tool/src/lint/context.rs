@@ -94,10 +94,23 @@ impl<'c> Context<'c> {
         })
     }
 
-    /// What a proxy has: its own lines, and those of the defaults that it inherits.
+    /// What holds for a proxy: its own lines, and those of the defaults that it inherits, without what a later `no` takes back.
     pub(super) fn inherited(&self, proxy: &'c Section) -> Vec<&'c Line> {
-        let defaults = proxy.defaults.and_then(|n| self.haproxy.get(n)).into_iter();
-        defaults.flat_map(|section| section.lines.iter().take(MAX_SHARED)).chain(&proxy.lines).collect()
+        let defaults = proxy.defaults.and_then(|n| self.haproxy.get(n)).map_or(&[][..], |section| &section.lines);
+        let defaults = defaults.get(..MAX_SHARED).unwrap_or(defaults);
+        let mut taken_back = HashSet::new();
+        let from_the_last = defaults.iter().chain(&proxy.lines).rev().filter(|line| match line.word(0) {
+            "no" => {
+                taken_back.insert((line.word(1), line.word(2)));
+                false
+            }
+            "option" => !taken_back.contains(&("option", line.word(1))),
+            "log" => !taken_back.contains(&("log", "")),
+            _ => true,
+        });
+        let mut lines: Vec<_> = from_the_last.collect();
+        lines.reverse();
+        lines
     }
 }
 

@@ -94,6 +94,32 @@ fn end_of(segments: &[Segment]) -> u32 {
     segments.iter().map(|segment| segment.seq + segment.data.len() as u32).max().unwrap()
 }
 
+/// The other direction of one has no end of its own; it takes no place for ever, and what was under way still belongs to it.
+#[test]
+fn connections_that_a_rst_ended_make_room() {
+    let at = |ports, to_agent, segment: Segment| Segment { ports, to_agent, ..segment };
+    let refused = |n| [at(n, true, segment(99, "s", b"")), at(n, false, segment(0, "r", b""))];
+    let frame = notify(1, 20);
+    let reset = |n| {
+        let both = [true, false].map(|to_agent| at(n, to_agent, segment(99, "s", b"")));
+        let frames = [true, false].map(|to_agent| at(n, to_agent, segment(100, "", &frame)));
+        let rst = at(n, true, segment(100 + frame.len() as u32, "r", b""));
+        // Under way as the RST was sent, in two parts.
+        let (one, two) = frame.split_at(9);
+        let next = 100 + frame.len() as u32;
+        let late = [at(n, false, segment(next, "", one)), at(n, false, segment(next + 9, "", two))];
+        both.into_iter().chain(frames).chain([rst]).chain(late)
+    };
+    for args in [&["--max-streams", "4"][..], &["--max-streams", "4", "--port", "12345"]] {
+        let segments: Vec<_> = (1..=9).flat_map(refused).chain(reset(60_000)).collect();
+        let output = decode(args, &capture(&segments)).ok();
+        assert_eq!(ids(&output).len(), 3, "{output:?}");
+        assert!(output.stderr.contains("2 streams with SPOP"), "{output:?}");
+        let segments: Vec<_> = (1..=9).flat_map(reset).collect();
+        assert_eq!(ids(&decode(args, &capture(&segments)).ok()).len(), 27);
+    }
+}
+
 #[test]
 fn data_behind_a_fin_in_the_capture_but_before_it_in_the_stream() {
     for flag in ["f", "r"] {

@@ -97,10 +97,11 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
                 findings.add(version, rule, line, format!("option {option} {text}"));
             }
         }
-        let own = lines.iter().rfind(|line| line.word(0) == "log-format");
         let by_itself =
             |line: &Line| line.word(0) == "option" && matches!(line.word(1), "httplog" | "httpslog" | "tcplog");
-        if own.is_none() && !lines.iter().any(|line| by_itself(line)) {
+        // Each replaces the one before.
+        let line_format = lines.iter().rfind(|line| line.word(0) == "log-format" || by_itself(line));
+        if line_format.is_none() {
             let text = "without `option httplog` or a log-format of its own the only line is that of the connect";
             findings.add(version, &LOG_FORMAT_SHORT, format, text);
         }
@@ -110,7 +111,7 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
         }
         let tells_the_end =
             |format: &Line| ["%B", "%Ta", "%Tt", "%Td", "%U", "%ts"].iter().any(|part| format.word(1).contains(part));
-        if let Some(own) = own.filter(|own| !tells_the_end(own)) {
+        if let Some(own) = line_format.filter(|own| !by_itself(own) && !tells_the_end(own)) {
             let text = "this format has nothing of the end: HAProxy writes the line early; add %B or %Ta";
             findings.add(version, &LOG_FORMAT_SHORT, own, text);
         }
