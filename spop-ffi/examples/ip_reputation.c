@@ -167,7 +167,9 @@ static int listen_on(const char *where)
     if (strncmp(where, "unix:", 5) == 0) {
         struct sockaddr_un *un = (struct sockaddr_un *)&addr;
         un->sun_family = AF_UNIX;
-        strncpy(un->sun_path, where + 5, sizeof un->sun_path - 1);
+        if (strlen(where + 5) >= sizeof un->sun_path)
+            errno = ENAMETOOLONG, die("cannot listen on", where);
+        strcpy(un->sun_path, where + 5);
         remove_stale(un);
         len = sizeof *un;
     } else {

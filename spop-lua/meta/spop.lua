@@ -364,7 +364,8 @@ function Client:poll_timeout() end
 ---@return integer? status
 function Client:handle_timeout(now) end
 
----@class spop.ServiceOptions: spop.AgentOptions options of spop.service: those of spop.agent, and
+---@class spop.ServiceOptions: spop.AgentOptions options of spop.service: those of spop.agent but for its timeouts (a service has those
+--- of its stream), and
 ---@field log? fun(line: string) gets each log line
 
 ---@class spop.ConnectOptions: spop.ClientOptions options of spop.client.connect: those of spop.client, and

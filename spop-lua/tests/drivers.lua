@@ -112,6 +112,23 @@ test("after a timeout without pipelining the connection is over, and says so", f
   equal({ agent:notify("m") }, { nil, "timeout", 2 })
 end)
 
+test("a clock of whole seconds shortens no timeout", function()
+  local loaded, time, now = package.loaded.socket, os.time, 100
+  package.loaded.socket, package.preload.socket = nil, function() error("there is none") end
+  function os.time() return now end
+  local peer = fake(HELLO)
+  local receive, given = peer.receive, 0
+  function peer.settimeout(_, seconds) given = math.max(given, seconds) end
+  function peer.receive(...)
+    now = now + 1 -- the second was nearly over
+    return receive(...)
+  end
+  local connection, why = client.connect(nil, nil, { socket = peer, timeout = 0.5 })
+  package.loaded.socket, package.preload.socket, os.time = loaded, nil, time
+  assert(connection, why)
+  equal(given, 0.5)
+end)
+
 test("what a client sends takes no longer than its timeout", function()
   local peer = fake(HELLO .. spop.encode_ack(1, 1), true)
   local left
@@ -145,6 +162,9 @@ test("misuse of the drivers", function()
   raises("handlers: a table expected", service.serve, fake(""), nil)
   raises("a function for each message name", service.serve, fake(""), { m = 1 })
   raises("unknown option 'maximum'", service.serve, fake(""), {}, { maximum = 1 })
+  for _, name in ipairs { "hello_timeout", "half_frame_timeout", "idle_timeout" } do
+    raises("option '" .. name .. "': a service has", service.serve, fake(""), {}, { [name] = 1 })
+  end
   raises("option 'timeout'", client.connect, "127.0.0.1", 1, { timeout = 0 })
   raises("unknown option 'tls'", client.connect, "127.0.0.1", 1, { tls = true })
 end)

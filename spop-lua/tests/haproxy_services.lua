@@ -1,4 +1,5 @@
 -- Services that tests/wire.lua talks to.
+local client = require "spop.client"
 local service = require "spop.service"
 
 local constant = { { "set-var", "txn", "constant", true } }
@@ -27,6 +28,17 @@ local handlers = {
     return { { "set-var", "txn", "kib", math.floor(collectgarbage("count")) } }
   end,
 }
+
+-- Asks itself, with less patience than it takes to answer, and tells what came of it.
+handlers.impatient = function(args)
+  local connection = assert(client.connect("127.0.0.1", args.port, { timeout = 0.3 }))
+  local told = {}
+  for question, message in ipairs { { "wait", { ms = 1500 } }, { "constant" } } do
+    local _, why, status = connection:notify(message[1], message[2])
+    told[question] = { "set-var", "txn", "told" .. question, ("%s: %s"):format(status, why) }
+  end
+  return told
+end
 
 service.register("test", handlers, { capabilities = "pipelining" })
 service.register("test-fragments", handlers)

@@ -133,6 +133,14 @@ test("a handler that waits", function()
   connection:close()
 end)
 
+test("a client in HAProxy tells a timeout, which ends its socket", function()
+  local connection = connect()
+  local actions = assert(connection:notify("impatient", { port = port }))
+  equal(actions[1][4], "2: timeout")
+  equal(actions[2][4], "2: the connection was closed: HAProxy ends a socket at its timeout")
+  connection:close()
+end)
+
 test("malformed frames get their status while another connection goes on", function()
   local other = connect()
   local tried = 0

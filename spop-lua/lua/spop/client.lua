@@ -14,14 +14,20 @@ local TIMEOUT = 1
 -- core is HAProxy's.
 local core = rawget(_G, "core")
 
---- Seconds, with a fraction where the clock has one.
+--- Seconds, with a fraction where the clock has one, and how far it may be behind.
 local function clock()
   if core then
     local now = core.now()
-    return now.sec + now.usec / 1e6
+    return now.sec + now.usec / 1e6, 0
   end
   local found, socket = pcall(require, "socket")
-  return found and socket.gettime() or os.time()
+  if found then return socket.gettime(), 0 end
+  return os.time(), 1
+end
+
+local function deadline_after(timeout)
+  local now, behind = clock()
+  return now + timeout + behind
 end
 
 local function new_socket()
@@ -57,8 +63,26 @@ end
 local function limit(self, deadline)
   local left = deadline - clock()
   if left <= 0 then return false end
-  self.socket:settimeout(left)
+  self.socket:settimeout(math.min(left, self.timeout))
   return true
+end
+
+-- HAProxy's clock stands still between its rounds.
+local HAPROXY_ROUND = 0.01
+
+--- The socket gives or takes nothing: because the time is over? HAProxy ends a socket then, and says that it was closed;
+--- others say so, and go on.
+local function give_up(self, why, deadline)
+  local ended = core and clock() >= deadline - HAPROXY_ROUND
+  if not ended and why ~= "timeout" then return fail(self, why or "the connection is closed", spop.status.IO_ERROR) end
+  if ended then fail(self, "the connection was closed: HAProxy ends a socket at its timeout", spop.status.TIMEOUT) end
+  return nil, "timeout", spop.status.TIMEOUT
+end
+
+--- The same where the connection cannot go on.
+local function lose(self, why, deadline)
+  local _, what, status = give_up(self, why, deadline)
+  return fail(self, what, status)
 end
 
 --- Sends what is to send, then reads until `done` gives something for an event.
@@ -68,8 +92,7 @@ local function exchange(self, deadline, done)
     local output = self.machine:output()
     if output ~= "" then
       local sent, why = send_all(self.socket, output)
-      -- The agent may have the half of a frame.
-      if not sent then return fail(self, why, why == "timeout" and spop.status.TIMEOUT or spop.status.IO_ERROR) end
+      if not sent then return lose(self, why, deadline) end -- the agent may have the half of a frame
       if not limit(self, deadline) then return nil, "timeout", spop.status.TIMEOUT end
     end
     local want = self.machine:want()
@@ -89,10 +112,8 @@ local function exchange(self, deadline, done)
         local result = done(event)
         if result then return result end
       end
-    elseif why == "timeout" then
-      return nil, "timeout", spop.status.TIMEOUT
     else
-      return fail(self, why or "the connection is closed", spop.status.IO_ERROR)
+      return give_up(self, why, deadline)
     end
   end
 end
@@ -120,14 +141,14 @@ function client.connect(address, port, options)
   end
   if type(timeout) ~= "number" or timeout <= 0 then error("option 'timeout': a number above 0 expected", 2) end
   local self = setmetatable({ machine = spop.client(machine_options), timeout = timeout }, Connection)
-  local deadline = clock() + timeout
+  local deadline = deadline_after(timeout)
   if socket then
     self.socket = socket
   else
     self.socket = new_socket()
     self.socket:settimeout(timeout)
     local connected, why = self.socket:connect(address, port)
-    if not connected then return fail(self, why or "cannot connect", spop.status.IO_ERROR) end
+    if not connected then return lose(self, why or "cannot connect", deadline) end
   end
   local hello, why, status = exchange(self, deadline, function(event) return event.event == "hello" and event end)
   if not hello then return fail(self, why, status) end
@@ -154,7 +175,8 @@ end
 --- Sends a NOTIFY with one message, or with a list of messages (`{ {name, args}, ... }`), and waits for its ACK.
 ---
 --- After a timeout (status 2) the connection serves further questions, and the late ACK is passed over; unless neither
---- pipelining nor async was agreed on: then the connection is closed, later calls say so, and the caller connects again.
+--- pipelining nor async was agreed on, or this is HAProxy, which ends a socket at its timeout: then the connection is closed,
+--- later calls say so, and the caller connects again.
 ---@param message string|table
 ---@param args? table the arguments: `{ key = value }`, or a list of `{key, value}` in order
 ---@return spop.Action[]? actions
@@ -165,7 +187,7 @@ function Connection:notify(message, args)
   local messages = type(message) == "table" and message or { { message, args } }
   local stream_id, frame_id, status = self.machine:notify(messages)
   if not stream_id then return nil, frame_id, status end
-  local ack, why, code = exchange(self, clock() + self.timeout, function(event)
+  local ack, why, code = exchange(self, deadline_after(self.timeout), function(event)
     return event.event == "ack" and event.stream_id == stream_id and event.frame_id == frame_id and event
   end)
   if not ack then

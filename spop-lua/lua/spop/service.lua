@@ -60,6 +60,12 @@ local function split(options)
   for key, value in pairs(options or {}) do
     if key == "log" then own.log = value else agent[key] = value end
   end
+  for _, name in ipairs { "hello_timeout", "half_frame_timeout", "idle_timeout" } do
+    -- Who waits for bytes cannot watch a clock.
+    if agent[name] ~= nil then
+      error(("option '%s': a service has the timeouts of its stream, such as HAProxy's 'timeout client'"):format(name), 4)
+    end
+  end
   spop.agent(agent) -- tells of a mistake now, not at the first connection
   return own, agent
 end
