@@ -72,7 +72,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, const OPEN: usize>(
         Err(_) if session.gave_up => {
             // It is not waited for what else comes.
             session.leave_unhandled();
-            ServerStats::add(&shared.stats.late, session.unhandled.notifies());
+            if !session.broken {
+                ServerStats::add(&shared.stats.late, session.unhandled.notifies());
+            }
         }
         Err(error) if is_normal_end(&error) => {}
         Err(error) => {

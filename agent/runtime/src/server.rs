@@ -248,7 +248,7 @@ impl Server {
 }
 
 /// Connections that are cut off are gone within this time, unless a handler keeps their thread.
-const CUT_OFF: Duration = Duration::from_millis(100);
+const CUT_OFF: Duration = Duration::from_millis(500);
 
 async fn all_ended(tasks: &mut JoinSet<()>) {
     while tasks.join_next().await.is_some() {}

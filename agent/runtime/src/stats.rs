@@ -44,7 +44,7 @@ macro_rules! counters {
             /// DISCONNECTs by side and status: all with a count above 0. Codes that the specification does not name
             /// stand together under [`Status::UNKNOWN`].
             pub disconnects: Vec<(Side, Status, u64)>,
-            /// How long the handler took for each NOTIFY, failures included.
+            /// How long each NOTIFY took, from its decoding to its answer, failures included; of an asynchronous handler that alone.
             pub handler_durations: HandlerDurations,
         }
 

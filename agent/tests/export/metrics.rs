@@ -278,8 +278,8 @@ async fn a_collector_that_hangs_or_is_away_holds_nothing_up() {
 #[tokio::test]
 async fn the_end_comes_into_an_export() {
     for (answer, temporality, stats, expected) in [
-        (Answer::Late(Duration::from_millis(300)), "cumulative", (2, 0), [1, 2]),
-        (Answer::Late(Duration::from_millis(300)), "delta", (2, 0), [1, 1]),
+        (Answer::Late(Duration::from_millis(700)), "cumulative", (2, 0), [1, 2]),
+        (Answer::Late(Duration::from_millis(700)), "delta", (2, 0), [1, 1]),
         (Answer::Hang, "cumulative", (1, 1), [1, 2]),
     ] {
         for protocol in ALL {
@@ -293,7 +293,7 @@ async fn the_end_comes_into_an_export() {
             red.server("one", &GET);
             until("it is under way", || !collector.arrived().is_empty()).await;
             red.server("one", &GET);
-            exporter.shutdown(Duration::from_secs(2)).await;
+            exporter.shutdown(Duration::from_secs(3)).await;
             assert_eq!((red.stats().exported, red.stats().failed), stats, "{answer:?} {temporality} {protocol}");
             assert_eq!(counts(&collector), expected, "{answer:?} {temporality} {protocol}");
         }

@@ -435,7 +435,7 @@ async fn handlers_end_with_their_connection() {
     let handler = move |_: Request| {
         let late = late.clone();
         async move {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
             late.store(true, Ordering::Relaxed);
             Ok(Answer::new())
         }
@@ -446,7 +446,7 @@ async fn handlers_end_with_their_connection() {
     server.wait_for("taken", |s| s.notifies == 1).await;
     peer.stream.write_all(b"\0\0\0\x01\x01").await.unwrap();
     server.wait_for("void", |s| s.protocol_errors == 1 && s.unanswered == 1).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
     assert!(!done.load(Ordering::Relaxed));
 }
 

@@ -144,7 +144,11 @@ pub(super) fn encode(stats: &StatsSnapshot, f: &mut Families<'_>) -> fmt::Result
         }),
     )?;
     f.metrics(stats, NOTIFIES)?;
-    f.histogram("handler_duration_seconds", "How long the handler took for a NOTIFY.", &stats.handler_durations)
+    f.histogram(
+        "handler_duration_seconds",
+        "How long a NOTIFY took, from its decoding to its answer.",
+        &stats.handler_durations,
+    )
 }
 
 fn side_name(side: Side) -> &'static str {
