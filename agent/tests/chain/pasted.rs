@@ -42,8 +42,10 @@ fn pasted(shipped: &str) -> String {
         "\nfrontend traced from http\n    bind \"${LISTEN_ADDRESS}\"\n",
         "    # From here on your own rules.\n",
     );
-    let backend =
-        shipped.split_once("\nbackend spoa\n").map_or(String::new(), |(_, rest)| format!("\nbackend spoa\n{rest}"));
+    // Its own name for the defaults stays behind.
+    let backend = shipped
+        .split_once("\nbackend spoa from http\n")
+        .map_or(String::new(), |(_, rest)| format!("\nbackend spoa\n{rest}"));
     DEBIAN
         .replace("global\n    log", &format!("global\n{global}    log"))
         .replace("    bind 127.0.0.1:8000\n", &format!("    bind 127.0.0.1:8000\n{frontend}"))
