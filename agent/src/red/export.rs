@@ -1,5 +1,6 @@
 //! The export by OTLP, every so often and once more at the end.
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,19 +101,8 @@ impl Export {
                     }
                 }
                 _ = ticks.tick() => {
-                    let limit = destination.config.limit();
-                    let mut export = pin!(self.export(&destination, Instant::now() + limit));
-                    tokio::select! {
-                        () = &mut export => {}
-                        deadline = told_to_stop(&mut stop) => {
-                            // What the collector has got it also answers, but the last one needs time, too.
-                            destination.sender.end_soon();
-                            if let Some(deadline) = deadline {
-                                let now = Instant::now();
-                                let _ = timeout_at(now + deadline.duration_since(now) / 2, export).await;
-                            }
-                            break deadline;
-                        }
+                    if let ControlFlow::Break(deadline) = self.export_unless_told(&destination, &mut stop).await {
+                        break deadline;
                     }
                 }
             }
@@ -122,6 +112,26 @@ impl Export {
         if let Some(deadline) = deadline {
             self.export(&destination, deadline.min(Instant::now() + destination.config.limit())).await;
         }
+    }
+
+    /// Exports; told to stop meanwhile, it gives the deadline for all, of which this export takes at most half of what is left.
+    async fn export_unless_told(
+        &self,
+        destination: &Destination,
+        stop: &mut watch::Receiver<Option<Instant>>,
+    ) -> ControlFlow<Option<Instant>> {
+        let mut export = pin!(self.export(destination, Instant::now() + destination.config.limit()));
+        let deadline = tokio::select! {
+            () = &mut export => return ControlFlow::Continue(()),
+            deadline = told_to_stop(stop) => deadline,
+        };
+        // What the collector has got it also answers, but the last export needs time, too.
+        destination.sender.end_soon();
+        if let Some(deadline) = deadline {
+            let now = Instant::now();
+            let _ = timeout_at(now + deadline.duration_since(now) / 2, export).await;
+        }
+        ControlFlow::Break(deadline)
     }
 
     /// One request for each service.
